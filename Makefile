@@ -1,0 +1,24 @@
+# Two commands: `make demo` and `make test`. Both make .venv from requirements.txt when it is missing or older.
+PYTHON ?= python3
+DEMO ?= demo
+python = .venv/bin/python
+
+.PHONY: demo test test-slow
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(python) -m pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/installed-test: .venv/installed tests/requirements.txt
+	$(python) -m pip install --quiet -r tests/requirements.txt
+	touch $@
+
+demo: .venv/installed
+	bash data/run_demo.sh $(python) $(DEMO)
+
+test: .venv/installed-test
+	$(python) -m pytest
+
+test-slow: .venv/installed-test
+	$(python) -m pytest -m slow
