@@ -39,6 +39,8 @@ def run(main, args, log_name):
         to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logging.basicConfig(level=logging.INFO, format="%(message)s",
                             handlers=[logging.StreamHandler(sys.stdout), to_file])
+        for handler in logging.getLogger().handlers:  # our own lines, and no more than warnings of libraries
+            handler.addFilter(lambda record: record.name == "root" or record.levelno >= logging.WARNING)
         with logging_redirect_tqdm():
             sys.exit(main(args))
     except KeyboardInterrupt:

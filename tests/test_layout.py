@@ -1,0 +1,86 @@
+"""The house: folders meet in files, module names are unique, requirements match imports, scripts explain themselves."""
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ["slide_processing", "prediction", "deconvolution", "data"]
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
+SCRIPTS = [path for path in SOURCES if 'if __name__ == "__main__":' in path.read_text()]
+COPIES = [ROOT / folder / f"{folder.removesuffix('_processing')}_script.py" for folder in FOLDERS]
+IMPORT_NAMES = {"scikit-learn": "sklearn", "openslide-python": "openslide", "opencv-python-headless": "cv2",
+                "pillow": "PIL"}  # where the name to import differs from the name to install
+NOT_IMPORTED = {"openslide-bin", "imagecodecs"}  # libraries that openslide-python and tifffile load themselves
+
+
+def short(path):
+    return str(path.relative_to(ROOT))
+
+
+def imported(path):
+    """Top-level names of all modules that a source file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def required(requirements):
+    """Import names of the packages that a requirements file lists."""
+    packages = re.findall(r"^([A-Za-z0-9_.-]+)", requirements.read_text(), flags=re.MULTILINE)
+    return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in packages if name not in NOT_IMPORTED}
+
+
+def test_copies_of_the_script_module_are_equal():
+    assert len({path.read_text() for path in COPIES}) == 1
+
+
+def test_module_names_are_unique_and_hide_nothing():
+    names = [path.stem for path in SOURCES]
+    assert len(names) == len(set(names))
+    assert not set(names) & sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=short)
+def test_folders_never_import_each_other(path):
+    elsewhere = {other.stem for other in SOURCES if other.parent != path.parent}
+    assert not imported(path) & elsewhere
+
+
+def test_imports_match_requirements():
+    always = required(ROOT / "requirements.txt")
+    optional = set().union(*(required(path) for folder in FOLDERS for path in (ROOT / folder).glob("requirements*.txt")))
+    used = set().union(*(imported(path) for path in SOURCES)) - sys.stdlib_module_names - {p.stem for p in SOURCES}
+    assert used - always - optional == set(), "imported but in no requirements file"
+    assert always - used == set(), "required but never imported"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=short)
+def test_every_script_explains_itself(path):
+    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for line in ("Reads", "Writes", f"python {short(path)} "):
+        assert line in done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=short)
+def test_no_pickle(path):
+    code = path.read_text()
+    assert "pickle" not in imported(path)
+    assert "allow_pickle=True" not in code and "read_pickle" not in code and "to_pickle" not in code
+    assert code.count("torch.load(") == len(re.findall(r"torch\.load\([^\n]*weights_only=True", code))
+
+
+@pytest.mark.parametrize("page", ["README.md", "data/README.md"])
+def test_commands_in_the_pages_exist(page):
+    scripts = set(re.findall(r"\b((?:slide_processing|prediction|deconvolution|data)/\w+\.(?:py|sh))\b",
+                             (ROOT / page).read_text()))
+    assert scripts and all((ROOT / script).is_file() for script in scripts), sorted(
+        script for script in scripts if not (ROOT / script).is_file())
