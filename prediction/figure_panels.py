@@ -12,10 +12,11 @@ from sklearn.metrics import roc_curve
 matplotlib.use("Agg")
 plt.rcParams.update({"font.size": 7, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42,
                      "axes.titlesize": 7, "legend.frameon": False, "lines.linewidth": 1})
-PAGE_WIDTH_IN = 180 / 25.4                                      # two columns of a journal page
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#999999"  # Okabe and Ito, safe for colour-blind readers
+PAGE_WIDTH_IN = 180 / 25.4  # two columns of a journal page
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#999999"  # Okabe and Ito: safe for colour-blind readers
+MODEL_COLOURS = BLUE, "#009E73", "#CC79A7", "#D55E00", "#56B4E9", GREY, "#F0E442"
 N_BEST_GENES = 1000
-ROBUST_R = 0.4                                                  # "robustly predicted" above it (method, Statistics)
+ROBUST_R = 0.4  # "robustly predicted" above it (method, Statistics)
 
 
 def predictability(results):
@@ -25,26 +26,27 @@ def predictability(results):
     model = summary[summary["model"] == "slide-ex"].set_index("target")
     genes = {target: pd.read_csv(results / f"{target}_genes.csv")["pearson_r"].dropna() for target in model.index}
     figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(PAGE_WIDTH_IN, 1.1 + 0.28 * len(model)), sharey=True, layout="constrained", width_ratios=[2, 1, 1])
+        1, 3, figsize=(PAGE_WIDTH_IN, 1.1 + 0.28 * len(model)), sharey=True, layout="constrained",
+        width_ratios=[2, 1, 1])
     rows = np.arange(len(model))[::-1]
     for row, r in zip(rows, genes.values()):
         half_violin(left, r, row, BLUE, "high")
         half_violin(left, r.nlargest(N_BEST_GENES), row, ORANGE, "low")
     left.axvline(ROBUST_R, color=GREY, linestyle=":")
     left.set(xlabel="Pearson R over patients", yticks=rows, ylim=(-0.6, len(model) - 0.4),
-             yticklabels=[f"{target} ({n})" for target, n in model["n_genes"].items()],
+             yticklabels=[f"{target} ({n:.0f})" for target, n in model["n_genes"].items()],
              title=f"R of all genes (blue), of the best {N_BEST_GENES:,} (orange)")
-    above = model.filter(like="n_r_above_")
-    for column, shade in zip(above, np.linspace(0.35, 1, above.shape[1])):
-        middle.barh(rows, above[column], color=BLUE, alpha=shade, label=f"R > {column.removeprefix('n_r_above_')}")
+    above = model.filter(like="n_r_above_")  # ascending R, so that each narrower bar lies on the wider ones
+    for column, shade in zip(above, plt.get_cmap("Blues")(np.linspace(0.3, 1, above.shape[1]))):
+        middle.barh(rows, above[column], color=shade, label=f"> {column.removeprefix('n_r_above_')}")
     middle.set(xlabel="Genes", title="Genes above R")
-    middle.legend(loc="lower right")
-    for name, colour in zip(summary["model"].unique(), (BLUE, ORANGE, GREEN, GREY, "black", "#CC79A7", "#56B4E9")):
+    for name, colour in zip(summary["model"].unique(), MODEL_COLOURS):
         medians = summary[summary["model"] == name].set_index("target")["median_r"].reindex(model.index)
         right.scatter(medians, rows, s=14, color=colour, label=name)
     right.axvline(0, color=GREY, linewidth=0.5)
     right.set(xlabel="Median R", title="Model and baselines")
-    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22 * 9 / (len(model) + 3)), ncols=2)
+    figure.legend(handles=middle.containers, loc="outside lower left", ncols=5, title="Pearson R")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=3)
     return figure
 
 
@@ -75,8 +77,10 @@ def abundance(results):
     for axis, cell_type in zip(axes.flat, cell_types):
         column, row = cell_types.index(cell_type), table.loc[cell_type]
         axis.scatter(labels[:, column], predictions[:, column], s=5, color=BLUE, alpha=0.6, linewidths=0)
-        axis.axline((row_mean := float(np.nanmean(labels[:, column])), row_mean), slope=1, color=GREY, linestyle=":")
-        axis.set_title(f"{cell_type}\nR {row['pearson_r']:.2f}, rho {row['spearman_rho']:.2f}, n {row['n_patients']:.0f}")
+        on_diagonal = np.nanmean(labels[:, column])  # inside the data, so that the line does not widen the axes
+        axis.axline((on_diagonal, on_diagonal), slope=1, color=GREY, linestyle=":")
+        axis.set_title(f"{cell_type}\nR {row['pearson_r']:.2f}, rho {row['spearman_rho']:.2f}, "
+                       f"n {row['n_patients']:.0f}")
         axis.locator_params(nbins=4)
     figure.supxlabel("Deconvolved fraction")
     figure.supylabel("Predicted fraction")
