@@ -1,0 +1,46 @@
+"""The native deconvolution, as a methods section. It is a linear model of its own, not CODEFACS.
+
+    bulk of gene g in sample i = sum over cell types k of fraction_ik * expression_gki + noise
+
+1 fractions (cell_fractions), 2 means (mean_expression), 4 what is left (residual_share), 5 confidence (confidence).
+"""
+from dataclasses import dataclass
+
+import numpy as np
+
+import cell_fractions
+import confidence
+import expression_model
+
+
+@dataclass
+class Deconvolution:
+    """fractions (n_samples, n_cell_types); expression (n_cell_types, n_genes, n_samples), in the units of bulk;
+    confidence (n_genes, n_cell_types), 0..1."""
+    fractions: np.ndarray
+    expression: np.ndarray
+    confidence: np.ndarray
+
+
+def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
+    """All steps.
+
+    Parameters
+    ----------
+    bulk : ndarray (n_genes, n_samples), linear, every gene expressed somewhere
+    markers : ndarray of int (n_markers,), the rows of bulk that the signature is about
+    signature : ndarray (n_markers, n_cell_types), linear
+    reference : ndarray (n_genes, n_cell_types), linear; NaN rows for genes without reference
+    seed : int, of the simulation behind the confidence
+    fractions : ndarray (n_samples, n_cell_types), where they are known
+    """
+    known = fractions is not None
+    if not known:
+        fractions = cell_fractions.estimate(bulk[markers], signature)
+    gene_mean = bulk.mean(axis=1, keepdims=True)
+    scaled = (bulk / gene_mean).astype(np.float32)
+    model = expression_model.fit(scaled, fractions, reference)
+    expression = expression_model.estimate(model, scaled)
+    scores = confidence.by_simulation(model, markers, signature, reference, np.random.default_rng(seed), known)
+    expression *= gene_mean.astype(np.float32)
+    return Deconvolution(fractions, expression, scores)

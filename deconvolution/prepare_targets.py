@@ -1,0 +1,68 @@
+"""Stage 2. Make the labels that prediction trains on: confident genes per cell type, in logarithms, and abundance.
+
+A gene of a cell type is kept when its confidence, the share of patients with a value above zero and its variance are
+high enough, and when it is in the list of --genes, if one is given. A cell type without such a gene has no labels.
+
+Reads   deconvolution/expression.h5, confidence_score.txt, estimated_cell_fractions.txt
+Writes  targets.h5, deconvolution/target_genes.csv (genes that each filter left, per cell type)
+
+    python deconvolution/prepare_targets.py demo --bulk
+"""
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import expression_file
+import label_sources
+import target_labels
+from deconvolution_script import parser, run, whole
+
+SOURCES = ("expression.h5", "confidence_score.txt", "estimated_cell_fractions.txt")
+
+
+def main(args):
+    targets = args.project_path / "targets.h5"
+    settings = {"min_confidence": args.confidence, "min_nonzero_fraction": args.min_nonzero,
+                "min_variance": args.min_variance, "log_base": args.log_base}
+    files = {name: args.project_path / "deconvolution" / name for name in SOURCES}
+    for path in files.values():
+        if not path.exists():
+            raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
+    inputs = {name: expression_file.sha256(path) for name, path in (files | {"genes": args.genes}).items() if path}
+    if not args.overwrite and expression_file.is_finished(targets, settings | {"bulk": args.bulk}, inputs):
+        logging.info(f"{targets} is finished: skipped")
+        return
+    wanted = set(args.genes.read_text().split()) if args.genes else None
+    source = label_sources.from_deconvolution(files, args.bulk)
+    kept, counts = [], []
+    for cell_type, genes, expression, scores in source.tables:
+        rows, labels, left = target_labels.select(genes, expression, scores, wanted, settings)
+        kept.append((cell_type, np.array(genes)[rows], labels, scores[rows]))
+        counts.append({"cell_type": cell_type} | left)
+        logging.info(f"{cell_type}: " + ", ".join(f"{n} {what}" for what, n in left.items())
+                     + ("" if len(rows) else ": no labels for this cell type"))
+    if not any(len(genes) for _, genes, _, _ in kept):
+        raise ValueError(f"no gene of any cell type is left, see the counts above: lower --confidence (now "
+                         f"{args.confidence}), or deconvolve more patients")
+    with whole(args.project_path / "deconvolution" / "target_genes.csv") as part:
+        pd.DataFrame(counts).to_csv(part, index=False)
+    attributes = settings | {"deconvolution_method": source.method, "deconvolution_sha256": inputs["expression.h5"],
+                             "parameters": expression_file.as_json(settings | {"bulk": args.bulk}),
+                             "inputs": expression_file.as_json(inputs)}
+    with whole(targets) as part:
+        target_labels.write(part, source.patient_ids, kept, source.abundance, attributes)
+
+
+if __name__ == "__main__":
+    p = parser(__doc__)
+    p.add_argument("--confidence", type=float, default=target_labels.MIN_CONFIDENCE, help="default %(default)s")
+    p.add_argument("--min-nonzero", type=float, default=target_labels.MIN_NONZERO_FRACTION,
+                   help="share of patients, default %(default)s")
+    p.add_argument("--min-variance", type=float, default=target_labels.MIN_VARIANCE,
+                   help="of the label, default %(default)s")
+    p.add_argument("--log-base", type=float, default=2, help="labels are log(TPM + 1) in this base, default %(default)s")
+    p.add_argument("--genes", type=Path, help="text file, one gene a line: keep only these")
+    p.add_argument("--bulk", action="store_true", help="also bulk itself, as the cell type Bulk")
+    run(main, p.parse_args(), "prepare_targets")
