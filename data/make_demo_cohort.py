@@ -1,0 +1,146 @@
+"""Make a demo cohort: slides, bulk expression, signature and response of invented patients with known truth.
+
+Picture and expression of a patient come from the same hidden cell fractions and states (hidden_truth.py); nothing
+else links them. Most slides are 20x, every tenth 40x; the second has its magnification in metadata.csv only; the
+last is nearly empty. The same seed gives the same files; other seeds give other patients of the same biology.
+
+Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signature.tsv.gz, reference.tsv.gz,
+        clinical.csv, truth/ (expression.h5 in the format of deconvolution/expression.h5, fractions.tsv,
+        states.csv, parameters.json)
+
+    python data/make_demo_cohort.py demo
+"""
+import concurrent.futures
+import contextlib
+import json
+import logging
+import os
+
+import cv2
+import h5py
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+import hidden_truth
+import paint_slide
+import write_svs
+from data_script import parser, run, whole
+
+MPP_20X = .5             # microns per pixel at 20x
+BULK_NOISE_SD = .1       # of ln expression
+TISSUE_SHARE = .66       # of a slide
+UNKNOWN_RESPONSE = .05   # share of patients
+MIN_SIDE_PX = 1024       # two tiles: less leaves no room for tissue
+
+
+def main(args):
+    project = args.project_path
+    parameters = {name: getattr(args, name) for name in ("seed", "patients", "genes", "width_px", "height_px")}
+    if is_finished(project, parameters, args.overwrite):
+        logging.info("the demo cohort in %s is finished: skipped", project)
+        return
+    (project / "truth").mkdir(exist_ok=True)
+    rng = np.random.default_rng(args.seed)
+    patients = pd.Index([f"DEMO-P{i:03d}" for i in range(1, args.patients + 1)], name="Patient.ID")
+    biology = hidden_truth.biology(args.genes)
+    states = hidden_truth.draw_states(rng, args.patients).set_index(patients)
+    fractions = hidden_truth.draw_fractions(rng, states)
+    write_tables(project, rng, biology, states, fractions)
+
+    slides = plan_slides(patients)
+    (project / "slides").mkdir(exist_ok=True)
+    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        jobs = [pool.submit(make_slide, project / "slides" / row.Filename, [args.seed, i],
+                            (args.height_px, args.width_px), fractions.loc[row.PatientID],
+                            states.loc[row.PatientID], row.power, row.in_header, row.nearly_empty)
+                for i, row in enumerate(slides.rename(columns={"Patient.ID": "PatientID"}).itertuples())]
+        for job, slide_id in zip(tqdm(jobs, disable=None, desc="slides"), slides["Slide.ID"]):
+            job.result()
+            logging.info("slide %s painted", slide_id)
+
+    metadata = slides[["Slide.ID", "Filename", "Patient.ID"]].assign(
+        Magnification=slides["power"].where(~slides["in_header"]))
+    with whole(project / "metadata.csv") as part:
+        metadata.to_csv(part, index=False, float_format="%g")
+    with whole(project / "truth" / "parameters.json") as part:
+        part.write_text(json.dumps(parameters, indent=1) + "\n")
+
+
+def is_finished(project, parameters, overwrite):
+    """Whether the cohort is there and was made with these parameters; refuses a folder that holds anything else."""
+    record = project / "truth" / "parameters.json"
+    if (project / "metadata.csv").exists() and not (project / "truth").is_dir():
+        raise ValueError(f"{project} holds a cohort that is not a demo (metadata.csv without truth/): "
+                         "give another folder")
+    if overwrite or not record.exists():
+        return False
+    made = json.loads(record.read_text())
+    different = [f"{name} {made.get(name)}, now {value}" for name, value in parameters.items() if made.get(name) != value]
+    if different:
+        raise ValueError(f"the cohort in {project} was made with {'; '.join(different)}: "
+                         "give another folder, or --overwrite")
+    return True
+
+
+def write_tables(project, rng, biology, states, fractions):
+    """Everything but the slides."""
+    genes, profiles, programmes = biology
+    expression = hidden_truth.draw_expression(rng, states, profiles, programmes)
+    bulk = hidden_truth.mix(fractions, expression, BULK_NOISE_SD, rng)
+    reference, signature = hidden_truth.draw_reference(rng, genes, profiles, programmes)
+    response = pd.Series(hidden_truth.draw_response(rng, states), states.index, name="Response")
+    response[rng.random(len(response)) < UNKNOWN_RESPONSE] = ""
+
+    tables = {"bulk_expression.tsv.gz": pd.DataFrame(bulk, genes, states.index), "signature.tsv.gz": signature,
+              "reference.tsv.gz": reference, "truth/fractions.tsv": fractions}
+    for name, table in tables.items():
+        with whole(project / name) as part:
+            options = {"compression": {"method": "gzip", "mtime": 0}} if name.endswith(".gz") else {}
+            table.rename_axis(table.index.name or "gene").to_csv(part, sep="\t", float_format="%.6g", **options)
+    with whole(project / "truth" / "states.csv") as part:
+        states.to_csv(part, float_format="%.6g")
+    with whole(project / "clinical.csv") as part:
+        response.to_csv(part)
+    with whole(project / "truth" / "expression.h5") as part, h5py.File(part, "w") as file:
+        file["expression"] = expression
+        file["cell_types"], file["genes"], file["patient_ids"] = hidden_truth.CELL_TYPES, genes, list(states.index)
+        file.attrs["method"] = "truth of the demo cohort"
+
+
+def plan_slides(patients):
+    """One slide a patient and a second one for every fifteenth; the very last slide is nearly empty."""
+    owners = [*((patient, 1) for patient in patients), *((patient, 2) for patient in patients[::15])]
+    slides = pd.DataFrame({"Slide.ID": [f"{patient}-S{n}" for patient, n in owners],
+                           "Patient.ID": [patient for patient, _ in owners]})
+    slides["Filename"] = slides["Slide.ID"] + ".svs"
+    slides["power"] = np.where(slides.index % 10 == 3, 40, 20)
+    slides["in_header"] = slides.index != 1
+    slides["nearly_empty"] = slides.index == len(slides) - 1
+    return slides
+
+
+def make_slide(path, seed, shape, fractions, states, power, in_header, nearly_empty):
+    """Paint one slide of a patient and write it."""
+    cv2.setNumThreads(1)  # one process a core
+    rng = np.random.default_rng(seed)
+    share = .10 if nearly_empty else TISSUE_SHARE
+    picture = paint_slide.paint(rng, shape, fractions, states, share)
+    if power > 20:
+        picture = cv2.resize(picture, None, fx=power / 20, fy=power / 20, interpolation=cv2.INTER_CUBIC)
+    header = {"magnification": power, "mpp": MPP_20X * 20 / power} if in_header else {}
+    with whole(path) as part:
+        write_svs.write(part, picture, **header)
+
+
+if __name__ == "__main__":
+    p = parser(__doc__)
+    p.add_argument("--seed", type=int, default=1, help="default %(default)s")
+    p.add_argument("--patients", type=int, default=60, help="default %(default)s")
+    p.add_argument("--genes", type=int, default=1500, help="default %(default)s")
+    p.add_argument("--width-px", type=int, default=2560, help="of a slide at 20x, default %(default)s")
+    p.add_argument("--height-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
+    arguments = p.parse_args()
+    with contextlib.suppress(OSError):  # what is wrong with the path is said by run()
+        arguments.project_path.mkdir(parents=True, exist_ok=True)
+    run(main, arguments, "make_demo_cohort")
