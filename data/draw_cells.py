@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-STAMP_PX = 64
-N_STAMPS = 96  # variants of one kind of cell, their long axes turned evenly through half a circle
+N_STAMPS = 72  # variants of one kind of cell, their long axes turned evenly through half a circle
+NUCLEAR_EOSIN = .25
 
 
 @dataclass
@@ -49,43 +49,40 @@ def make_stamps(rng, look):
 
     Returns
     -------
-    keep : ndarray float32 (N_STAMPS, STAMP_PX, STAMP_PX, 1)
+    keep : ndarray float32 (N_STAMPS, side, side, 1)
         Share of the background that shows through.
-    stain : ndarray float32 (N_STAMPS, STAMP_PX, STAMP_PX, 2)
+    stain : ndarray float32 (N_STAMPS, side, side, 2)
         Haematoxylin and eosin of the cell, times the share that it covers.
     """
-    axis = np.arange(STAMP_PX, dtype=np.float32) - STAMP_PX / 2 + .5
-    angle = (np.pi * np.arange(N_STAMPS) / N_STAMPS)[:, None, None].astype(np.float32)
-    radius, shift_sign = (rng.lognormal(np.log(look.radius), look.spread, N_STAMPS),
-                          rng.choice([-1, 1], N_STAMPS))
-    radius = np.minimum(radius, .45 * STAMP_PX * np.sqrt(look.ratio)).astype(np.float32)[:, None, None]
+    def each(values):  # one number a stamp
+        return values.astype(np.float32)[:, None, None]
+
+    stretch = look.ratio ** .5
+    radius = look.radius * each(np.exp(look.spread * np.clip(rng.standard_normal(N_STAMPS), -2.5, 2.5)))
+    side = 2 * int(1.2 * radius.max() / stretch + look.halo + look.shift + 3)
+    axis = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    angle = each(np.pi * np.arange(N_STAMPS) / N_STAMPS)
     along = axis * np.cos(angle) + axis[:, None] * np.sin(angle)
-    across = -axis * np.sin(angle) + axis[:, None] * np.cos(angle)
-    along_nucleus = along - (look.shift * shift_sign).astype(np.float32)[:, None, None]
-    stretch = np.float32(np.sqrt(look.ratio))
-    polar = np.arctan2(across, along_nucleus)
-    outline = sum(look.rough / m * rng.standard_normal((N_STAMPS, 1, 1)) *
-                  np.cos(m * polar + rng.uniform(0, 6.3, (N_STAMPS, 1, 1))) for m in (2, 3, 4, 5))
-    distance = np.hypot(along_nucleus * stretch, across / stretch) - radius * (1 + 2 * outline)
-    cell = np.hypot(along * stretch, across / stretch) - radius - look.halo * stretch
+    across = axis[:, None] * np.cos(angle) - axis * np.sin(angle)
+    from_nucleus = along - look.shift * each(rng.choice([-1, 1], N_STAMPS))
+    polar = np.arctan2(across, from_nucleus)
+    bumps = sum(each(rng.standard_normal(N_STAMPS)) / m * np.cos(m * polar + each(rng.uniform(0, 6.3, N_STAMPS)))
+                for m in (2, 3, 4, 5))
+    distance = np.hypot(from_nucleus * stretch, across / stretch) - radius * (1 + 2 * look.rough * bumps)
+    nucleus = smoothstep(distance)
+    body = smoothstep(np.hypot(along * stretch, across / stretch) - radius - look.halo * stretch, 1.5) * (look.halo > 0)
 
     field = noise(rng, (256, 256), look.grain)
-    corners = rng.integers(0, 256 - STAMP_PX, (N_STAMPS, 2))
-    texture = np.stack([field[y:y + STAMP_PX, x:x + STAMP_PX] for y, x in corners])
-    chromatin = look.hematoxylin * rng.lognormal(0, .12, (N_STAMPS, 1, 1)) * np.clip(
+    texture = np.stack([field[y:y + side, x:x + side] for y, x in rng.integers(0, 256 - side, (N_STAMPS, 2))])
+    chromatin = look.hematoxylin * each(rng.lognormal(0, .12, N_STAMPS)) * np.clip(
         1 + look.clumps * texture + look.rim * np.exp(-((distance + 1) / 1.3) ** 2), .15, 2)
     if look.nucleolus:
-        spot = rng.uniform(-.35, .35, (N_STAMPS, 2, 1, 1)) * radius[:, None]
-        chromatin += .9 * smoothstep(np.hypot(along_nucleus - spot[:, 0], across - spot[:, 1]) - look.nucleolus)
-
-    nucleus = smoothstep(distance)
-    body = smoothstep(cell, 1.5) * (look.halo > 0)
-    vacuoles = np.clip(1 + look.foam * np.roll(texture, 7, 1), 0, 2)
-    cytoplasm = np.stack([level * vacuoles for level in look.cytoplasm], -1)
-    stain = body[..., None] * (1 - nucleus[..., None]) * cytoplasm
-    stain += nucleus[..., None] * np.stack([chromatin, np.full_like(chromatin, .25)], -1)
-    cover = np.maximum(nucleus, body)
-    return (1 - cover[..., None]).astype(np.float32), stain.astype(np.float32)
+        x, y = (each(rng.uniform(-.35, .35, N_STAMPS)) * radius for _ in range(2))
+        chromatin += .9 * smoothstep(np.hypot(from_nucleus - x, across - y) - look.nucleolus)
+    cytoplasm = body * (1 - nucleus) * np.clip(1 + look.foam * texture, 0, 2)
+    stain = np.stack([nucleus * chromatin + cytoplasm * look.cytoplasm[0],
+                      nucleus * NUCLEAR_EOSIN + cytoplasm * look.cytoplasm[1]], -1)
+    return 1 - np.maximum(nucleus, body)[..., None], stain
 
 
 def put(rng, canvas, xy, stamps, angle=None):
@@ -96,9 +93,10 @@ def put(rng, canvas, xy, stamps, angle=None):
     if angle is None:
         angle = rng.uniform(0, np.pi, len(xy))
     number = np.round(angle / np.pi * N_STAMPS).astype(int) + rng.integers(-3, 4, len(xy))
-    corner = np.round(xy).astype(int) - STAMP_PX // 2
-    inside = ((corner >= 0) & (corner + STAMP_PX <= (canvas.shape[1], canvas.shape[0]))).all(1)
+    side = keep.shape[1]
+    corner = np.round(xy).astype(int) - side // 2
+    inside = ((corner >= 0) & (corner + side <= (canvas.shape[1], canvas.shape[0]))).all(1)
     for (x, y), i in zip(corner[inside], number[inside] % N_STAMPS):
-        patch = canvas[y:y + STAMP_PX, x:x + STAMP_PX]
+        patch = canvas[y:y + side, x:x + side]
         patch *= keep[i]
         patch += stain[i]

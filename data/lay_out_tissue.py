@@ -2,6 +2,8 @@
 
 Lengths are pixels at 20x (0.5 um). Landscapes are drawn COARSE times coarser than the slide.
 """
+import math
+
 import cv2
 import numpy as np
 
@@ -36,19 +38,19 @@ def outline(rng, shape, share):
 
 
 def fibres(rng, shape, waviness):
-    """Bundles of collagen: their texture (height, width), sd 1, and their direction at half the resolution."""
+    """Bundles of collagen: their texture, sd 1, at half the resolution, and their direction at COARSE."""
     half = (shape[0] // 2, shape[1] // 2)
     bundles = noise(rng, (1024, 1024), (22, 1.)) + .8 * noise(rng, (1024, 1024), (45, 3.5))
     bend = 90 * enlarge(landscape(rng, shape, 700), half) + 25 * enlarge(landscape(rng, shape, 220), half)
     phase = 3 * enlarge(landscape(rng, shape, 150), half)
     y, x = np.mgrid[:half[0], :half[1]].astype(np.float32)
-    turn = rng.uniform(0, np.pi)
-    along = x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn))
-    across = y * np.float32(np.cos(turn)) - x * np.float32(np.sin(turn)) + bend
+    turn = rng.uniform(0, math.pi)
+    along = x * math.cos(turn) + y * math.sin(turn)
+    across = y * math.cos(turn) - x * math.sin(turn) + bend
     wavy = across + waviness * np.sin(along / 7 + phase)
     texture = cv2.remap(bundles, along % 1023, wavy % 1023, cv2.INTER_LINEAR)
-    down, right = np.gradient(cv2.resize(across, None, fx=.25, fy=.25))
-    return enlarge(texture / texture.std(), shape), enlarge(np.arctan2(-right, down).astype(np.float32), half)
+    down, right = np.gradient(cv2.resize(across, None, fx=2 / COARSE, fy=2 / COARSE))
+    return texture / texture.std(), np.arctan2(-right, down)
 
 
 def find_room(rng, n, weight):

@@ -29,7 +29,7 @@ from data_script import parser, run, whole
 
 MPP_20X = .5             # microns per pixel at 20x
 BULK_NOISE_SD = .1       # of ln expression
-TISSUE_SHARE = .66       # of a slide
+TISSUE_SHARE = .72       # of a slide
 UNKNOWN_RESPONSE = .05   # share of patients
 MIN_SIDE_PX = 1024       # two tiles: less leaves no room for tissue
 

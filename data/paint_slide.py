@@ -5,6 +5,7 @@ the others in stroma, where vessels (endothelial and perivascular cells) and nor
 pixels at 20x (0.5 um). A canvas holds the concentrations of haematoxylin and eosin, (height, width, 2); Beer's law
 turns them into light.
 """
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -34,7 +35,7 @@ class Scanner:
 def looks(grade, inflammation, stroma):
     """Look of every kind of cell; the states run from -1 to 1."""
     return {
-        "Cancer Epithelial": Look(10.5 * np.exp(.30 * grade), .85 - .10 * grade, .12 + .10 * grade, .05 + .04 * grade,
+        "Cancer Epithelial": Look(10.5 * math.exp(.30 * grade), .85 - .10 * grade, .12 + .10 * grade, .05 + .04 * grade,
                                   1.05 - .10 * grade, .24 + .16 * grade, 1.7 + .7 * grade, .25 + .25 * grade,
                                   2. + 1.5 * grade),
         "mitosis": Look(7, .45, .15, .2, 2.3, .1, halo=6, cytoplasm=(.05, .25)),
@@ -45,7 +46,7 @@ def looks(grade, inflammation, stroma):
         "Plasmablasts": Look(6.3, .92, .08, .03, 1.5, .4, 2., halo=7, shift=4, cytoplasm=(.45, .6)),
         "Myeloid": Look(7.5, .75, .12, .08, .85, .3, 2., halo=11 + 4 * inflammation, shift=3, cytoplasm=(.06, .22),
                         foam=.7),
-        "CAFs": Look(8.5 * np.exp(.2 * stroma), .30 + .10 * stroma, .2, .08, 1.15, .25, nucleolus=1 + stroma),
+        "CAFs": Look(8.5 * math.exp(.2 * stroma), .30 + .10 * stroma, .2, .08, 1.15, .25, nucleolus=1 + stroma),
         "Endothelial": Look(7, .32, .15, .05, 1.4, .2),
         "PVL": Look(7.5, .25, .15, .05, 1.15, .2, halo=5, cytoplasm=(.05, .75)),
         "Normal Epithelial": Look(7.2, .75, .06, .02, 1.15, .12),
@@ -86,20 +87,20 @@ def paint(rng, shape, fractions, states, share=.62, scanner=Scanner()):
     for centre in vessels:
         paint_vessel(rng, canvas, centre, stamps, count["PVL"] / max(len(vessels), 1))
     paint_tumour_cells(rng, canvas, nest, spacing, grade, stamps)
-    paint_single_cells(rng, canvas, tissue, nest, direction, count, stamps)
+    paint_single_cells(rng, canvas, (tissue > .02) & ~built, nest, direction, count, stamps)
     return scan(rng, canvas, scanner)
 
 
 def paint_stroma(rng, shape, tissue, stroma):
-    """Canvas with stroma only, and the direction of its fibres (half the resolution)."""
+    """Canvas with stroma only, and the direction of its fibres (coarse)."""
     texture, direction = fibres(rng, shape, 2.5 + 2.5 * stroma)
-    loose = enlarge(landscape(rng, shape, 260), shape) - 1. - 1.3 * stroma  # oedema and fat, little in reactive stroma
-    eosin = .40 * np.exp(.35 * stroma) * np.clip(1 + (.50 - .1 * stroma) * texture, .1, 2.2)
+    loose = enlarge(landscape(rng, shape, 260), texture.shape) - 1. - 1.3 * stroma  # little where stroma reacts
+    eosin = .40 * math.exp(.35 * stroma) * np.clip(1 + (.50 - .1 * stroma) * texture, .1, 2.2)
     eosin *= 1 - .75 * smoothstep(-loose, .4)
-    eosin += .04 * grain(rng, shape, .8)
-    canvas = np.stack([.05 + .05 * eosin, eosin], -1)
-    canvas *= smoothstep(-enlarge(tissue, shape), .02)[..., None]
-    return np.maximum(canvas, 0).astype(np.float32), direction
+    eosin *= smoothstep(-enlarge(tissue, texture.shape), .02)
+    eosin = enlarge(eosin, shape)
+    eosin *= 1 + .1 * grain(rng, shape, .8)
+    return cv2.merge([.13 * eosin, eosin]), direction
 
 
 def paint_nests(rng, canvas, tissue, built, area_px, grade):
@@ -109,11 +110,11 @@ def paint_nests(rng, canvas, tissue, built, area_px, grade):
     hills[(tissue < .02) | built] = -9
     share = min(area_px / COARSE ** 2 / hills.size, .98 * (hills > -9).mean())
     nest = (hills - np.quantile(hills, 1 - share)).astype(np.float32)
-    inside = smoothstep(-enlarge(np.clip(nest, -1, 1), shape), .05)[..., None]
-    cytoplasm = np.stack([.16 + .05 * grain(rng, shape, 1.5),
-                          .42 - .06 * grade + .09 * grain(rng, shape, 1.) + .06 * grain(rng, shape, 5)], -1)
-    canvas *= 1 - inside
-    canvas += inside * np.maximum(cytoplasm, 0)
+    inside = smoothstep(-enlarge(np.clip(nest, -1, 1), shape), .05)
+    hematoxylin = .16 + .05 * grain(rng, shape, 1.5)
+    eosin = .42 - .06 * grade + .09 * grain(rng, shape, 1.) + .06 * grain(rng, shape, 5)
+    canvas *= 1 - inside[..., None]
+    canvas += cv2.merge([inside * hematoxylin, inside * eosin])
     return nest
 
 
@@ -166,14 +167,12 @@ def paint_tumour_cells(rng, canvas, nest, spacing, grade, stamps):
     put(rng, canvas, xy[is_mitosis], stamps["mitosis"])
 
 
-def paint_single_cells(rng, canvas, tissue, nest, direction, count, stamps):
-    """Cells of the stroma, each in its own room; some T cells and macrophages go into the nests."""
+def paint_single_cells(rng, canvas, room, nest, direction, count, stamps):
+    """Cells scattered where there is `room` (coarse), each in its own; a few kinds also go into the nests."""
     shape = canvas.shape[:2]
     grid = (shape[0] // GRID_PX, shape[1] // GRID_PX)
-    in_tissue = enlarge(tissue, grid) > .02
+    room = enlarge(room.astype(np.float32), grid) > .5
     in_nest = enlarge(np.clip(nest, -1, 1), grid) > 0
-    bare = cv2.resize(canvas[..., 1], grid[::-1], interpolation=cv2.INTER_AREA) > .08  # not a lumen
-    room = (in_tissue & bare).astype(float)
     crowd = enlarge(landscape(rng, shape, 170), grid)
     follicle = enlarge(landscape(rng, shape, 240), grid)
     preference = {
@@ -188,7 +187,7 @@ def paint_single_cells(rng, canvas, tissue, nest, direction, count, stamps):
         room[filled] = 0
         angle = None
         if kind == "CAFs":
-            column, row = np.minimum(xy // 2, np.array(direction.shape[::-1]) - 1).astype(int).T
+            column, row = np.minimum(xy // COARSE, np.array(direction.shape[::-1]) - 1).astype(int).T
             angle = direction[row, column] + rng.normal(0, .15, len(xy))
         put(rng, canvas, xy, stamps[kind], angle)
 
@@ -198,7 +197,8 @@ def scan(rng, canvas, scanner):
     canvas = cv2.GaussianBlur(canvas, (0, 0), .6)
     strength = np.exp(scanner.variation * rng.standard_normal(2))
     vectors = np.array([scanner.hematoxylin, scanner.eosin]) * np.exp(.04 * rng.standard_normal((2, 3)))
-    density = cv2.transform(canvas, (strength[:, None] * vectors).T.astype(np.float32))
-    light = np.array(scanner.glass, np.float32) * cv2.exp(-density).reshape(density.shape)
+    density = cv2.transform(canvas, -(strength[:, None] * vectors).T.astype(np.float32))
+    light = cv2.exp(density).reshape(density.shape)
+    light *= np.float32(scanner.glass)
     light += scanner.noise * grain(rng, canvas.shape[:2], .5)[..., None]
-    return np.clip(light + .5, 0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(light)
