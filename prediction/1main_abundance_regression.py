@@ -1,0 +1,24 @@
+"""Train the models that predict the abundance of all cell types from a slide.
+
+Reads   <project_path>/features.h5, targets.h5, splits.json
+Writes  <project_path>/results/cell_fraction_preds/result_<outer>_<inner>/ (files: prediction/fold_results.py)
+
+    python prediction/1main_abundance_regression.py demo all all
+"""
+import cohort_files
+import cross_validation
+import prediction_script
+
+MAX_EPOCHS, PATIENCE = 1000, 50  # method, table of the three models
+
+
+def main(args):
+    target = cohort_files.read_abundance(args.project_path / "targets.h5")
+    cross_validation.train(args, [target], cross_validation.model_config(args, "regression", args.pooling))
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    cross_validation.add_arguments(parser, MAX_EPOCHS, PATIENCE)
+    parser.add_argument("--pooling", choices=["mean", "tiles"], default="mean", help=cross_validation.POOLING_HELP)
+    prediction_script.run(main, parser.parse_args(), "abundance_regression")

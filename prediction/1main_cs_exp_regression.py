@@ -1,0 +1,27 @@
+"""Train the models that predict the expression of all genes of a cell type from a slide.
+
+Reads   <project_path>/features.h5, targets.h5, splits.json
+Writes  <project_path>/results/<cell type>_preds/result_<outer>_<inner>/ (files: prediction/fold_results.py)
+
+    python prediction/1main_cs_exp_regression.py demo all all all
+"""
+import cohort_files
+import cross_validation
+import prediction_script
+
+MAX_EPOCHS, PATIENCE = 500, 50  # method, table of the three models
+
+
+def main(args):
+    targets_path = args.project_path / "targets.h5"
+    targets = [cohort_files.read_expression(targets_path, cell_type)
+               for cell_type in cohort_files.choose_cell_types(targets_path, args.cell_type)]
+    cross_validation.train(args, targets, cross_validation.model_config(args, "regression", args.pooling))
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    cross_validation.add_arguments(parser, MAX_EPOCHS, PATIENCE)
+    parser.add_argument("cell_type", help="name as in targets.h5, Cancer or Normal for short, or all")
+    parser.add_argument("--pooling", choices=["mean", "tiles"], default="mean", help=cross_validation.POOLING_HELP)
+    prediction_script.run(main, parser.parse_args(), "cs_exp_regression")

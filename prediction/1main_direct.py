@@ -1,0 +1,24 @@
+"""Train the direct models: response to chemotherapy (pCR or RD) from a slide, without expression.
+
+Reads   <project_path>/features.h5, clinical.csv, splits.json
+Writes  <project_path>/results/direct_preds/result_<outer>_<inner>/ (files: prediction/fold_results.py)
+
+    python prediction/1main_direct.py demo all all
+"""
+import cohort_files
+import cross_validation
+import prediction_script
+
+MAX_EPOCHS, PATIENCE = 1000, 500  # method, table of the three models
+
+
+def main(args):
+    target = cohort_files.read_response(args.project_path / "clinical.csv")
+    model = cross_validation.model_config(args, "classification", "tiles")  # the mean does not commute with ReLU
+    cross_validation.train(args, [target], model)
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    cross_validation.add_arguments(parser, MAX_EPOCHS, PATIENCE)
+    prediction_script.run(main, parser.parse_args(), "direct")

@@ -1,0 +1,113 @@
+"""Collect the trained models into tables: every patient predicted by models that never saw the patient.
+
+Reads   <project_path>/results/*_preds/, splits.json, features.h5, targets.h5, clinical.csv
+Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, predictions.h5
+        (columns: data/README.md)
+
+    python prediction/collect_results.py demo
+"""
+import logging
+
+import cohort_files
+import h5py
+import numpy as np
+import out_of_fold
+import pandas as pd
+import patient_splits
+import prediction_script
+import result_tables
+
+GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
+
+
+def main(args):
+    results = args.project_path / "results"
+    splits = patient_splits.read(args.project_path / "splits.json")
+    slides = cohort_files.read_slides(args.project_path / "features.h5")
+    targets_path = args.project_path / "targets.h5"
+    names = [*cohort_files.read_cell_types(targets_path), "abundance", "direct"]
+    configs = finished_folds(results, names, splits, slides, args.partial)
+    inputs = cohort_files.checksum(configs, args.seed, result_tables.N_BOOTSTRAP)
+    if is_collected(results / "predictions.h5", inputs) and not args.overwrite:
+        logging.info(f"results: finished ({results / 'summary.csv'})")
+        return
+    predicted = {name: out_of_fold.collect(results, name, list(folds)) for name, folds in configs.items()}
+    summary = []
+    for name, of_target in predicted.items():
+        if name == "direct":
+            table = result_tables.response(of_target, args.seed)
+            row = table.assign(target=name, model="slide-ex").iloc[0][
+                ["target", "model", "n_patients", "auc", "auc_low", "auc_high"]].to_dict()
+        else:
+            table = (result_tables.cell_types(of_target) if name == "abundance" else
+                     result_tables.genes(of_target, cohort_files.read_confidence(targets_path, name)))
+            row = result_tables.summary_row(name, "slide-ex", of_target, args.seed)
+        summary.append(row)
+        write_table(table, results / (f"{name}.csv" if name in GROUPS else f"{name}_genes.csv"))
+        logging.info(f"{name}: {len(of_target.patient_ids)} patients, " + (
+            f"AUC {row['auc']:.3f}" if name == "direct" else f"median R {row['median_r']:.3f}"))
+    write_table(pd.DataFrame(summary), results / "summary.csv")
+    with prediction_script.whole(results / "predictions.h5") as part:
+        write_predictions(part, predicted, {"encoder": slides.attributes["encoder"],
+                                            "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs})
+
+
+def finished_folds(results, names, splits, slides, partial):
+    """Configurations by target and fold; ValueError for missing folds without `partial` and for other data."""
+    configs, n_missing = {}, 0
+    for name in names:
+        found, absent = out_of_fold.configs_of(results, name, splits)
+        if not found:
+            logging.info(f"{name}: not trained, left out")
+            continue
+        for key, now in (("features_sha256", slides.sha256), ("splits_sha256", cohort_files.checksum(splits))):
+            if found[min(found)][key] != now:
+                raise ValueError(f"the models of {name} were trained with another {key.removesuffix('_sha256')} file "
+                                 f"(encoder {found[min(found)]['encoder']}): train them again with --overwrite")
+        configs[name] = found
+        n_missing += len(absent)
+        if absent:
+            logging.info(f"{name}: missing {', '.join(path.name for path in absent)}")
+    if not configs:
+        raise ValueError(f"no trained model in {results}: run 1main_cs_exp_regression.py first")
+    if n_missing and not partial:
+        raise ValueError(f"{n_missing} models are missing, listed above: train them, or give --partial for tables "
+                         "of the models there are")
+    return configs
+
+
+def is_collected(path, inputs):
+    """Whether predictions.h5, which is written last, comes from these inputs."""
+    if not path.is_file():
+        return False
+    with h5py.File(path) as file:
+        return file.attrs.get("inputs_sha256") == inputs
+
+
+def write_table(table, path):
+    with prediction_script.whole(path) as part:
+        table.to_csv(part, index=False, float_format="%.6g")
+
+
+def write_predictions(path, predicted, attributes):
+    """The file predictions.h5: per target patient_ids, labels, predictions (n_patients, n_outputs), and the outputs.
+
+    direct/labels and direct/predictions are (n_patients,); the direct group has no outputs.
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        for name, of_target in predicted.items():
+            group_name, outputs_name = GROUPS.get(name, (f"expression/{name}", "genes"))
+            group = file.create_group(group_name)
+            group["patient_ids"] = of_target.patient_ids.astype(object)
+            if outputs_name:
+                group[outputs_name] = of_target.outputs.astype(object)
+            for key, values in (("labels", of_target.labels), ("predictions", of_target.predictions)):
+                group[key] = values if outputs_name else np.ravel(values)
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    parser.add_argument("--partial", action="store_true", help="make tables although models are missing")
+    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap, default %(default)s")
+    prediction_script.run(main, parser.parse_args(), "collect_results")
