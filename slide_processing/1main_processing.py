@@ -1,0 +1,61 @@
+"""Slides to tiles to features: tissue tiles of 512 px at 20x, stain-normalised, encoded.
+
+Reads   <project>/metadata.csv and <project>/slides/
+Writes  <project>/features/<Slide.ID>.h5   features and level-0 coordinates of the tissue tiles
+        <project>/mask/<Slide.ID>.pdf      the slide, and the tiles that were kept
+        <project>/logs/slide_processing.csv   one row for each slide that was tried
+
+    python slide_processing/1main_processing.py my_project 0-9,12
+"""
+import logging
+
+from tqdm import tqdm
+
+import encoder_weights
+import processing_log
+import slide_files
+import slide_table
+from encoders import ENCODERS
+from slide_script import parser, run
+
+
+def arguments():
+    p = parser(__doc__)
+    p.add_argument("slide_index", help="row of metadata.csv from 0, ranges such as 0-9,12, or all")
+    p.add_argument("--encoder", default="resnet50", choices=list(ENCODERS), help="default %(default)s")
+    p.add_argument("--weights", default="imagenet", help="imagenet (default), random, or the path of a state dict")
+    p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
+    p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="default %(default)s")
+    p.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu or cuda")
+    p.add_argument("--max-unreadable", type=float, default=0.0, metavar="SHARE",
+                   help="accept slides of which this share of the tiles cannot be decoded, default %(default)s")
+    p.add_argument("--allow-upsampling", action="store_true", help="accept slides scanned at 10x or coarser")
+    return p.parse_args()
+
+
+def main(args):
+    slides = slide_table.read_slides(args.project_path)
+    indexes = slide_table.parse_indexes(args.slide_index, len(slides))
+    settings = encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision)
+    todo = [i for i in indexes if args.overwrite or not slide_files.is_finished(args.project_path, slides.loc[i], settings)]
+    logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))
+    if not todo:
+        return 0
+    from tile_encoder import TileEncoder    # and torch with it, which takes seconds
+
+    encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device)
+    failed = []
+    for i in tqdm(todo, unit="slide", disable=None):
+        with processing_log.entry(args.project_path, i, slides.slide_id[i]) as entry:
+            entry.update(slide_files.process(args.project_path, slides.loc[i], encoder, args.allow_upsampling,
+                                             args.max_unreadable))
+        if entry["status"] == "failed":
+            failed.append(i)
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(todo)} slides failed (logs/slide_processing.csv says why); "
+                         f"when mended, run again with {slide_table.format_indexes(failed)}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main, arguments(), "slide_processing")

@@ -1,0 +1,137 @@
+"""Macenko stain normalisation of a tile (Macenko et al. 2009) with the targets of Wang et al. 2026.
+
+The published code solves a non-negative lasso for each pixel; with two stains it has a closed form
+(`concentrations`). Work is in planes of float32, one value a pixel, so that every step is a pass of a vector unit.
+"""
+import cv2
+import numpy as np
+
+BRIGHTNESS_PERCENTILE = 95
+MIN_OD = 0.15               # optical density that a pixel needs in some channel to tell the stains' colours
+ANGLE_PERCENTILES = (1, 99)
+LASSO_LAMBDA = 0.01
+MAX_CONCENTRATION_PERCENTILE = 99
+TARGET_STAINS = np.array([[0.5626, 0.7201, 0.4062],    # haematoxylin: OD in red, green, blue
+                          [0.2159, 0.8012, 0.5581]])   # eosin
+TARGET_CONCENTRATIONS = np.array([1.9705, 1.0308])     # 99th percentiles of the two
+MIN_STAINED_PX = 3          # fewer span no plane
+MIN_STAIN_ANGLE = 1e-3      # radians; stains closer than this are one stain
+
+
+class Unstained(ValueError):
+    """The tile's pixels do not tell two stains apart."""
+
+
+def normalise(rgb):
+    """Bring a tile to the target stains.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (height, width, 3)
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+        A tile that shows no two stains (blank, black, of one colour) comes back with corrected brightness only.
+    """
+    brightness = brightness_table(rgb)
+    od_table = -np.log(brightness / 255.0)
+    od = np.stack([od_table.astype(np.float32)[rgb[..., channel].ravel()] for channel in range(3)])
+    try:
+        stains = stain_matrix(od)
+    except Unstained:
+        return brightness[rgb]
+    c = concentrations(od, stains)
+    c99 = [percentile(row, MAX_CONCENTRATION_PERCENTILE) for row in c]
+    if min(c99) <= 0:
+        return brightness[rgb]
+    rebuild = TARGET_STAINS * (TARGET_CONCENTRATIONS / c99)[:, None]
+    planes = 255 * np.exp(-rebuild.T.astype(np.float32) @ c)
+    return cv2.merge([plane.reshape(rgb.shape[:2]) for plane in planes.astype(np.uint8)])
+
+
+def brightness_table(rgb):
+    """Corrected brightness of each grey level, uint8 (256,): I * 255 / P95, clipped, truncated, zeros become 1."""
+    counts = np.bincount(rgb.ravel(), minlength=256)
+    p95 = percentile_of_counts(counts, BRIGHTNESS_PERCENTILE)
+    levels = np.arange(256) * 255.0 / p95 if p95 > 0 else np.arange(256)
+    return np.maximum(np.clip(levels, 0, 255).astype(np.uint8), 1)
+
+
+def percentile_of_counts(counts, q):
+    """np.percentile of whole numbers of which `counts[i]` are equal to i."""
+    upto = np.cumsum(counts)
+    position = (upto[-1] - 1) * q / 100
+    below, above = np.searchsorted(upto, [np.floor(position), np.ceil(position)], side="right")
+    return below + (above - below) * (position % 1)
+
+
+def percentile(values, q):
+    """np.percentile of one row of float32, by partial sorting, in float64 between neighbours."""
+    position = (values.size - 1) * q / 100
+    k = int(position)
+    if k == values.size - 1:
+        return float(values.max())
+    ordered = np.partition(values, [k, k + 1])
+    return float(ordered[k]) + (float(ordered[k + 1]) - float(ordered[k])) * (position - k)
+
+
+def stain_matrix(od):
+    """Unit vectors of the two stains, haematoxylin first.
+
+    Parameters
+    ----------
+    od : ndarray of float32, shape (3, n_px)
+        Optical density of red, green, blue.
+
+    Returns
+    -------
+    ndarray of float64, shape (2, 3)
+
+    Raises
+    ------
+    Unstained
+        Too few stained pixels, or all of one colour.
+    """
+    stained = od[:, (od > MIN_OD).any(axis=0)]
+    if stained.shape[1] < MIN_STAINED_PX:
+        raise Unstained
+    _, vectors = np.linalg.eigh(np.cov(stained))
+    plane = vectors[:, [2, 1]]                                  # two leading eigenvectors, (3, 2)
+    plane = plane * np.where(plane[0] < 0, -1, 1)
+    low, high = angle_percentiles(plane.T.astype(np.float32) @ stained)
+    if high - low < MIN_STAIN_ANGLE:
+        raise Unstained
+    stains = (plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])).T
+    if stains[0, 0] <= stains[1, 0]:
+        stains = stains[::-1]
+    return stains / np.linalg.norm(stains, axis=1, keepdims=True)
+
+
+def angle_percentiles(projected):
+    """Percentiles 1 and 99 of arctan2(y, x) of points (2, n), radians."""
+    angles = np.arctan2(projected[1], projected[0])
+    return [percentile(angles, q) for q in ANGLE_PERCENTILES]
+
+
+def concentrations(od, stains):
+    """Minimise 0.5 ||od - stains^T c||^2 + 0.01 (c1 + c2) with c >= 0 for each pixel.
+
+    With b = stains od - 0.01 and g the product of the two unit vectors, the free minimum is
+    c1 = (b1 - g b2) / (1 - g^2). If it lies at c2 < 0, which for g >= 0 is the same as c1 > b1, the minimum on
+    c >= 0 is (max(b1, 0), 0); so c1 = max(0, min(c1, b1)), and the same for c2. For g < 0 the sign turns.
+
+    Parameters
+    ----------
+    od : ndarray of float32, shape (3, n_px)
+    stains : ndarray, shape (2, 3), rows of unit length
+
+    Returns
+    -------
+    ndarray of float32, shape (2, n_px)
+    """
+    g = stains[0] @ stains[1]
+    b = stains.astype(np.float32) @ od - np.float32(LASSO_LAMBDA)
+    free = (np.linalg.inv([[1, g], [g, 1]]) @ stains).astype(np.float32) @ od - np.float32(LASSO_LAMBDA / (1 + g))
+    inner = np.minimum if g >= 0 else np.maximum
+    return np.maximum(inner(free, b, out=free), 0, out=free)

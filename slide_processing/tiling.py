@@ -1,0 +1,41 @@
+"""Which squares of a slide are tiles, and which tiles are tissue (Wang et al. 2026)."""
+import cv2
+import numpy as np
+
+TILE_PX = 512               # side of a tile after resampling, pixels
+MAGNIFICATION = 20          # objective power of the tiles, about 0.5 um per pixel
+MIN_EDGE_MAGNITUDE = 15     # Sobel magnitude (0..255) below which a pixel counts as flat
+MAX_FLAT_FRACTION = 0.5     # a tile with a larger share of flat pixels is glass
+
+
+def level0_tile_px(slide_magnification):
+    """Side of one tile on the scanned image, pixels of level 0, for a slide scanned at this objective power."""
+    return round(TILE_PX * slide_magnification / MAGNIFICATION)
+
+
+def tile_grid(width, height, edge):
+    """Top-left corners of the whole tiles of an image, without overlap; incomplete border tiles are dropped.
+
+    Returns
+    -------
+    coords : ndarray of int32, shape (n_rows * n_columns, 2)
+        Columns x, y, row by row. Zero rows when the image is smaller than a tile.
+    n_rows, n_columns : int
+    """
+    n_rows, n_columns = height // edge, width // edge
+    y, x = np.divmod(np.arange(n_rows * n_columns, dtype=np.int32), max(n_columns, 1))
+    return np.stack([x, y], axis=1) * np.int32(edge), n_rows, n_columns
+
+
+def is_tissue(rgb):
+    """Whether a tile, uint8 (height, width, 3), has texture: at most half of its pixels are flat.
+
+    The published rule takes the Sobel derivatives of the grey image as 32-bit floats. They are whole numbers
+    within +-1020, so 16-bit integers hold the same values in half the memory.
+    """
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    gx = cv2.convertScaleAbs(cv2.Sobel(grey, cv2.CV_16S, 1, 0, ksize=3))
+    gy = cv2.convertScaleAbs(cv2.Sobel(grey, cv2.CV_16S, 0, 1, ksize=3))
+    magnitude = cv2.addWeighted(gx, 0.5, gy, 0.5, 0)
+    n_flat = np.count_nonzero(magnitude < MIN_EDGE_MAGNITUDE)
+    return n_flat <= MAX_FLAT_FRACTION * magnitude.size
