@@ -34,9 +34,10 @@ def normalise(rgb):
     ndarray of uint8, same shape
         A tile that shows no two stains (blank, black, of one colour) comes back with corrected brightness only.
     """
-    brightness = brightness_table(rgb)
-    od_table = -np.log(brightness / 255.0)
-    od = np.stack([od_table.astype(np.float32)[rgb[..., channel].ravel()] for channel in range(3)])
+    planes = cv2.split(rgb)
+    brightness = brightness_table(planes)
+    od_table = (-np.log(brightness / 255.0)).astype(np.float32)
+    od = np.stack([cv2.LUT(plane, od_table).ravel() for plane in planes])
     try:
         stains = stain_matrix(od)
     except Unstained:
@@ -45,14 +46,16 @@ def normalise(rgb):
     c99 = [percentile(row, MAX_CONCENTRATION_PERCENTILE) for row in c]
     if min(c99) <= 0:
         return brightness[rgb]
-    rebuild = TARGET_STAINS * (TARGET_CONCENTRATIONS / c99)[:, None]
-    planes = 255 * np.exp(-rebuild.T.astype(np.float32) @ c)
-    return cv2.merge([plane.reshape(rgb.shape[:2]) for plane in planes.astype(np.uint8)])
+    rebuild = -TARGET_STAINS * (TARGET_CONCENTRATIONS / c99)[:, None]
+    rebuilt = rebuild.T.astype(np.float32) @ c
+    np.exp(rebuilt, out=rebuilt)
+    rebuilt *= 255
+    return cv2.merge([plane.reshape(rgb.shape[:2]) for plane in rebuilt.astype(np.uint8)])
 
 
-def brightness_table(rgb):
+def brightness_table(planes):
     """Corrected brightness of each grey level, uint8 (256,): I * 255 / P95, clipped, truncated, zeros become 1."""
-    counts = np.bincount(rgb.ravel(), minlength=256)
+    counts = sum(cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel().astype(np.int64) for plane in planes)
     p95 = percentile_of_counts(counts, BRIGHTNESS_PERCENTILE)
     levels = np.arange(256) * 255.0 / p95 if p95 > 0 else np.arange(256)
     return np.maximum(np.clip(levels, 0, 255).astype(np.uint8), 1)
@@ -67,13 +70,12 @@ def percentile_of_counts(counts, q):
 
 
 def percentile(values, q):
-    """np.percentile of one row of float32, by partial sorting, in float64 between neighbours."""
+    """np.percentile of one row of float32, 0 <= q < 100, by partial sorting, in float64 between neighbours."""
     position = (values.size - 1) * q / 100
     k = int(position)
-    if k == values.size - 1:
-        return float(values.max())
-    ordered = np.partition(values, [k, k + 1])
-    return float(ordered[k]) + (float(ordered[k + 1]) - float(ordered[k])) * (position - k)
+    ordered = np.partition(values, k)
+    below, above = float(ordered[k]), float(ordered[k + 1:].min(initial=np.inf))
+    return below + (above - below) * (position - k) if position > k else below
 
 
 def stain_matrix(od):
@@ -93,10 +95,10 @@ def stain_matrix(od):
     Unstained
         Too few stained pixels, or all of one colour.
     """
-    stained = od[:, (od > MIN_OD).any(axis=0)]
+    stained = np.compress((od > MIN_OD).any(axis=0), od, axis=1)
     if stained.shape[1] < MIN_STAINED_PX:
         raise Unstained
-    _, vectors = np.linalg.eigh(np.cov(stained))
+    _, vectors = np.linalg.eigh(scatter(stained))
     plane = vectors[:, [2, 1]]                                  # two leading eigenvectors, (3, 2)
     plane = plane * np.where(plane[0] < 0, -1, 1)
     low, high = angle_percentiles(plane.T.astype(np.float32) @ stained)
@@ -106,6 +108,16 @@ def stain_matrix(od):
     if stains[0, 0] <= stains[1, 0]:
         stains = stains[::-1]
     return stains / np.linalg.norm(stains, axis=1, keepdims=True)
+
+
+def scatter(points):
+    """Covariance x (n - 1), which has the same eigenvectors, of points (3, n).
+
+    In float64: where a tile has one stain only, the second eigenvector is that of quantisation noise.
+    """
+    centred = points.astype(np.float64)
+    centred -= centred.mean(axis=1, keepdims=True)
+    return np.array([[a @ b for a in centred] for b in centred])
 
 
 def angle_percentiles(projected):
