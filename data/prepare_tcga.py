@@ -1,0 +1,76 @@
+"""Make a project folder from slides and expression downloaded from the Genomic Data Commons (TCGA).
+
+Diagnostic slides of primary tumours (sample type 01); one expression sample a patient, that with the first vial letter
+(A before B), then the first file id; protein-coding genes; symbols that occur twice are left out. Slides of patients
+without expression are left out; patients with expression alone stay, they help deconvolution. What gdc-client did not
+finish stops the script, which then writes a manifest to download it again.
+
+Reads   --slides and --expression (folders as gdc-client leaves them, one folder a file), their sample sheets;
+        or as --expression a table genes x samples (Xena, cBioPortal); --clinical, --manifest: optional
+Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv, preparation.csv (every file,
+        used or left out and why), preparation.json; download_again.txt where files are missing
+
+    python data/prepare_tcga.py brca --slides slides --slide-sheet gdc_sample_sheet.slides.tsv \\
+        --expression rna --expression-sheet gdc_sample_sheet.rna.tsv
+"""
+import contextlib
+import logging
+from pathlib import Path
+
+import gdc_download
+import project_inputs
+import tcga_download
+import tcga_selection
+from data_script import parser, run
+
+
+def main(args):
+    project = args.project_path
+    manifest = gdc_download.read_manifests(args.manifest)
+    slides = tcga_download.slides(args.slide_sheet, args.slides, args.frozen, manifest, args.md5)
+    samples = tcga_download.samples(args.expression, args.expression_sheet, manifest, args.md5)
+    tables = {name: getattr(args, name) for name in ("slide_sheet", "expression_sheet", "clinical", "gene_map")}
+    record = {"sections": "frozen" if args.frozen else "diagnostic", "log2_offset": args.log2,
+              "allow_missing": args.allow_missing, "slide_files": project_inputs.sha256_of_sizes(slides["path"]),
+              "expression_files": project_inputs.sha256_of_sizes(samples["path"]),
+              **{name: path and project_inputs.sha256(path) for name, path in tables.items()}}
+    if project_inputs.is_finished(project, record, args.overwrite):
+        logging.info("%s is finished: skipped", project / "preparation.json")
+        return
+
+    bulk, notes = tcga_download.bulk(samples, args.expression, args.log2, args.gene_map)
+    tcga_download.refuse_missing(project, slides, samples, manifest, args.allow_missing)
+    tcga_selection.leave_out(slides, ~slides["patient_id"].isin(bulk.columns), "no expression of the patient")
+    used = slides[slides["reason"] == ""].sort_values("slide_id")
+    if used.empty:
+        raise ValueError(f"no patient has both a slide and expression: {slides['reason'].value_counts().to_dict()}")
+    clinical = tcga_download.clinical(args.clinical, bulk.columns) if args.clinical else None
+    report = project_inputs.report_of(slide=("file_name", slides), expression=("sample_id", samples))
+    project_inputs.link_slides(project, used.rename(columns={"file_name": "filename"}))
+    metadata = used[["slide_id", "file_name", "patient_id"]].set_axis(["Slide.ID", "Filename", "Patient.ID"], axis=1)
+    project_inputs.write(project, record, metadata, bulk, clinical, report)
+    for line in [*project_inputs.summary(report), *notes]:
+        logging.info(line)
+    logging.info("%d slides of %d patients; expression of %d genes in %d patients", len(used),
+                 used["patient_id"].nunique(), *bulk.shape)
+
+
+if __name__ == "__main__":
+    p = parser(__doc__)
+    p.add_argument("--slides", type=Path, required=True, help="folder of downloaded slides")
+    p.add_argument("--slide-sheet", type=Path, required=True, help="sample sheet of the slides")
+    p.add_argument("--expression", type=Path, required=True,
+                   help="folder of downloaded STAR counts, or a table genes x samples")
+    p.add_argument("--expression-sheet", type=Path, help="sample sheet of the STAR counts")
+    p.add_argument("--clinical", type=Path, help="clinical.tsv of the portal")
+    p.add_argument("--manifest", type=Path, nargs="+", default=[], help="manifests of the downloads: compare sizes")
+    p.add_argument("--md5", action="store_true", help="compare checksums with the manifest as well (reads every slide)")
+    p.add_argument("--frozen", action="store_true", help="frozen sections (TS, BS) instead of diagnostic slides")
+    p.add_argument("--allow-missing", action="store_true", help="go on without files that are missing or damaged")
+    p.add_argument("--log2", type=float, nargs="?", const=1., metavar="C",
+                   help="the table of --expression holds log2(x + C), default C 1")
+    p.add_argument("--gene-map", type=Path, help="table gene_id, gene_name[, gene_type] for a table of --expression")
+    arguments = p.parse_args()
+    with contextlib.suppress(OSError):  # what is wrong with the path is said by run()
+        arguments.project_path.mkdir(parents=True, exist_ok=True)
+    run(main, arguments, "prepare_tcga")

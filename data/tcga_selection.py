@@ -1,0 +1,81 @@
+"""Which files of a TCGA download are used, by their barcodes.
+
+Barcode TCGA-A1-A0SB-01Z-00-DX1: project, tissue source site, participant (together the patient), sample type and vial,
+portion, section. Sample type 01 is a primary solid tumour; sections are DX (diagnostic, FFPE), TS, MS or BS (frozen).
+Codes: "TCGA Barcode" in the GDC Encyclopedia, "TCGA Code Tables" of the GDC.
+"""
+import pandas as pd
+
+PATIENT = r"(?P<patient_id>TCGA-\w{2}-\w{4})"
+SAMPLE_BARCODE = rf"^{PATIENT}-(?P<sample_type>\d\d)(?P<vial>[A-Z]?)(?=-|$)"
+SLIDE_NAME = rf"^(?P<slide_id>{PATIENT}-(?P<sample_type>\d\d)[A-Z]-\d\d-(?P<section>DX|TS|MS|BS)\w*)\."
+PRIMARY_TUMOUR = "01"
+DIAGNOSTIC, FROZEN = ("DX",), ("TS", "BS")
+CASE_COLUMNS = ("cases.submitter_id", "case_submitter_id")  # of clinical.tsv, since 2025 and before
+
+
+def leave_out(table, condition, reason):
+    """Write a reason (or a Series of them) into the rows of a condition that have none yet."""
+    table.loc[condition & (table["reason"] == ""), "reason"] = reason
+
+
+def choose_slides(sheet, sections):
+    """The sheet with slide_id, patient_id and reasons: primary tumours, and sections of the given kinds.
+
+    slide_id is the barcode; slides that share one have the whole file name without its ending.
+    """
+    fields = sheet["file_name"].str.extract(SLIDE_NAME)
+    table = sheet.join(fields)
+    leave_out(table, fields["slide_id"].isna(), "its name is no slide barcode of TCGA")
+    leave_out(table, fields["sample_type"] != PRIMARY_TUMOUR, "sample type " + fields["sample_type"] + ", not primary "
+              f"tumour ({PRIMARY_TUMOUR})")
+    leave_out(table, ~fields["section"].isin(sections), "section " + fields["section"] + ", wanted "
+              + " or ".join(sections))
+    refuse_none_left(table, "slide")
+    used = table[table["reason"] == ""]
+    shared = used[used["slide_id"].duplicated(keep=False)]
+    table.loc[shared.index, "slide_id"] = shared["file_name"].str.replace(r"\.\w+$", "", regex=True)
+    return table
+
+
+def choose_samples(sheet):
+    """The sheet with patient_id and reasons: one sample of the primary tumour of each patient.
+
+    Of several samples that with the first vial letter is taken (A before B: later vials are mostly FFPE), of several
+    files of one vial that with the alphabetically first file id.
+    """
+    fields = sheet["sample_id"].str.extract(SAMPLE_BARCODE)
+    table = sheet.join(fields)
+    leave_out(table, fields["patient_id"].isna(), "its Sample ID is no barcode of one TCGA sample")
+    leave_out(table, fields["sample_type"] != PRIMARY_TUMOUR, "sample type " + fields["sample_type"] + ", not primary "
+              f"tumour ({PRIMARY_TUMOUR})")
+    refuse_none_left(table, "expression")
+    ordered = table[table["reason"] == ""].sort_values(["vial", "file_id"])
+    first = ordered.groupby("patient_id")["sample_id"].first()
+    again = ordered.index[ordered["patient_id"].duplicated()]
+    leave_out(table, table.index.isin(again), "another sample or file of the patient is used: "
+              + table["patient_id"].map(first))
+    return table
+
+
+def refuse_none_left(table, what):
+    """ValueError when every row has a reason to be left out."""
+    if (table["reason"] != "").all():
+        counts = table["reason"].value_counts()
+        raise ValueError(f"no {what} file of the sample sheet can be used: "
+                         + "; ".join(f"{n} x {reason}" for reason, n in counts.items())
+                         + ". For other projects than TCGA see data/prepare_cohort.py")
+
+
+def clinical_table(table, patients):
+    """clinical.csv of some patients from the portal's clinical.tsv, which has one row a treatment.
+
+    Columns with more than one value for some patient are left out. GDC does not record the response to neoadjuvant
+    chemotherapy, so Response is empty, to be filled in.
+    """
+    case = next(column for column in CASE_COLUMNS if column in table)
+    table = table[table[case].isin(patients)].replace({"'--": "", "--": ""})
+    per_patient = table.groupby(case).agg(lambda values: tuple(sorted(set(values) - {""})))
+    kept = [column for column in per_patient if per_patient[column].map(len).max() == 1]
+    one = per_patient[kept].map(lambda values: values[0] if values else "").reset_index(drop=True)
+    return pd.concat([pd.DataFrame({"Patient.ID": per_patient.index, "Response": ""}), one], axis=1)
