@@ -30,10 +30,11 @@ def grain(rng, shape, size):
 
 
 def outline(rng, shape, share):
-    """Positive where tissue lies (coarse): one piece with an uneven border that covers `share` of the slide."""
-    y, x = np.mgrid[:shape[0] // COARSE, :shape[1] // COARSE]
-    off_centre = np.maximum(abs(2 * x / (x.max() + 1) - 1), abs(2 * y / (y.max() + 1) - 1)) ** 3
-    field = .35 * landscape(rng, shape, 600) + .05 * landscape(rng, shape, 100) - 3 * off_centre
+    """Positive where tissue lies (coarse): a piece with an uneven border, cut by the scan, on `share` of the slide."""
+    y, x = np.mgrid[-1:1:shape[0] // COARSE * 1j, -1:1:shape[1] // COARSE * 1j]
+    towards = rng.uniform(0, 2 * math.pi)
+    field = x * math.cos(towards) + y * math.sin(towards) + .12 * landscape(rng, shape, 600)
+    field += .02 * landscape(rng, shape, 100)
     return (field - np.quantile(field, 1 - share)).astype(np.float32)
 
 
@@ -59,7 +60,9 @@ def find_room(rng, n, weight):
     with np.errstate(divide="ignore"):
         keys = np.log(weight) + rng.gumbel(size=weight.shape)
     chosen = np.unravel_index(np.argsort(keys, axis=None)[::-1][:n], weight.shape)
-    return (np.column_stack(chosen[::-1]) + rng.uniform(.2, .8, (n, 2))) * GRID_PX, chosen
+    row, column = chosen
+    xy = np.column_stack([column + .5 * (row % 2), row]) + rng.normal(.5, .25, (n, 2))
+    return xy * GRID_PX, chosen
 
 
 def honeycomb(rng, shape, spacing):
@@ -67,12 +70,14 @@ def honeycomb(rng, shape, spacing):
     rows, columns = int(shape[0] / (spacing * .866)), int(shape[1] / spacing)
     y, x = np.mgrid[:rows, :columns].reshape(2, -1).astype(float)
     xy = np.column_stack([x + .5 * (y % 2), .866 * y]) * spacing
-    return xy + rng.normal(0, .14 * spacing, xy.shape)
+    return xy + rng.normal(0, .17 * spacing, xy.shape)
 
 
 def place_discs(rng, n, radius, free):
     """Centres (n, 2) of discs of `radius` in the mask `free` (coarse, uint8), from which they are taken."""
     centres = []
+    for edge in (0, -1):  # of the slide
+        free[edge], free[:, edge] = 0, 0
     for _ in range(n):
         depth = cv2.distanceTransform(free, cv2.DIST_L2, 3)
         y, x = np.nonzero(depth > min(radius / COARSE, .9 * depth.max()))
@@ -96,7 +101,7 @@ def ring(rng, centre, radius, ratio, turn, n):
 
 def elliptic_distance(centre, radius, ratio, turn, reach):
     """Distance to an ellipse (negative inside) around its centre, and the window (slices) of the slide it is for."""
-    x0, y0 = (int(c - reach) for c in centre)
+    x0, y0 = (max(int(c - reach), 0) for c in centre)
     y, x = np.mgrid[y0:y0 + int(2 * reach), x0:x0 + int(2 * reach)].astype(np.float32)
     x, y = x - centre[0], y - centre[1]
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)

@@ -29,7 +29,7 @@ from data_script import parser, run, whole
 
 MPP_20X = .5             # microns per pixel at 20x
 BULK_NOISE_SD = .1       # of ln expression
-TISSUE_SHARE = .72       # of a slide
+TISSUE_SHARE = .80       # of a slide
 UNKNOWN_RESPONSE = .05   # share of patients
 MIN_SIDE_PX = 1024       # two tiles: less leaves no room for tissue
 
@@ -138,7 +138,7 @@ if __name__ == "__main__":
     p.add_argument("--seed", type=int, default=1, help="default %(default)s")
     p.add_argument("--patients", type=int, default=60, help="default %(default)s")
     p.add_argument("--genes", type=int, default=1500, help="default %(default)s")
-    p.add_argument("--width-px", type=int, default=2560, help="of a slide at 20x, default %(default)s")
+    p.add_argument("--width-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
     p.add_argument("--height-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
     arguments = p.parse_args()
     with contextlib.suppress(OSError):  # what is wrong with the path is said by run()

@@ -18,8 +18,9 @@ from lay_out_tissue import (COARSE, GRID_PX, elliptic_distance, enlarge, fibres,
 CELL_AREA = {"B-cells": 300, "CAFs": 1700, "Endothelial": 1300, "Myeloid": 800, "Normal Epithelial": 800,
              "PVL": 900, "Plasmablasts": 400, "T-cells": 300}  # px2 with its surroundings; tumour cells by their size
 DUCT_CELLS = 42      # normal epithelial cells of a duct, in two layers
-VESSEL_CELLS = 11    # endothelial cells of a vessel
-BORDER_PX = 150      # no duct or vessel nearer to the border of the slide
+VESSEL_CELLS = 15    # endothelial cells of a vessel
+STRIP_PX = 64        # rows turned into light at a time: they stay in the processor's cache
+MARGIN_PX = 64       # painted around the slide and cut off, so that the scan cuts through cells
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Scanner:
 def looks(grade, inflammation, stroma):
     """Look of every kind of cell; the states run from -1 to 1."""
     return {
-        "Cancer Epithelial": Look(10.5 * math.exp(.30 * grade), .85 - .10 * grade, .12 + .10 * grade, .05 + .04 * grade,
+        "Cancer Epithelial": Look(10. * math.exp(.45 * grade), .85 - .10 * grade, .12 + .10 * grade, .05 + .04 * grade,
                                   1.05 - .10 * grade, .24 + .16 * grade, 1.7 + .7 * grade, .25 + .25 * grade,
                                   2. + 1.5 * grade),
         "mitosis": Look(7, .45, .15, .2, 2.3, .1, halo=6, cytoplasm=(.05, .25)),
@@ -66,8 +67,9 @@ def paint(rng, shape, fractions, states, share=.62, scanner=Scanner()):
     """
     grade, inflammation, stroma = (float(np.tanh(states[s] / 1.7)) for s in ("grade", "inflammation", "stroma"))
     look = looks(grade, inflammation, stroma)
+    shape = (shape[0] + 2 * MARGIN_PX, shape[1] + 2 * MARGIN_PX)
     stamps = {kind: make_stamps(rng, look[kind]) for kind in look}
-    spacing = 2.25 * look["Cancer Epithelial"].radius
+    spacing = 23 * math.exp(.15 * grade)  # less than in proportion to the nuclei: high grade is crowded
     area = {**CELL_AREA, "Cancer Epithelial": .866 * spacing ** 2}
     tissue = outline(rng, shape, share)
     n_cells = (tissue > 0).sum() * COARSE ** 2 / sum(fractions[k] * area[k] for k in area)
@@ -75,10 +77,8 @@ def paint(rng, shape, fractions, states, share=.62, scanner=Scanner()):
 
     canvas, direction = paint_stroma(rng, shape, tissue, stroma)
     free = (tissue > 0).astype(np.uint8)
-    for edge in (np.s_[:BORDER_PX // COARSE], np.s_[-BORDER_PX // COARSE:]):
-        free[edge], free[:, edge] = 0, 0
     ducts = place_discs(rng, round(count["Normal Epithelial"] / DUCT_CELLS), 110, free)
-    vessels = place_discs(rng, round(count["Endothelial"] / VESSEL_CELLS), 60, free)
+    vessels = place_discs(rng, round(count["Endothelial"] / VESSEL_CELLS), 70, free)
     built = (free == 0) & (tissue > 0)
     nest = paint_nests(rng, canvas, tissue, built, count["Cancer Epithelial"] * area["Cancer Epithelial"], grade)
 
@@ -88,13 +88,13 @@ def paint(rng, shape, fractions, states, share=.62, scanner=Scanner()):
         paint_vessel(rng, canvas, centre, stamps, count["PVL"] / max(len(vessels), 1))
     paint_tumour_cells(rng, canvas, nest, spacing, grade, stamps)
     paint_single_cells(rng, canvas, (tissue > .02) & ~built, nest, direction, count, stamps)
-    return scan(rng, canvas, scanner)
+    return scan(rng, canvas[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX], scanner)
 
 
 def paint_stroma(rng, shape, tissue, stroma):
     """Canvas with stroma only, and the direction of its fibres (coarse)."""
     texture, direction = fibres(rng, shape, 2.5 + 2.5 * stroma)
-    loose = enlarge(landscape(rng, shape, 260), texture.shape) - 1. - 1.3 * stroma  # little where stroma reacts
+    loose = enlarge(landscape(rng, shape, 260), texture.shape) - 1.5 - .8 * stroma  # little where stroma reacts
     eosin = .40 * math.exp(.35 * stroma) * np.clip(1 + (.50 - .1 * stroma) * texture, .1, 2.2)
     eosin *= 1 - .75 * smoothstep(-loose, .4)
     eosin *= smoothstep(-enlarge(tissue, texture.shape), .02)
@@ -120,7 +120,7 @@ def paint_nests(rng, canvas, tissue, built, area_px, grade):
 
 def paint_ring(canvas, centre, radius, ratio, turn, wall_px, wall, lumen):
     """A wall of `wall_px` around an empty lumen; `wall` and `lumen` are haematoxylin and eosin."""
-    distance, window = elliptic_distance(centre, radius, ratio, turn, radius / ratio + wall_px + 12)
+    distance, window = elliptic_distance(centre, radius, ratio, turn, radius / ratio ** .5 + wall_px + 4)
     patch = canvas[window]
     for reach, stain in ((wall_px, wall), (0, lumen)):
         cover = smoothstep(distance - reach, 1.5)[:patch.shape[0], :patch.shape[1], None]
@@ -140,7 +140,7 @@ def paint_duct(rng, canvas, centre, stamps):
 
 def paint_vessel(rng, canvas, centre, stamps, n_perivascular):
     """A vessel: red cells in a lumen, endothelium, perivascular cells in a wall that grows with their number."""
-    ratio, turn, radius = rng.uniform(.45, .9), rng.uniform(0, np.pi), rng.uniform(20, 34)
+    ratio, turn, radius = rng.uniform(.45, .9), rng.uniform(0, np.pi), rng.uniform(24, 44)
     layers = 1 + n_perivascular / 14
     paint_ring(canvas, centre, radius, ratio, turn, 5 + 9 * layers, (.06, .70), (0, .02))
     put(rng, canvas, centre + rng.normal(0, .3 * radius, (rng.integers(0, 9), 2)), stamps["red cell"])
@@ -197,8 +197,13 @@ def scan(rng, canvas, scanner):
     canvas = cv2.GaussianBlur(canvas, (0, 0), .6)
     strength = np.exp(scanner.variation * rng.standard_normal(2))
     vectors = np.array([scanner.hematoxylin, scanner.eosin]) * np.exp(.04 * rng.standard_normal((2, 3)))
-    density = cv2.transform(canvas, -(strength[:, None] * vectors).T.astype(np.float32))
-    light = cv2.exp(density).reshape(density.shape)
-    light *= np.float32(scanner.glass)
-    light += scanner.noise * grain(rng, canvas.shape[:2], .5)[..., None]
-    return cv2.convertScaleAbs(light)
+    to_density = -(strength[:, None] * vectors).T.astype(np.float32)
+    sensor = scanner.noise * grain(rng, canvas.shape[:2], .5)
+    picture = np.empty((*canvas.shape[:2], 3), np.uint8)
+    for top in range(0, len(canvas), STRIP_PX):
+        strip = np.s_[top:top + STRIP_PX]
+        light = cv2.exp(cv2.transform(canvas[strip], to_density)).reshape(-1, canvas.shape[1], 3)
+        light *= np.float32(scanner.glass)
+        light += sensor[strip, :, None]
+        cv2.convertScaleAbs(light, dst=picture[strip])
+    return picture
