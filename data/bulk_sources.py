@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from near_ids import some
+from text_tables import read_strings, separator_of
 
 STAR_COLUMNS = ["gene_id", "gene_name", "gene_type", "tpm_unstranded"]
 GENE_MAP_COLUMNS = {"gene_id": ("gene_id", "id", "Ensembl_ID", "Gene stable ID"),  # GDC, Xena probe map, BioMart
@@ -69,9 +70,8 @@ def read_star_files(paths):
 
 def read_samples(path, n_rows=None):
     """Table genes x samples of a text file, as it is; `n_rows` for its first rows only."""
-    separator = "," if path.name.removesuffix(".gz").endswith(".csv") else "\t"
     try:
-        table = pd.read_csv(path, sep=separator, index_col=0, low_memory=False, nrows=n_rows)
+        table = pd.read_csv(path, sep=separator_of(path), index_col=0, low_memory=False, nrows=n_rows)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} is no readable table genes x samples: {error}") from None
     return table.drop(columns=[column for column in EXTRA_COLUMNS if column in table])
@@ -108,8 +108,7 @@ def read_gene_map(path):
     """gene_id, gene_name and, where there, gene_type: of a STAR counts table, a Xena probe map, a BioMart export."""
     with open(path, encoding="utf-8") as file:
         skipped = file.readline().startswith("#")
-    separator = "," if path.suffix == ".csv" else "\t"
-    table = pd.read_csv(path, sep=separator, skiprows=int(skipped), dtype=str, keep_default_na=False)
+    table = read_strings(path, "a gene map", int(skipped))
     renamed = {name: ours for ours, names in GENE_MAP_COLUMNS.items() for name in names if name in table}
     if not {"gene_id", "gene_name"} <= set(renamed.values()):
         raise ValueError(f"{path} has columns {some(table, 8)}: a gene map needs gene_id and gene_name (and gene_type "

@@ -8,18 +8,16 @@ import hashlib
 import pandas as pd
 
 from near_ids import some
+from text_tables import read_strings
 
 SHEET_COLUMNS = {"File ID": "file_id", "File Name": "file_name", "Data Type": "data_type", "Case ID": "case_id",
                  "Sample ID": "sample_id"}
 MANIFEST_COLUMNS = ["id", "filename", "md5", "size", "state"]
 
 
-def read_tsv(path, columns, what):
+def read_columns(path, columns, what):
     """Tab-separated text as strings; ValueError when one of `columns` is absent. `what` tells where to get the file."""
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no tab-separated table ({error}): give {what}") from None
+    table = read_strings(path, what)
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"{path} has no column {some(missing)}, its columns are {some(table, 8)}: give {what}")
@@ -31,7 +29,7 @@ def read_sample_sheet(path, data_type):
 
     A file of several samples of one case names the case once for each; it has one case_id here.
     """
-    sheet = read_tsv(path, SHEET_COLUMNS, "the portal's Sample Sheet (Cart, Sample Sheet)")
+    sheet = read_columns(path, SHEET_COLUMNS, "the portal's Sample Sheet (Cart, Sample Sheet)")
     found = sorted(set(sheet["Data Type"]))
     sheet = sheet[sheet["Data Type"] == data_type].rename(columns=SHEET_COLUMNS)[list(SHEET_COLUMNS.values())]
     if sheet.empty:
@@ -45,7 +43,7 @@ def read_manifests(paths):
     if not paths:
         return None
     what = "the manifest that the files were downloaded with"
-    tables = [read_tsv(path, MANIFEST_COLUMNS[:4], what) for path in paths]
+    tables = [read_columns(path, MANIFEST_COLUMNS[:4], what) for path in paths]
     return pd.concat(tables).drop_duplicates("id").astype({"size": int}).set_index("id", drop=False)
 
 

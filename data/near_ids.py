@@ -29,5 +29,5 @@ def nearest(one, candidates):
 
 
 def bare(one):
-    """Letters and digits of an id, lower case."""
-    return re.sub(r"[\W_]", "", one).lower()
+    """Letters and digits of an id, lower case, numbers without leading zeros: 'P_2' and 'p-02' are alike."""
+    return re.sub(r"(?<!\d)0+(?=\d)|[\W_]", "", one).lower()

@@ -56,7 +56,7 @@ def bulk(samples_, source, log_offset, gene_map):
 def clinical(path, patients):
     """clinical.csv of some patients from the portal's clinical.tsv."""
     what = "clinical.tsv of the portal's Clinical download (TSV)"
-    table = gdc_download.read_tsv(path, [], what)
+    table = gdc_download.read_columns(path, [], what)
     if not set(tcga_selection.CASE_COLUMNS) & set(table):
         raise ValueError(f"{path} has no column {' or '.join(tcga_selection.CASE_COLUMNS)}: give {what}")
     return tcga_selection.clinical_table(table, set(patients))

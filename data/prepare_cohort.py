@@ -1,0 +1,74 @@
+"""Make a project folder from any folder of slides, a table of ids and a table of expression.
+
+Nothing is guessed: the table says which slide and which column of the expression belong to which patient, and every id
+without a partner is an error that shows the nearest ids, unless --allow-unmatched leaves such rows out.
+
+Reads   --table (.csv or .tsv): a row a slide with Filename (in --slides) and Patient.ID; optional Slide.ID (else the
+        file name without its ending), Expression.ID (column of --expression, else Patient.ID), Magnification, MPP,
+        Response (pCR, RD or empty). A row with an empty Filename is a patient with expression alone.
+        --slides, --expression (genes x samples, TPM): either may be left out
+Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv (with Response),
+        preparation.csv (every row, used or left out and why), preparation.json
+
+    python data/prepare_cohort.py trial --table cohort.csv --slides scans --expression tpm.tsv
+"""
+import contextlib
+import logging
+from pathlib import Path
+
+import bulk_sources
+import cohort_table
+import project_inputs
+from data_script import parser, run
+
+
+def main(args):
+    project = args.project_path
+    tables = {name: getattr(args, name) for name in ("table", "expression", "gene_map")}
+    record = {**{name: path and project_inputs.sha256(path) for name, path in tables.items()},
+              "columns": args.columns, "log2_offset": args.log2, "allow_unmatched": args.allow_unmatched,
+              "slides": str(args.slides.resolve()) if args.slides else None}
+    if project_inputs.is_finished(project, record, args.overwrite):
+        logging.info("%s is finished: skipped", project / "preparation.json")
+        return
+    cohort = cohort_table.read(args.table, args.columns)
+    if args.slides:
+        cohort_table.find_slides(cohort, args.slides)
+    expression = bulk_sources.read_matrix(args.expression, args.log2) if args.expression else None
+    if expression is not None:
+        cohort_table.find_expression(cohort, expression.columns, args.expression)
+    cohort_table.refuse_unmatched(cohort, args.table, args.allow_unmatched)
+
+    used = cohort[cohort["reason"] == ""]
+    bulk, notes = None, []
+    if expression is not None:
+        sample_of = used.drop_duplicates("patient_id").set_index("patient_id")["expression_id"].sort_index()
+        genes = bulk_sources.read_gene_map(args.gene_map) if args.gene_map else None
+        bulk, notes = bulk_sources.under_symbols(expression[sample_of].set_axis(sample_of.index, axis=1),
+                                                 args.expression, genes)
+    slides = used[used["filename"] != ""]
+    if args.slides:
+        project_inputs.link_slides(project, slides)
+    report = project_inputs.report_of(row=("slide_id", cohort))
+    project_inputs.write(project, record, cohort_table.metadata(slides), bulk, cohort_table.clinical(used), report)
+    for line in [*project_inputs.summary(report), *notes]:
+        logging.info(line)
+    logging.info("%d slides of %d patients%s", len(slides), slides["patient_id"].nunique(),
+                 "" if bulk is None else f"; expression of {bulk.shape[0]} genes in {bulk.shape[1]} patients")
+
+
+if __name__ == "__main__":
+    p = parser(__doc__)
+    p.add_argument("--table", type=Path, required=True, help="table of ids, see above")
+    p.add_argument("--slides", type=Path, help="folder of slides; leave out where features are extracted already")
+    p.add_argument("--expression", type=Path, help="table genes x samples; leave out for a cohort to predict only")
+    p.add_argument("--columns", nargs="+", default=[], metavar="NAME=YOURS",
+                   help="columns of the table that have other names, e.g. Patient.ID=case Filename=image")
+    p.add_argument("--allow-unmatched", action="store_true", help="leave out rows without slide file or expression")
+    p.add_argument("--log2", type=float, nargs="?", const=1., metavar="C",
+                   help="--expression holds log2(x + C), default C 1")
+    p.add_argument("--gene-map", type=Path, help="table gene_id, gene_name[, gene_type] for Ensembl ids")
+    arguments = p.parse_args()
+    with contextlib.suppress(OSError):  # what is wrong with the path is said by run()
+        arguments.project_path.mkdir(parents=True, exist_ok=True)
+    run(main, arguments, "prepare_cohort")

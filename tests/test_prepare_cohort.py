@@ -1,0 +1,105 @@
+"""From a folder of slides, a table of ids and a table of expression to the inputs of a project."""
+import numpy as np
+import pandas as pd
+import pytest
+
+import near_ids
+
+PATIENTS = ["P-01", "P-02", "P-03"]
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Three patients, the first with two slides; paths of the folder, the table and the expression."""
+    folder = tmp_path / "mine"
+    (folder / "scans" / "batch2").mkdir(parents=True)
+    names = ["a.svs", "a2.ome.tif", "b.svs", "batch2/c.ndpi"]
+    for name in names:
+        (folder / "scans" / name).write_text(name)
+    pd.DataFrame({"Filename": names, "Patient.ID": ["P-01", *PATIENTS], "Magnification": ["20", "", "", "40"],
+                  "Response": ["", "pCR", "RD", ""]}).to_csv(folder / "cohort.csv", index=False)
+    pd.DataFrame(np.arange(6).reshape(2, 3) * 50., ["ESR1", "GATA3"], PATIENTS).to_csv(folder / "tpm.tsv", sep="\t")
+    return folder
+
+
+def prepare(run_script, cohort, *more):
+    return run_script("data/prepare_cohort.py", cohort.parent / "p", "--table", cohort / "cohort.csv", "--slides",
+                      cohort / "scans", "--expression", cohort / "tpm.tsv", *more)
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_cohort_becomes_a_project(cohort, run_script):
+    done = prepare(run_script, cohort)
+    assert done.returncode == 0, done.stderr
+    project = cohort.parent / "p"
+    assert (project / "metadata.csv").read_text() == (
+        "Slide.ID,Filename,Patient.ID,Magnification\na,a.svs,P-01,20\na2,a2.ome.tif,P-01,\nb,b.svs,P-02,\n"
+        "c,batch2/c.ndpi,P-03,40\n")
+    assert (project / "slides" / "batch2" / "c.ndpi").read_text() == "batch2/c.ndpi"
+    assert (project / "clinical.csv").read_text() == "Patient.ID,Response\nP-01,pCR\nP-02,RD\nP-03,\n"
+    bulk = pd.read_csv(project / "bulk_expression.tsv.gz", sep="\t", index_col=0)
+    assert list(bulk.columns) == PATIENTS and list(bulk.loc["GATA3"]) == [150, 200, 250]
+    assert "skipped" in prepare(run_script, cohort).stdout
+
+
+def test_other_column_names_and_expression_ids_are_declared(cohort, run_script):
+    edit(cohort / "cohort.csv", "Filename,Patient.ID", "image,case")
+    edit(cohort / "cohort.csv", "Response\n", "Response,Expression.ID\n")
+    edit(cohort / "cohort.csv", "P-01,20,\n", "P-01,20,,RNA1\n")
+    for row in ("P-01,,pCR", "P-02,,RD", "P-03,40,"):
+        edit(cohort / "cohort.csv", f"{row}\n", f"{row},RNA{row[3]}\n")
+    edit(cohort / "tpm.tsv", "P-01\tP-02\tP-03", "RNA3\tRNA2\tRNA1")
+    done = prepare(run_script, cohort)
+    assert done.returncode == 1 and "has no column Filename" in done.stderr and "image, case" in done.stderr
+    done = prepare(run_script, cohort, "--columns", "Filename=image", "Patient.ID=case")
+    assert done.returncode == 0, done.stderr
+    bulk = pd.read_csv(cohort.parent / "p" / "bulk_expression.tsv.gz", sep="\t", index_col=0)
+    assert list(bulk.columns) == PATIENTS and list(bulk.loc["GATA3"]) == [250, 200, 150]
+
+
+def test_patient_with_expression_alone_and_cohort_without_expression(cohort, run_script):
+    edit(cohort / "cohort.csv", "batch2/c.ndpi,P-03,40,", ",P-03,,")
+    assert prepare(run_script, cohort).returncode == 0
+    assert "P-03" not in (cohort.parent / "p" / "metadata.csv").read_text()
+    assert "P-03" in pd.read_csv(cohort.parent / "p" / "bulk_expression.tsv.gz", sep="\t")
+    done = run_script("data/prepare_cohort.py", cohort.parent / "slides_only", "--table", cohort / "cohort.csv",
+                      "--slides", cohort / "scans")
+    assert done.returncode == 0, done.stderr
+    assert not (cohort.parent / "slides_only" / "bulk_expression.tsv.gz").exists()
+
+
+@pytest.mark.parametrize("file, old, new, message", [
+    ("cohort.csv", "b.svs", "B.SVS", "no such slide file: B.SVS (b.svs?)"),
+    ("cohort.csv", "P-02", "P_2", "no such column of expression: P_2 (P-02?)"),
+    ("tpm.tsv", "P-01\tP-02\tP-03", "x1\tx2\tx3", "add a column Expression.ID"),
+    ("cohort.csv", "Patient.ID", "patient_id", "--columns Patient.ID=patient_id"),
+    ("cohort.csv", "b.svs,P-02", "b.svs,", "no patient in 1 rows: b"),
+    ("cohort.csv", "b.svs", "a.svs", "occurs more than once: a"),
+    ("cohort.csv", "RD", "rd", "Response rd (RD?) is not pCR, RD or empty"),
+    ("cohort.csv", "P-01,20,", "P-01,20,RD", "more than one response: P-01"),
+    ("tpm.tsv", "150.0", "x", "columns without: P-01"),
+    ("tpm.tsv", "50.0", "5", "look like logarithms")])
+def test_bad_input_is_named(cohort, run_script, file, old, new, message):
+    edit(cohort / file, old, new)
+    if message == "look like logarithms":
+        (cohort / file).write_text("\tP-01\tP-02\tP-03\nESR1\t1\t2\t3\n")
+    done = prepare(run_script, cohort)
+    assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not (cohort.parent / "p" / "metadata.csv").exists()
+
+
+def test_unmatched_rows_are_left_out_when_allowed(cohort, run_script):
+    edit(cohort / "cohort.csv", "b.svs", "B.SVS")
+    done = prepare(run_script, cohort, "--allow-unmatched")
+    assert done.returncode == 0 and "row: 3 of 4 used; 1 left out: no such slide file: B.SVS (b.svs?)" in done.stdout
+    assert "P-02" not in pd.read_csv(cohort.parent / "p" / "bulk_expression.tsv.gz", sep="\t")
+
+
+def test_near_ids():
+    assert near_ids.with_near_matches(["tcga_a1", "Q"], ["TCGA-A1", "TCGA-A2"]) == "tcga_a1 (TCGA-A1?), Q"
+    assert near_ids.with_near_matches(list("abcdefg"), [], 2) == "a, b and 5 more"
