@@ -2,10 +2,11 @@
 import hashlib
 from pathlib import Path
 
+from encoders import ENCODERS
+
 IMAGENET_FILE = "resnet50-11ad3fa6.pth"     # torchvision's ResNet50_Weights.IMAGENET1K_V2
-CLASSIFIER = ("fc.weight", "fc.bias")       # of ImageNet's classes, not part of the encoder
 WRAPPERS = ("model", "state_dict")          # keys under which training code wraps a state dict
-N_TEXTURES = 16                             # pictures that set the statistics of a random network
+N_TEXTURES = 8                              # pictures that set the statistics of a random network
 TEXTURE_SIGMAS_PX = (1, 3, 9, 27)
 
 
@@ -23,7 +24,8 @@ def settings(encoder, weights, seed, precision):
     precision : str
         'fp32', 'bf16' or 'fp16'.
     """
-    known = {"encoder": encoder, "precision": precision, "weights_seed": seed if weights == "random" else -1}
+    known = {"encoder": encoder, "encoder_version": ENCODERS[encoder].version, "precision": precision,
+             "weights_seed": seed if weights == "random" else -1}
     if weights in ("imagenet", "random"):
         return known | {"weights": weights}
     path = Path(weights)
@@ -44,7 +46,7 @@ def load(row, weights, seed):
     else:
         path = Path(weights)
     network = row.build()
-    load_strictly(network, path)
+    load_strictly(network, path, row.rename)
     return network.eval(), sha256_of_file(path)
 
 
@@ -66,21 +68,28 @@ def imagenet_file(row):
     return path
 
 
-def load_strictly(network, path):
-    """Fill a network from a state dict file: every weight named, none left over, save an ImageNet classifier's."""
-    import torch
-
+def load_strictly(network, path, rename):
+    """Fill a network from a state dict file, names changed by `rename`: every weight found, none left over."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_state_dict(path)
+        for wrapper in WRAPPERS:
+            state = state.get(wrapper, state)
+        state = rename(state)
     except Exception as error:
-        raise ValueError(f"{path} is not a state dict that loads safely: {type(error).__name__}") from None
-    for wrapper in WRAPPERS:
-        state = state.get(wrapper, state)
-    state = {name: value for name, value in state.items() if name not in CLASSIFIER}
+        raise ValueError(f"{path} is not a state dict that loads safely: {error}") from None
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit the encoder: {' '.join(str(error).split())[:300]}") from None
+
+
+def read_state_dict(path):
+    """Tensors by name, of a torch or safetensors file."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+        return load_file(path)
+    import torch
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def random_network(row, seed):
@@ -105,7 +114,7 @@ def random_network(row, seed):
         norm.reset_running_stats()
     if norms:
         with torch.no_grad():
-            network.train()(pictures)
+            network.to(memory_format=torch.channels_last).train()(pictures)
     return network.eval(), digest.hexdigest()
 
 

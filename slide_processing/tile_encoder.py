@@ -31,8 +31,9 @@ class TileEncoder:
 
     def picture(self, rgb):
         """A tile, uint8 (height, width, 3), at the encoder's input size, as torchvision resizes a PIL picture."""
-        side = (self.row.input_px, self.row.input_px)
-        return np.asarray(Image.fromarray(rgb).resize(side, Image.Resampling.BILINEAR))
+        side, cut = self.row.resize_px, (self.row.resize_px - self.row.input_px) // 2
+        resized = Image.fromarray(rgb).resize((side, side), Image.Resampling[self.row.interpolation.upper()])
+        return np.asarray(resized)[cut:side - cut, cut:side - cut]
 
     @torch.inference_mode()
     def encode(self, pictures):

@@ -1,0 +1,189 @@
+"""Encoders: the plain network, the table, weights from files, random weights. timm's are skipped where it is absent."""
+import copy
+import runpy
+
+import encoder_weights
+import numpy as np
+import pytest
+import torch
+import torchvision
+from conftest import ROOT
+from encoders import ENCODERS
+from tile_encoder import TileEncoder, fold_batch_norm
+
+published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
+BIG = {"virchow2", "h-optimus-0", "prov-gigapath"}     # about a thousand million parameters each
+
+
+@pytest.fixture(scope="module")
+def random_resnet():
+    """Network and SHA-256 of seed 0."""
+    torch.set_num_threads(1)    # as a TileEncoder does, so that rounding is the same everywhere
+    return encoder_weights.load(ENCODERS["resnet50"], "random", 0)
+
+
+@pytest.fixture(scope="module")
+def state_file(tmp_path_factory, random_resnet):
+    """A torchvision state dict, with classifier."""
+    path = tmp_path_factory.mktemp("weights") / "resnet.pth"
+    torch.save(random_resnet[0].state_dict() | torch.nn.Linear(2048, 1000).state_dict(prefix="fc."), path)
+    return path
+
+
+def tiles(n):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (16, 16, 3), dtype=np.uint8).repeat(32, 0).repeat(32, 1) for _ in range(n)]
+
+
+def plain_features(state_file, pictures):
+    network = torchvision.models.resnet50()
+    network.load_state_dict(torch.load(state_file, weights_only=True))
+    network.fc = torch.nn.Identity()
+    with torch.no_grad():
+        return network.eval()(torch.stack([published["transform"](picture) for picture in pictures])).numpy()
+
+
+def cosine(a, b):
+    return np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+@pytest.mark.parametrize("precision, least", [("fp32", 0.999999), ("bf16", 0.999), ("fp16", 0.9999)])
+def test_features_are_those_of_the_plain_way(state_file, precision, least):
+    pictures = tiles(3)
+    encoder = TileEncoder("resnet50", str(state_file), 0, precision, "cpu")
+    found = encoder.encode([encoder.picture(picture) for picture in pictures])
+    assert cosine(found, plain_features(state_file, pictures)).min() > least
+    assert found.dtype == np.float32
+
+
+def test_features_do_not_depend_on_the_batch(state_file):
+    encoder = TileEncoder("resnet50", str(state_file), 0, "fp32", "cpu")
+    pictures = [encoder.picture(tile) for tile in tiles(5)]
+    alone = np.concatenate([encoder.encode([picture]) for picture in pictures])
+    np.testing.assert_allclose(encoder.encode(pictures), alone, rtol=1e-4, atol=1e-4)
+    assert encoder.encode([]).shape == (0, 2048)
+
+
+def test_folding_leaves_no_batch_norm_and_the_same_numbers(random_resnet):
+    network = copy.deepcopy(random_resnet[0])
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = network(x)
+        fold_batch_norm(network)
+        torch.testing.assert_close(network(x), before, rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+def test_random_weights_are_those_of_their_seed(random_resnet):
+    state_of_generator = torch.random.get_rng_state()
+    again, sha_again = encoder_weights.load(ENCODERS["resnet50"], "random", 0)
+    assert torch.equal(torch.random.get_rng_state(), state_of_generator)
+    _, sha_other = encoder_weights.load(ENCODERS["resnet50"], "random", 1)
+    assert random_resnet[1] == sha_again != sha_other
+    for name, value in random_resnet[0].state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+
+
+def test_random_features_tell_textures_apart(random_resnet):
+    """Between textures features differ by about their own size; with torchvision's statistics they share one factor."""
+    calibrated = random_resnet[0]
+    torch.manual_seed(0)
+    as_drawn = ENCODERS["resnet50"].build().eval()
+    pictures = encoder_weights.textures(224, seed=7)
+
+    def share_off_the_common_direction(network):
+        with torch.no_grad():
+            features = network(pictures).numpy()
+        common = features.mean(axis=0) / np.linalg.norm(features.mean(axis=0))
+        off = features - np.outer(features @ common, common)
+        return np.linalg.norm(off) / np.linalg.norm(features)
+
+    assert share_off_the_common_direction(calibrated) > 3 * share_off_the_common_direction(as_drawn)
+    with torch.no_grad():
+        features = calibrated(pictures).numpy()
+    assert 0.1 < features.mean() < 10 and features.std(axis=0).mean() > 0.3 * features.mean()
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda path: path.write_bytes(b"no weights"), "not a state dict"),
+    (lambda path: torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path), "does not fit"),
+    (lambda path: torch.save(torch.nn.Linear(2, 2), path), "not a state dict"),
+])
+def test_wrong_weight_files(tmp_path, spoil, message):
+    path = tmp_path / "w.pth"
+    spoil(path)
+    with pytest.raises(ValueError, match=message):
+        TileEncoder("resnet50", str(path), 0, "fp32", "cpu")
+
+
+def test_failed_download_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("no route")))
+    with pytest.raises(OSError, match=r"resnet50-11ad3fa6.pth on another machine and pass its path by --weights"):
+        encoder_weights.load(ENCODERS["resnet50"], "imagenet", 0)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "ctranspath", *(pytest.param(name, marks=pytest.mark.slow)
+                                                              for name in ("uni", "phikon-v2"))])
+def test_state_dict_goes_to_disk_and_back(name, tmp_path):
+    """Save seeded random weights, load them by --weights, get the same features of the stated width."""
+    if name != "resnet50":
+        pytest.importorskip("timm", reason="timm is optional (requirements-encoders.txt)")
+    row = ENCODERS[name]
+    network, _ = encoder_weights.load(row, "random", 0)
+    torch.save({"model": network.state_dict()}, tmp_path / "w.pth")
+    encoder = TileEncoder(name, str(tmp_path / "w.pth"), 0, "fp32", "cpu")
+    picture = encoder.picture(tiles(1)[0])
+    x = (torch.tensor(picture).permute(2, 0, 1)[None] / 255 - torch.tensor(row.mean).view(3, 1, 1)) \
+        / torch.tensor(row.std).view(3, 1, 1)
+    with torch.no_grad():
+        expected = network(x).numpy()
+    found = encoder.encode([picture])
+    assert found.shape == (1, row.n_features)
+    assert cosine(found, expected).min() > 0.9999
+    assert encoder.settings["weights"] == "w.pth"
+
+
+@pytest.mark.parametrize("name", sorted(BIG))
+def test_big_encoders_have_the_stated_width(name):
+    """Built without memory on torch's meta device."""
+    pytest.importorskip("timm", reason="timm is optional (requirements-encoders.txt)")
+    row = ENCODERS[name]
+    with torch.device("meta"):
+        network = row.build().eval()
+        assert network(torch.empty(2, 3, row.input_px, row.input_px)).shape == (2, row.n_features)
+
+
+def test_ctranspath_of_an_early_timm_loads():
+    pytest.importorskip("timm", reason="timm is optional (requirements-encoders.txt)")
+    row = ENCODERS["ctranspath"]
+    now = row.build().state_dict()
+    early = {}
+    for name, value in now.items():
+        stage = int(name.split(".")[1]) if ".downsample." in name else 0
+        early[name.replace(f"layers.{stage}.downsample", f"layers.{stage - 1}.downsample")] = value
+    early["layers.0.blocks.1.attn_mask"] = early["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(1)
+    assert "layers.0.downsample.norm.weight" in early
+    renamed = row.rename(early)
+    assert renamed.keys() == now.keys() and row.rename(now).keys() == now.keys()
+    assert all(torch.equal(renamed[name], value) for name, value in now.items())
+
+
+def test_phikon_v2_of_transformers_loads():
+    pytest.importorskip("timm", reason="timm is optional (requirements-encoders.txt)")
+    row = ENCODERS["phikon-v2"]
+    with torch.device("meta"):
+        expected = {name: value.shape for name, value in row.build().state_dict().items()}
+    layer = {"norm1": [(1024,)] * 2, "norm2": [(1024,)] * 2, "mlp.fc1": [(4096, 1024), (4096,)],
+             "mlp.fc2": [(1024, 4096), (1024,)], "attention.output.dense": [(1024, 1024), (1024,)]}
+    layer |= {f"attention.attention.{part}": [(1024, 1024), (1024,)] for part in ("query", "key", "value")}
+    shapes = {"embeddings.cls_token": (1, 1, 1024), "embeddings.position_embeddings": (1, 197, 1024),
+              "embeddings.mask_token": (1, 1024), "layernorm.weight": (1024,), "layernorm.bias": (1024,),
+              "embeddings.patch_embeddings.projection.weight": (1024, 3, 16, 16),
+              "embeddings.patch_embeddings.projection.bias": (1024,)}
+    for i in range(24):
+        shapes |= {f"encoder.layer.{i}.layer_scale{k}.lambda1": (1024,) for k in (1, 2)}
+        for name, (weight, bias) in layer.items():
+            shapes |= {f"encoder.layer.{i}.{name}.weight": weight, f"encoder.layer.{i}.{name}.bias": bias}
+    found = row.rename({name: torch.empty(shape, device="meta") for name, shape in shapes.items()})
+    assert {name: value.shape for name, value in found.items()} == expected
