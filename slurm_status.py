@@ -1,0 +1,114 @@
+"""How far a project is: what its outputs, the queue and the logs of its tasks tell, with accounting or without."""
+import functools
+import re
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import slurm_jobs
+import slurm_plan
+
+LOG_TAIL_BYTES = 20000
+ROW = "{:<15}{:>8}{:>9}{:>9}{:>8}{:>9}"
+EXIT = re.compile(r"^exit (\d+) after ", re.M)
+COMPLAINT = re.compile(r"error|failed|killed|cancelled|no such file", re.I)
+KILLED_FOR_MEMORY = re.compile(r"oom[-_ ]?kill|exceeded .*memory limit|OUT_OF_MEMORY", re.I)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How the latest try of a task went."""
+    log: Path
+    exit_code: int     # None: it did not start, or was killed before it could say how it ended
+    message: str       # last line of complaint
+    lacked_memory: bool
+    was_retry: bool    # with more memory
+
+
+def attempts(project, since=""):
+    """The latest attempt at each (stage name, unit), over the submissions from the folder named `since` on."""
+    latest = {}
+    for folder in slurm_jobs.folders(project, since):
+        for task_list in sorted(folder.glob("*.tsv"), key=lambda path: path.stat().st_mtime_ns):
+            if task_list.name != "jobs.tsv":
+                for index, (_, units) in slurm_jobs.read_task_list(task_list).items():
+                    attempt = read_attempt(task_list, index)
+                    latest.update({(slurm_jobs.stage_name(task_list), unit): attempt for unit in units})
+    return latest
+
+
+def read_attempt(task_list, index):
+    """The Attempt that the last try in a task's log tells, and accounting where the log has no end."""
+    log = task_list.with_name(f"{task_list.stem}_{index}.log")
+    text = f"\n{tail(log)}".rpartition("\n# ")[2]
+    ended = EXIT.findall(text)
+    exit_code = int(ended[-1]) if ended else None
+    state = accounted_states(task_list).get(index, "") if exit_code in (None, 128 + signal.SIGKILL) else ""
+    lines = [line for line in text.splitlines()[1:] if line.strip() and line[:2] != "$ " and not EXIT.match(line)]
+    complaints = [line for line in lines if COMPLAINT.search(line)] or lines or ["no message"]
+    message = complaints[-1] if log.is_file() else "did not start"
+    return Attempt(log, exit_code, f"{state}: {message}" if state else message,
+                   bool(KILLED_FOR_MEMORY.search(f"{state}\n{text}")), "-retry" in task_list.stem)
+
+
+def tail(path):
+    """The end of a text file; '' when it is not there."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace")
+
+
+@functools.lru_cache(maxsize=None)
+def accounted_states(task_list):
+    """Task index to the job's state in Slurm's accounting; empty where there is none."""
+    job_id = slurm_jobs.recorded_job(task_list)
+    if job_id is None or not shutil.which("sacct"):
+        return {}
+    try:
+        rows = slurm_jobs.ask(["sacct", "-X", "-n", "-P", "-j", job_id, "-o", "JobID,State"]).splitlines()
+    except OSError:
+        return {}
+    states = (row.split("|", 1) for row in rows)
+    return {int(job.rpartition("_")[2]): state.split()[0] for job, state in states if job.rpartition("_")[2].isdigit()}
+
+
+def table(project, stages, jobs):
+    """Counts of each stage and a line for each failed task; whether all units are there.
+
+    Returns
+    -------
+    lines : list of str
+    is_finished : bool
+    """
+    tried = attempts(project)
+    states = {(job.stage_name, unit): job.state for job in jobs for unit in job.units}
+    lines, failures, is_finished = [ROW.format("stage", "done", "running", "waiting", "failed", "missing")], {}, True
+    for stage in stages:
+        if stage.name == "folds" and not slurm_plan.folds_are_known(project):
+            lines.append("folds, results and figures are not known before targets.h5, features.h5 and splits.json")
+            return lines + failed_lines(failures), False
+        lacking = slurm_plan.missing(project, stage.name)
+        count = dict.fromkeys(("running", "waiting", "failed", "missing"), 0)
+        for unit in lacking:
+            key = (stage.name, unit)
+            if key in states:
+                count["running" if states[key] in ("RUNNING", "COMPLETING") else "waiting"] += 1
+            elif key in tried:
+                count["failed"] += 1
+                failures.setdefault((stage.name, tried[key]), []).append(unit)
+            else:
+                count["missing"] += 1
+        n_units = len(slurm_plan.units(project, stage.name))
+        lines.append(ROW.format(stage.name, n_units - len(lacking), *count.values()))
+        is_finished &= not lacking
+    return lines + failed_lines(failures), is_finished
+
+
+def failed_lines(failures):
+    """Lines for dict of (stage name, attempt) to units."""
+    return [f"{stage_name} {', '.join(units[:3])}{f' and {len(units) - 3} more' if len(units) > 3 else ''}: "
+            f"{attempt.log}: {'killed' if attempt.exit_code is None else f'exit {attempt.exit_code}'}, {attempt.message}"
+            for (stage_name, attempt), units in failures.items()]

@@ -1,0 +1,195 @@
+"""The whole pipeline as Slurm job arrays, or on this machine: submits what a project still lacks, and nothing twice.
+
+Jobs are chained, each starting when those before it have ended, well or not: a stage checks its own inputs, says in
+one line what is missing and fails, so that one bad slide never leaves jobs waiting for ever. At the end of a chain a
+small job runs this command again: it submits the models as soon as targets, features and folds are there, and once
+more, with twice the memory, what was killed for memory. Other failures stay for you: see --status, mend, and run the
+same command again.
+
+Reads   <project_path>: which final outputs are there, metadata.csv, deconvolution/target_genes.csv, splits.json
+Writes  <project_path>/logs/slurm/<time>/ (task lists, job scripts, logs); the stages write everything else
+
+    python submit_slurm.py my_project --partition norm --partition slides:gpu
+
+Options with [STAGE:] are given as VALUE for all stages, as STAGE:VALUE for one, and as often as needed.
+"""
+import argparse
+import os
+import re
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import slurm_jobs
+import slurm_plan
+import slurm_status
+from slurm_plan import Stage
+
+STAGES = (
+    #     name             starts after                    minutes  GB  CPUs  GPU      minutes: time limit for the stage,
+    Stage("deconvolution", (),                                 240, 32,    8, ""),  # or for each slide or model of a task
+    Stage("targets",       ("deconvolution",),                  30, 16,    1, ""),
+    Stage("slides",        (),                                  15, 32,    8, "gpu:1"),
+    Stage("masks",         ("slides",),                         60,  8,    1, ""),
+    Stage("features",      ("slides",),                        120,  8,    1, ""),
+    Stage("splits",        ("features", "targets"),             10,  8,    1, ""),
+    Stage("folds",         ("splits", "features", "targets"),   15, 16,    4, ""),
+    Stage("results",       ("folds",),                          60, 16,    1, ""),
+    Stage("figures",       ("results",),                        20,  8,    1, ""))
+CONTINUE = Stage("continue", (),                                15,  2,    1, "")  # after everything else
+SLIDES_PER_TASK = 8
+FOLDS_PER_TASK = 5
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("project_path", type=Path, help="the project folder, see data/README.md")
+    what = p.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="print the scripts, task lists and commands, submit nothing")
+    what.add_argument("--commands", metavar="STAGE", choices=[stage.name for stage in STAGES],
+                      help="print the commands that a stage lacks, one a line, for another scheduler")
+    what.add_argument("--status", action="store_true", help="what is done, runs, waits, failed (and why), is missing")
+    what.add_argument("--local", type=positive, metavar="N", help="run on this machine, N tasks at a time")
+    what.add_argument("--run-task", nargs=2, metavar=("LIST", "INDEX"), help=argparse.SUPPRESS)  # what a job does
+    p.add_argument("--slides-per-task", type=positive, default=SLIDES_PER_TASK, metavar="N", help="default %(default)s")
+    p.add_argument("--folds-per-task", type=positive, default=FOLDS_PER_TASK, metavar="N",
+                   help="models of one target, default %(default)s")
+    p.add_argument("--max-running", type=positive, metavar="N", help="tasks of a stage at a time")
+    p.add_argument("--allow-missing", type=int, default=0, metavar="N", help="go on without up to N slides that fail")
+    for option in ("partition", "account", "constraint", "time", "mem", "cpus-per-task"):
+        p.add_argument(f"--{option}", action="append", default=[], metavar="[STAGE:]VALUE", help="as sbatch takes it")
+    p.add_argument("--gres", action="append", default=[], metavar="[STAGE:]VALUE",
+                   help="without STAGE for the stages that use a GPU (slides); none for no GPU")
+    p.add_argument("--sbatch-args", action="append", default=[], metavar="[STAGE:]ARGS", help="more options of sbatch")
+    p.add_argument("--stage-args", action="append", default=[], metavar="STAGE:ARGS",
+                   help="more options of a stage's script, such as 'slides:--weights random'")
+    p.add_argument("--setup", default="", metavar="COMMANDS", help="shell commands before each task, such as "
+                   "'module load cuda; source .venv/bin/activate'")
+    p.add_argument("--python", help="for the stages; default: .venv/bin/python of the repository, else python")
+    p.add_argument("--continue", dest="since", metavar="FOLDER", help=argparse.SUPPRESS)  # by the last job of a chain
+    args = p.parse_args()
+    args.given = sys.argv[1:-2] if args.since else sys.argv[1:]
+    return args
+
+
+def main(args):
+    if args.run_task:
+        return run_task(Path(args.run_task[0]), int(args.run_task[1]))
+    prepare(args)
+    if args.status:
+        return show_status(args)
+    if args.commands:
+        stage = next(stage for stage in STAGES if stage.name == args.commands)
+        if stage.name == "folds" and not slurm_plan.folds_are_known(args.project_path):
+            raise ValueError("folds are not known before targets.h5, features.h5 and splits.json are there")
+        for task in slurm_plan.tasks(args.project_path, stage, slurm_plan.missing(args.project_path, stage.name), args):
+            print(*task.commands, sep="\n")
+        return 0
+    if args.dry_run:
+        return submit(args)
+    with slurm_jobs.only_one(args.project_path, is_waiting=args.since):
+        return run_here(args) if args.local else submit(args)
+
+
+def prepare(args):
+    """Check and complete the arguments."""
+    args.project_path = args.project_path.resolve()
+    if not args.project_path.is_dir():
+        raise ValueError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
+    for option in ("partition", "account", "constraint", "time", "mem", "cpus_per_task", "gres", "sbatch_args", "stage_args"):
+        setattr(args, option, by_stage(getattr(args, option)))
+    if "" in args.stage_args:
+        raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
+    own = slurm_plan.ROOT / ".venv" / "bin" / "python"
+    args.python = args.python or (str(own) if own.exists() else "python")
+    args.cpus = max(1, len(os.sched_getaffinity(0)) // args.local) if args.local else None
+    folds = next(stage for stage in STAGES if stage.name == "folds")
+    args.cpus_of_folds = args.cpus or slurm_jobs.setting(args.cpus_per_task, folds, folds.cpus)
+
+
+def positive(text):
+    """An int from 1 up, for argparse."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a number from 1 up")
+    return int(text)
+
+
+def by_stage(values):
+    """['norm', 'slides:gpu'] as {'': 'norm', 'slides': 'gpu'}."""
+    found = {}
+    for value in values:
+        name, colon, rest = value.partition(":")
+        is_stage = colon and name in {stage.name for stage in (*STAGES, CONTINUE)}
+        found.update({name: rest} if is_stage else {"": value})
+    return found
+
+
+def step_plan(args, jobs, since):
+    """The steps to do now; with `since`, without what was tried from that submission on."""
+    tried = slurm_status.attempts(args.project_path, since) if since else {}
+    return slurm_plan.make(args.project_path, STAGES, args, {(job.stage_name, unit) for job in jobs for unit in job.units},
+                           {key: attempt.exit_code == 0 for key, attempt in tried.items()},
+                           {key for key, attempt in tried.items() if attempt.lacked_memory and not attempt.was_retry})
+
+
+def submit(args):
+    """Submit what is missing and not in the queue, and after it the job that goes on."""
+    jobs = slurm_jobs.queue(args.project_path)  # before the outputs: a task that ends now is seen here or there
+    ids = {}
+    for job in jobs:
+        ids.setdefault(job.stage_name, {}).setdefault(job.job_id, []).append(job.index)
+    for name, of_stage in ids.items():
+        print(*(f"in the queue: {name}, job {job_id}, {len(tasks)} tasks" for job_id, tasks in of_stage.items()), sep="\n")
+    if CONTINUE.name in ids:
+        print("nothing submitted: the job `continue` will submit what is left")
+        return 0
+    steps = step_plan(args, jobs, args.since)
+    if not steps and not jobs:
+        return show_status(args)
+    folder = slurm_jobs.new_folder(args.project_path, args.dry_run)
+    again = shlex.join([sys.executable, str(Path(__file__).resolve()), *args.given, "--continue", args.since or folder.name])
+    steps.append(slurm_plan.Step(CONTINUE, (slurm_plan.Task((again,), (CONTINUE.name,)),)))
+    slurm_jobs.submit(folder, steps, {name: list(of_stage) for name, of_stage in ids.items()}, STAGES, args)
+    return 0
+
+
+def run_here(args):
+    """The plan on this machine, until nothing is left that was not tried."""
+    since = ""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, slurm_jobs.stop)
+    while steps := step_plan(args, [], since):
+        folder = slurm_jobs.new_folder(args.project_path)
+        since = since or folder.name
+        for step in steps:
+            slurm_jobs.run_here(folder, step, args.local, args.cpus)
+        if slurm_jobs.stopping.is_set():
+            raise ValueError("stopped: run the same command again to go on")
+    return show_status(args)
+
+
+def run_task(task_list, index):
+    """What a job does."""
+    signal.signal(signal.SIGTERM, slurm_jobs.stop)
+    job = f"{os.uname().nodename}, job {os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
+    return slurm_jobs.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
+
+
+def show_status(args):
+    """Print the status; exit code 1 while something failed or is missing."""
+    try:
+        jobs = slurm_jobs.queue(args.project_path)
+    except OSError as error:
+        jobs = []
+        print(f"what runs and waits is not known: {error}")
+    lines, is_finished = slurm_status.table(args.project_path, STAGES, jobs)
+    print(*lines, sep="\n")
+    return 0 if is_finished else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(arguments()))
+    except (ValueError, OSError) as problem:
+        sys.exit(f"error: {' '.join(str(problem).split())}")
