@@ -14,6 +14,7 @@ from tqdm import tqdm
 import encoder_weights
 import processing_log
 import slide_files
+import slide_status
 import slide_table
 from encoders import ENCODERS
 from slide_script import parser, run
@@ -30,17 +31,23 @@ def arguments():
     p.add_argument("--max-unreadable", type=float, default=0.0, metavar="SHARE",
                    help="accept slides of which this share of the tiles cannot be decoded, default %(default)s")
     p.add_argument("--allow-upsampling", action="store_true", help="accept slides scanned at 10x or coarser")
+    p.add_argument("--status", action="store_true", help="only say how many slides are done, failed and missing")
     return p.parse_args()
 
 
 def main(args):
     slides = slide_table.read_slides(args.project_path)
     indexes = slide_table.parse_indexes(args.slide_index, len(slides))
+    if args.status:
+        for line in slide_status.report(slide_status.of_slides(args.project_path, slides.loc[indexes])):
+            logging.info(line)
+        return
     settings = encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision)
-    todo = [i for i in indexes if args.overwrite or not slide_files.is_finished(args.project_path, slides.loc[i], settings)]
+    todo = [i for i in indexes
+            if args.overwrite or not slide_files.is_finished(args.project_path, slides.loc[i], settings)]
     logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))
     if not todo:
-        return 0
+        return
     from tile_encoder import TileEncoder    # and torch with it, which takes seconds
 
     encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device)
@@ -54,7 +61,6 @@ def main(args):
     if failed:
         raise ValueError(f"{len(failed)} of {len(todo)} slides failed (logs/slide_processing.csv says why); "
                          f"when mended, run again with {slide_table.format_indexes(failed)}")
-    return 0
 
 
 if __name__ == "__main__":

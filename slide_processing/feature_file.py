@@ -25,7 +25,7 @@ def write_features(path, features, coords, mean_rgb, unreadable, attributes):
     digest = hashlib.sha256()
     for array in arrays.values():
         digest.update(array.tobytes())
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", driver="core", backing_store=False) as file:
         for name, array in arrays.items():
             file[name] = array
         file["unreadable"] = np.asarray(unreadable, np.int32)
@@ -35,6 +35,8 @@ def write_features(path, features, coords, mean_rgb, unreadable, attributes):
             "level0_magnification": attributes["slide_magnification"],
             "target_magnification": attributes["magnification"], "overlap": 0, "name": attributes["slide_id"],
             "level0_width": attributes["level0_width"], "level0_height": attributes["level0_height"]})
+        file.flush()
+        path.write_bytes(file.id.get_file_image())  # one plain write: a full disk is an ordinary error
 
 
 def check_settings(path, expected):
