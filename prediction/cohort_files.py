@@ -22,6 +22,7 @@ class Slides:
     path: Path                 # features.h5
     slide_ids: np.ndarray      # str (n_slides,)
     patient_ids: np.ndarray    # str (n_slides,)
+    slide_indexes: np.ndarray  # int64 (n_slides,)   row of metadata.csv
     first_tile: np.ndarray     # int64 (n_slides,)   rows first_tile : first_tile + n_tiles of `features`
     n_tiles: np.ndarray        # int64 (n_slides,)   at least 1
     mean_features: np.ndarray  # float32 (n_slides, n_features)
@@ -75,8 +76,8 @@ def read_slides(path):
         raise ValueError(f"{path} has features that are not finite in {examples(broken)}: process them again with "
                          "slide_processing/1main_processing.py --overwrite")
     sha256 = checksum(slide_ids[kept], patient_ids[kept], n_tiles[kept], means[kept], attributes)
-    return Slides(path, slide_ids[kept], patient_ids[kept], first_tile[:-1][kept], n_tiles[kept], means[kept],
-                  rgb[kept], attributes, sha256)
+    return Slides(path, slide_ids[kept], patient_ids[kept], np.flatnonzero(kept), first_tile[:-1][kept], n_tiles[kept],
+                  means[kept], rgb[kept], attributes, sha256)
 
 
 def read_cell_types(path):
@@ -118,24 +119,45 @@ def read_abundance(path):
                               group["labels"][:], "cell types")
 
 
+def read_clinical(path, column):
+    """One column of `clinical.csv` as dict of patient to str, empty cells as "".
+
+    Raises FileNotFoundError, and ValueError for a missing column and for a patient with two rows.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give a table with the columns Patient.ID and {column}")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in ("Patient.ID", column):
+        if name not in table:
+            raise ValueError(f"{path} has no column {name}; its columns are {', '.join(table)}")
+    twice = table["Patient.ID"][table["Patient.ID"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{path} has more than one row for {examples(twice)}")
+    return dict(zip(table["Patient.ID"], table[column].str.strip()))
+
+
 def read_response(path):
     """Response from `clinical.csv`, pCR = 1 and RD = 0; patients with an empty response are left out with a note."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: give a table with the columns Patient.ID and Response")
-    table = pd.read_csv(path, dtype=str)
-    for column in ("Patient.ID", "Response"):
-        if column not in table:
-            raise ValueError(f"{path} has no column {column}; its columns are {', '.join(table)}")
-    if table["Patient.ID"].duplicated().any():
-        raise ValueError(f"{path} has patients twice: {examples(table['Patient.ID'][table['Patient.ID'].duplicated()])}")
-    unknown = set(table["Response"].dropna()) - set(RESPONSES)
+    response = read_clinical(path, "Response")
+    unknown = sorted(set(response.values()) - set(RESPONSES) - {""})
     if unknown:
         raise ValueError(f"{path}, column Response: {examples(unknown)} is not pCR, RD or empty")
-    known = table.dropna(subset="Response")
-    if len(known) < len(table):
-        logging.info(f"left out, no response: {examples(table['Patient.ID'][table['Response'].isna()])}")
-    labels = known["Response"].map(RESPONSES).to_numpy(np.float32)[:, None]
-    return checked_target("direct", known["Patient.ID"].to_numpy(str), np.array(["pCR"]), labels, "response")
+    known = {patient: RESPONSES[value] for patient, value in response.items() if value}
+    if len(known) < len(response):
+        logging.info(f"left out, no response: {examples(sorted(set(response) - set(known)))}")
+    return checked_target("direct", np.array(list(known)), np.array(["pCR"]), np.array(list(known.values()))[:, None],
+                          "response")
+
+
+def read_bulk(path, target):
+    """Bulk expression of a target's patients and genes, log2(TPM + 1), as a target; genes without bulk are dropped."""
+    table = pd.read_csv(path, sep="\t", index_col=0)
+    table = table[~table.index.duplicated(keep=False)]
+    table.columns = table.columns.astype(str)
+    genes = target.outputs[np.isin(target.outputs, table.index)]
+    patients = target.patient_ids[np.isin(target.patient_ids, table.columns)]
+    labels = np.log2(table.loc[genes, patients].to_numpy(float).T + 1)
+    return checked_target(f"{target.name}, bulk", patients, genes, labels, "genes")
 
 
 def checked_target(name, patient_ids, outputs, labels, kind):

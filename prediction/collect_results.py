@@ -1,13 +1,16 @@
 """Collect the trained models into tables: every patient predicted by models that never saw the patient.
 
-Reads   <project_path>/results/*_preds/, splits.json, features.h5, targets.h5, clinical.csv
+Reads   <project_path>/results/*_preds/, splits.json, features.h5, targets.h5, clinical.csv;
+        bulk_expression.tsv[.gz], if it is there, for the baseline "bulk target"
 Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, predictions.h5
         (columns: data/README.md)
 
     python prediction/collect_results.py demo
 """
+import hashlib
 import logging
 
+import baselines
 import cohort_files
 import h5py
 import numpy as np
@@ -16,36 +19,41 @@ import pandas as pd
 import patient_splits
 import prediction_script
 import result_tables
+from tqdm import tqdm
 
 GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
 
 
 def main(args):
-    results = args.project_path / "results"
-    splits = patient_splits.read(args.project_path / "splits.json")
-    slides = cohort_files.read_slides(args.project_path / "features.h5")
-    targets_path = args.project_path / "targets.h5"
-    names = [*cohort_files.read_cell_types(targets_path), "abundance", "direct"]
-    configs = finished_folds(results, names, splits, slides, args.partial)
-    inputs = cohort_files.checksum(configs, args.seed, result_tables.N_BOOTSTRAP)
+    project, results = args.project_path, args.project_path / "results"
+    splits = patient_splits.read(project / "splits.json")
+    slides = cohort_files.read_slides(project / "features.h5")
+    targets = {name: lambda name=name: cohort_files.read_expression(project / "targets.h5", name)
+               for name in cohort_files.read_cell_types(project / "targets.h5")}
+    targets |= {"abundance": lambda: cohort_files.read_abundance(project / "targets.h5"),
+                "direct": lambda: cohort_files.read_response(project / "clinical.csv")}
+    configs = finished_folds(results, targets, splits, slides, args.partial)
+    bulk_path = bulk_file(project)
+    inputs = cohort_files.checksum(configs, args.seed, args.bootstrap, args.baselines, file_sha256(bulk_path))
     if is_collected(results / "predictions.h5", inputs) and not args.overwrite:
         logging.info(f"results: finished ({results / 'summary.csv'})")
         return
-    predicted = {name: out_of_fold.collect(results, name, list(folds)) for name, folds in configs.items()}
-    summary = []
-    for name, of_target in predicted.items():
-        if name == "direct":
-            table = result_tables.response(of_target, args.seed)
-            row = table.assign(target=name, model="slide-ex").iloc[0][
-                ["target", "model", "n_patients", "auc", "auc_low", "auc_high"]].to_dict()
-        else:
-            table = (result_tables.cell_types(of_target) if name == "abundance" else
-                     result_tables.genes(of_target, cohort_files.read_confidence(targets_path, name)))
-            row = result_tables.summary_row(name, "slide-ex", of_target, args.seed)
-        summary.append(row)
-        write_table(table, results / (f"{name}.csv" if name in GROUPS else f"{name}_genes.csv"))
-        logging.info(f"{name}: {len(of_target.patient_ids)} patients, " + (
-            f"AUC {row['auc']:.3f}" if name == "direct" else f"median R {row['median_r']:.3f}"))
+    predicted, summary = {}, []
+    for name, folds in tqdm(configs.items(), unit="target", disable=None):
+        predicted[name] = out_of_fold.collect(results, name, list(folds))
+        write_table(result_tables.of_target(name, predicted[name], project / "targets.h5", args.bootstrap, args.seed),
+                    results / (f"{name}.csv" if name in GROUPS else f"{name}_genes.csv"))
+        models = {"slide-ex": predicted[name]}
+        if args.baselines:
+            target = targets[name]()
+            models |= {model: baselines.predict(model, slides, target, splits, list(folds), bulk_path, args.seed)
+                       for model in baselines.MODELS}
+        rows = [result_tables.summary_row(name, model, of_model, args.bootstrap, args.seed)
+                for model, of_model in models.items() if of_model is not None]
+        summary += rows
+        quality = "auc" if name == "direct" else "median_r"
+        logging.info(f"{name}: {rows[0]['n_patients']} patients, {quality} " + ", ".join(
+            f"{row['model']} {row[quality]:.3f}" for row in rows))
     write_table(pd.DataFrame(summary), results / "summary.csv")
     with prediction_script.whole(results / "predictions.h5") as part:
         write_predictions(part, predicted, {"encoder": slides.attributes["encoder"],
@@ -74,6 +82,16 @@ def finished_folds(results, names, splits, slides, partial):
         raise ValueError(f"{n_missing} models are missing, listed above: train them, or give --partial for tables "
                          "of the models there are")
     return configs
+
+
+def bulk_file(project):
+    """The bulk expression of the cohort, compressed or not; it may not be there."""
+    packed = project / "bulk_expression.tsv.gz"
+    return packed if packed.is_file() else project / "bulk_expression.tsv"
+
+
+def file_sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def is_collected(path, inputs):
@@ -109,5 +127,7 @@ def write_predictions(path, predicted, attributes):
 if __name__ == "__main__":
     parser = prediction_script.parser(__doc__)
     parser.add_argument("--partial", action="store_true", help="make tables although models are missing")
-    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap, default %(default)s")
+    parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only the trained models")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
+    parser.add_argument("--seed", type=int, default=42, help="of bootstrap and shuffled labels, default %(default)s")
     prediction_script.run(main, parser.parse_args(), "collect_results")

@@ -109,8 +109,15 @@ def train_one(task, slides, splits, pooling):
         device = pooling.means.device
         config = mlp.Config(**{name: task.config[name] for name in MODEL_CONFIG})
         on_device = {name: torch.from_numpy(of_part).to(device) for name, of_part in rows.items()}
-        network, history = mlp.fit(pooling, torch.from_numpy(labels).to(device), on_device["train"],
-                                   on_device["valid"], config)
+        data = torch.from_numpy(labels).to(device), on_device["train"], on_device["valid"]
+        try:
+            network, history = mlp.fit(pooling, *data, config)
+        except torch.cuda.OutOfMemoryError:
+            if config.pooling == "mean" or pooling.tiles is None:
+                raise
+            logging.warning("GPU out of memory: tile features are read from features.h5 from now on")
+            pooling.tiles = None
+            network, history = mlp.fit(pooling, *data, config)
         parts = {name: {"slide_ids": slides.slide_ids[rows[name]], "patient_ids": slides.patient_ids[rows[name]],
                         "labels": labels[rows[name]], "predictions": mlp.predict(network, pooling, on_device[name])}
                  for name in ("valid", "test")}

@@ -12,6 +12,7 @@
 import json
 
 import association
+import fold_plots
 import h5py
 import numpy as np
 import pandas as pd
@@ -52,10 +53,12 @@ def write(path, config, network, history, outputs, parts):
         for name, part in parts.items():
             for key, values in part.items():
                 file[f"{name}/{key}"] = np.asarray(values, object) if key.endswith("_ids") else values
+    test = parts["test"]
     if config["target"] == "direct":
         table = pd.DataFrame([{"part": name, **response_metrics(part["labels"][:, 0], part["predictions"][:, 0])}
                               for name, part in parts.items()])
         table.to_csv(path / "metrics.csv", index=False)
+        best = fold_plots.probabilities(test["labels"][:, 0], test["predictions"][:, 0])
     else:
         table = pd.DataFrame({"cell_type" if config["target"] == "abundance" else "gene": outputs})
         for statistic, function in (("r", association.pearson), ("slope", association.slope)):
@@ -63,6 +66,9 @@ def write(path, config, network, history, outputs, parts):
                 with np.errstate(divide="ignore", invalid="ignore"):
                     table[f"{name}_{statistic}"] = function(part["predictions"], part["labels"])
         table.to_csv(path / "correlation.csv", index=False)
+        best = fold_plots.best_predictions(test["labels"], test["predictions"], outputs, table["test_r"].to_numpy())
+    fold_plots.save(best, path / "best_preds.pdf")
+    fold_plots.save(fold_plots.losses(history), path / "loss.pdf")
 
 
 def response_metrics(labels, probabilities):

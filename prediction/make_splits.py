@@ -1,13 +1,20 @@
 """Draw the nested folds, once, by patient: 5 outer folds, each with 5 inner ones.
 
-Reads   <project_path>/features.h5 and targets.h5 (patients with both are drawn; the others are listed),
-        clinical.csv with --stratify
-Writes  <project_path>/splits.json, never over another one without --overwrite
+Reads   <project_path>/features.h5 and targets.h5 (patients with both are drawn; the others are listed);
+        clinical.csv with --stratify (column Response) and --group-by (column Site; without it the TCGA site code)
+Writes  <project_path>/splits.json, never over other folds without --overwrite
 
     python prediction/make_splits.py demo
+    python prediction/make_splits.py demo --stratify response
+    python prediction/make_splits.py tcga --group-by site
+
+--import takes folds of another program: a CSV with the columns outer, inner, part (train, valid, test), Patient.ID,
+or a JSON object of train, valid and test, lists [outer][inner] of patient ids or slide indexes.
 """
+import hashlib
 import json
 import logging
+from pathlib import Path
 
 import cohort_files
 import patient_splits
@@ -19,11 +26,15 @@ def main(args):
     slides = cohort_files.read_slides(args.project_path / "features.h5")
     target = cohort_files.read_abundance(args.project_path / "targets.h5")
     patients = common_patients(slides, target)
-    strata = None
-    if args.stratify:
-        response = cohort_files.read_response(args.project_path / "clinical.csv")
-        strata = {patient: str(label) for patient, label in zip(response.patient_ids, response.labels[:, 0])}
-    splits = patient_splits.draw(patients, args.outer, args.inner, args.seed, strata)
+    if args.import_path:
+        splits = imported(args.import_path, slides, patients)
+    else:
+        clinical = args.project_path / "clinical.csv"
+        strata = cohort_files.read_clinical(clinical, "Response") if args.stratify else None
+        splits = patient_splits.draw(patients, args.outer, args.inner, args.seed, strata,
+                                     groups(clinical, patients) if args.group_by else None)
+        splits |= {"stratify": args.stratify, "group_by": args.group_by}
+    patient_splits.check(splits, args.import_path or path)
     if path.is_file() and not args.overwrite:
         if json.loads(path.read_text()) != splits:
             raise ValueError(f"{path} exists and holds other folds than these: folds are drawn once; keep them, or "
@@ -32,7 +43,7 @@ def main(args):
         return
     with prediction_script.whole(path) as part:
         part.write_text(json.dumps(splits, indent=1))
-    logging.info(f"splits: {len(patients)} patients, {args.outer} x {args.inner} folds, seed {args.seed} ({path})")
+    logging.info(f"splits: {len(splits['patients'])} patients, {splits['n_outer']} x {splits['n_inner']} folds ({path})")
 
 
 def common_patients(slides, target):
@@ -47,10 +58,32 @@ def common_patients(slides, target):
     return sorted(with_slides & with_labels)
 
 
+def groups(clinical, patients):
+    """Site of each patient: from the column Site of clinical.csv, or else from TCGA barcodes."""
+    if not clinical.is_file() or "Site" not in clinical.read_text().partition("\n")[0].split(","):
+        return patient_splits.sites(patients)
+    given = cohort_files.read_clinical(clinical, "Site")
+    lacking = [patient for patient in patients if not given.get(patient)]
+    if lacking:
+        raise ValueError(f"{clinical}, column Site: empty for {cohort_files.examples(lacking)}")
+    return given
+
+
+def imported(path, slides, patients):
+    """Folds from another program's file, with its checksum; patients that are in no fold are listed."""
+    splits = patient_splits.from_table(path, slides, patients)
+    outside = sorted(set(patients) - set(splits["patients"]))
+    if outside:
+        logging.info(f"in no fold of {path}, so not used: {', '.join(outside)}")
+    return {"imported": hashlib.sha256(path.read_bytes()).hexdigest(), **splits}
+
+
 if __name__ == "__main__":
     parser = prediction_script.parser(__doc__)
     parser.add_argument("--outer", type=int, default=5, help="outer folds, default %(default)s")
     parser.add_argument("--inner", type=int, default=5, help="inner folds, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
     parser.add_argument("--stratify", choices=["response"], help="give every fold its share of pCR, RD and unknown")
+    parser.add_argument("--group-by", choices=["site"], help="keep the patients of a site on one side of each fold")
+    parser.add_argument("--import", dest="import_path", type=Path, metavar="FILE", help="take folds from a .csv or .json")
     prediction_script.run(main, parser.parse_args(), "splits")

@@ -1,15 +1,20 @@
-"""Nested folds by patient: drawing, checking, reading. The owner of the format of splits.json.
+"""Nested folds by patient: drawing, importing, checking, reading. The owner of the format of splits.json.
 
-    {"seed", "n_outer", "n_inner", "patients": [...],
+    {"seed", "n_outer", "n_inner", "stratify", "group_by", "patients": [...],
      "outer": [{"test": [...], "inner": [{"train": [...], "valid": [...]}, ...]}, ...]}     patient ids
+
+Imported folds have "imported", the SHA-256 of the file they come from, in the place of the first five.
 """
 import json
 
 import cohort_files
 import numpy as np
+import pandas as pd
+
+PARTS = ("train", "valid", "test")
 
 
-def draw(patients, n_outer, n_inner, seed, strata=None):
+def draw(patients, n_outer, n_inner, seed, strata=None, groups=None):
     """Draw folds: each patient is tested once, and once per outer fold in the validation part of an inner fold.
 
     Parameters
@@ -18,27 +23,83 @@ def draw(patients, n_outer, n_inner, seed, strata=None):
         Drawn in sorted order, so that the order given does not matter.
     strata : dict of patient to str, optional
         Every fold gets its share of each stratum.
+    groups : dict of patient to str, optional
+        Patients of a group are never on two sides of a fold.
     """
-    if len(patients) < n_outer * 2 or n_outer < 2 or n_inner < 2:
-        raise ValueError(f"{len(patients)} patients are too few for {n_outer} x {n_inner} folds, or folds fewer than 2: "
-                         "give --outer and --inner, at least 2 each and twice as many patients as outer folds")
+    if min(n_outer, n_inner) < 2:
+        raise ValueError(f"{n_outer} x {n_inner} folds: give --outer and --inner of at least 2")
     random = np.random.default_rng(seed)
     patients = sorted(patients)
     outer = []
-    for test in deal(patients, n_outer, strata, random):
+    for test in deal(patients, n_outer, strata or {}, groups or {}, random):
         rest = [patient for patient in patients if patient not in set(test)]
         inner = [{"train": [patient for patient in rest if patient not in set(valid)], "valid": valid}
-                 for valid in deal(rest, n_inner, strata, random)]
+                 for valid in deal(rest, n_inner, strata or {}, groups or {}, random)]
         outer.append({"test": test, "inner": inner})
     return {"seed": seed, "n_outer": n_outer, "n_inner": n_inner, "patients": patients, "outer": outer}
 
 
-def deal(patients, n_folds, strata, random):
-    """Shuffle and deal patients like cards, one stratum after the other; list of n_folds sorted lists."""
-    strata = strata or {}
-    shuffled = [patients[i] for i in random.permutation(len(patients))]
-    shuffled.sort(key=lambda patient: strata.get(patient, ""))
-    return [sorted(shuffled[fold::n_folds]) for fold in range(n_folds)]
+def deal(patients, n_folds, strata, groups, random):
+    """Deal shuffled patients (or groups, the biggest first) to folds, each where its strata are rarest, then where
+    patients are fewest; list of n_folds sorted lists. ValueError for fewer patients or groups than folds."""
+    groups = pd.Series(patients).groupby([groups.get(patient, patient) for patient in patients]).agg(list)
+    if len(groups) < n_folds:
+        raise ValueError(f"{len(groups)} patients or groups of patients are too few for {n_folds} folds: give fewer "
+                         "folds with --outer and --inner")
+    stratum_number = {stratum: i for i, stratum in enumerate(sorted({strata.get(patient, "") for patient in patients}))}
+    folds, counts = [[] for _ in range(n_folds)], np.zeros((n_folds, len(stratum_number)))
+    for group in sorted((groups.iloc[i] for i in random.permutation(len(groups))), key=len, reverse=True):
+        of_group = np.bincount([stratum_number[strata.get(patient, "")] for patient in group],
+                               minlength=len(stratum_number))
+        fold = min(range(n_folds), key=lambda k: (counts[k] @ of_group, counts[k].sum()))
+        folds[fold] += group
+        counts[fold] += of_group
+    return [sorted(fold) for fold in folds]
+
+
+def sites(patients):
+    """Tissue source site of each patient, characters 6 and 7 of a TCGA barcode; ValueError for other ids."""
+    others = [patient for patient in patients if not patient.startswith("TCGA-")]
+    if others:
+        raise ValueError(f"no site in the ids of {cohort_files.examples(others)}, which are no TCGA barcodes: give a "
+                         "column Site in clinical.csv")
+    return {patient: patient[5:7] for patient in patients}
+
+
+def from_table(path, slides, patients):
+    """Folds from a file of another program.
+
+    A CSV has the columns outer, inner, part (train, valid or test) and Patient.ID. A JSON file is a splits.json, or
+    an object of train, valid and test, lists [outer][inner] of patient ids or of slide indexes (rows of
+    metadata.csv). Patients that are not among `patients` are left out of the folds.
+    """
+    if path.suffix == ".csv":
+        table = pd.read_csv(path, dtype={"Patient.ID": str})
+        absent = {"outer", "inner", "part", "Patient.ID"} - set(table)
+        if absent:
+            raise ValueError(f"{path} has no column {', '.join(sorted(absent))}")
+        lists = {part: [[of_inner.loc[of_inner["part"] == part, "Patient.ID"].tolist()
+                         for _, of_inner in of_outer.groupby("inner")]
+                        for _, of_outer in table.groupby("outer")] for part in PARTS}
+    elif path.suffix == ".json":
+        lists = json.loads(path.read_text())
+        if "outer" in lists:
+            lists = {"test": [[fold["test"] for _ in fold["inner"]] for fold in lists["outer"]],
+                     **{part: [[inner[part] for inner in fold["inner"]] for fold in lists["outer"]]
+                        for part in ("train", "valid")}}
+        if not set(PARTS) <= set(lists):
+            raise ValueError(f"{path}: neither a splits.json nor an object of train, valid and test")
+    else:
+        raise ValueError(f"{path}: folds are imported from .csv or .json, not from pickled arrays; see --help")
+    patient_of_slide = dict(zip(slides.slide_indexes.tolist(), slides.patient_ids.tolist()))
+
+    def chosen(ids):
+        return sorted({patient_of_slide.get(i, "") if isinstance(i, int) else i for i in ids} & set(patients))
+
+    outer = [{"test": chosen(test[0]), "inner": [{"train": chosen(t), "valid": chosen(v)} for t, v in zip(train, valid)]}
+             for test, train, valid in zip(lists["test"], lists["train"], lists["valid"])]
+    return {"n_outer": len(outer), "n_inner": min(len(fold["inner"]) for fold in outer),
+            "patients": sorted({patient for fold in outer for patient in fold["test"]}), "outer": outer}
 
 
 def read(path):

@@ -1,5 +1,6 @@
 """Tables from out-of-fold predictions: one row a gene, a cell type, a response model, and one a target (summary)."""
 import association
+import cohort_files
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -7,14 +8,17 @@ from sklearn import metrics
 
 R_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60)  # "robustly predicted" above the first (method, Statistics)
 N_TOP_GENES = 1000
-N_BOOTSTRAP = 1000
 CONFIDENCE = 0.95
 
 
-def genes(predicted, confidence):
-    """One row a gene: n_patients, pearson_r, slope, p-values, confidence (Series by gene) of its labels."""
+def of_target(name, predicted, targets_path, n_bootstrap, seed):
+    """The table of a target: one row a gene, a cell type (name "abundance") or the model (name "direct")."""
+    if name == "direct":
+        return response(predicted, n_bootstrap, seed)
+    if name == "abundance":
+        return cell_types(predicted)
     table = correlations(predicted, "gene")
-    table["confidence"] = confidence.reindex(table["gene"]).to_numpy()
+    table["confidence"] = cohort_files.read_confidence(targets_path, name).reindex(table["gene"]).to_numpy()
     return table
 
 
@@ -39,14 +43,14 @@ def correlations(predicted, name):
                          "p_benjamini_hochberg": association.benjamini_hochberg(p)})
 
 
-def response(predicted, seed):
+def response(predicted, n_bootstrap, seed):
     """One row: AUC with DeLong's interval, average precision with a bootstrap interval, metrics at 0.5."""
     labels, probabilities = predicted.labels[:, 0], predicted.predictions[:, 0]
     if len(np.unique(labels)) < 2:
         raise ValueError("the patients predicted so far are all pCR or all RD, so there is no ROC curve: train the "
                          "other folds of 1main_direct.py")
     auc, auc_low, auc_high = association.delong(labels, probabilities, CONFIDENCE)
-    drawn = [rows for rows in resampled(len(labels), seed) if len(np.unique(labels[rows])) == 2]
+    drawn = [rows for rows in resampled(len(labels), n_bootstrap, seed) if len(np.unique(labels[rows])) == 2]
     low, high = interval([metrics.average_precision_score(labels[rows], probabilities[rows]) for rows in drawn])
     called = probabilities > 0.5
     return pd.DataFrame([{
@@ -59,19 +63,23 @@ def response(predicted, seed):
         "recall": metrics.recall_score(labels, called, zero_division=0)}])
 
 
-def summary_row(target, model, predicted, seed):
-    """Medians and counts of R over the outputs of a target, with percentile intervals over resampled patients.
+def summary_row(name, model, predicted, n_bootstrap, seed):
+    """One row of the summary: medians and counts of R over the outputs of a target, or the AUC of the response.
 
-    Resampling adds its own scatter to each R, so intervals of counts and of the best genes lean upwards.
+    Intervals are percentiles over resampled patients. Resampling adds its own scatter to each R, so intervals of
+    counts and of the best genes lean upwards.
     """
     labels, predictions = predicted.labels.astype(float), predicted.predictions.astype(float)
+    row = {"target": name, "model": model, "n_patients": len(labels)}
+    if name == "direct":
+        auc, low, high = association.delong(labels[:, 0], predictions[:, 0], CONFIDENCE)
+        return row | {"auc": auc, "auc_low": low, "auc_high": high}
     with np.errstate(divide="ignore", invalid="ignore"):
         values = summarise(association.pearson(predictions, labels)[None])
-    replicates = summarise(bootstrap_r(predictions, labels, seed))
-    row = {"target": target, "model": model, "n_patients": len(labels), "n_genes": labels.shape[1]}
-    row |= {name: value[0] for name, value in values.items()}
-    for name, of_replicates in replicates.items():
-        row[f"{name.replace('_above_', '_')}_low"], row[f"{name.replace('_above_', '_')}_high"] = interval(of_replicates)
+    row |= {"n_genes": labels.shape[1]} | {statistic: value[0] for statistic, value in values.items()}
+    for statistic, replicates in summarise(bootstrap_r(predictions, labels, n_bootstrap, seed)).items():
+        statistic = statistic.replace("_above_", "_")
+        row[f"{statistic}_low"], row[f"{statistic}_high"] = interval(replicates)
     return row
 
 
@@ -83,20 +91,20 @@ def summarise(r):
     return result | {f"n_r_above_{threshold:.2f}": (r > threshold).sum(1) for threshold in R_THRESHOLDS}
 
 
-def bootstrap_r(predictions, labels, seed):
-    """Pearson R of each output in resampled patients, by weighted sums; (N_BOOTSTRAP, n_outputs)."""
+def bootstrap_r(predictions, labels, n_bootstrap, seed):
+    """Pearson R of each output in resampled patients, by weighted sums; (n_bootstrap, n_outputs)."""
     x, y = (association.centred(values) for values in (predictions, labels))
     n = len(x)
-    weights = np.stack([np.bincount(rows, minlength=n) for rows in resampled(n, seed)]) / n
+    weights = np.stack([np.bincount(rows, minlength=n) for rows in resampled(n, n_bootstrap, seed)]) / n
     mean_x, mean_y = weights @ x, weights @ y
     with np.errstate(divide="ignore", invalid="ignore"):
         return (weights @ (x * y) - mean_x * mean_y) / np.sqrt(
             (weights @ (x * x) - mean_x ** 2) * (weights @ (y * y) - mean_y ** 2))
 
 
-def resampled(n, seed):
-    """N_BOOTSTRAP draws of n row numbers with replacement."""
-    return np.random.default_rng(seed).integers(0, n, (N_BOOTSTRAP, n))
+def resampled(n, n_bootstrap, seed):
+    """Draws of n row numbers with replacement; (n_bootstrap, n)."""
+    return np.random.default_rng(seed).integers(0, n, (n_bootstrap, n))
 
 
 def interval(values):

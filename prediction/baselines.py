@@ -1,0 +1,81 @@
+"""Simple models in the same folds, so that nobody is fooled: what mean colour, a ridge and chance reach.
+
+    ridge             ridge regression on the mean feature of a slide
+    mean colour       ridge regression on the mean red, green and blue of a slide
+    bulk target       the ridge trained on the patients' bulk expression, compared with cell-type expression
+    shuffled labels   the ridge trained on and compared with labels that were shuffled between patients
+
+The penalty is chosen as the epoch of the model is: by the mean R on the validation slides of each inner fold.
+"""
+import dataclasses
+
+import association
+import cohort_files
+import numpy as np
+import out_of_fold
+
+PENALTIES = np.logspace(-4, 2, 7)  # relative to the mean squared length of a centred training row
+MODELS = ("ridge", "mean colour", "bulk target", "shuffled labels")
+
+
+def predict(model, slides, target, splits, folds, bulk_path, seed):
+    """OutOfFold of one of MODELS for the folds [(outer, inner), ...]; None where the model does not exist.
+
+    Only expression has a bulk target, and only where there is a bulk file.
+    """
+    inputs = slides.mean_rgb if model == "mean colour" else slides.mean_features
+    if model == "shuffled labels":
+        target = shuffled(target, seed)
+    taught = target
+    if model == "bulk target":
+        if target.name in ("abundance", "direct") or not bulk_path.is_file():
+            return None
+        taught = cohort_files.read_bulk(bulk_path, target)
+        target = restricted(target, taught)
+    taught_labels, labels = taught.of_slides(slides), target.of_slides(slides)
+    rows, predictions = [], []
+    for outer in sorted({outer for outer, _ in folds}):
+        patients = set(taught.patient_ids) & set(target.patient_ids)
+        test = slides.rows_of(patients & set(splits["outer"][outer]["test"]))
+        inner_folds = [splits["outer"][outer]["inner"][inner] for k, inner in folds if k == outer]
+        predictions.append(np.mean([ridge(
+            inputs, taught_labels, slides.rows_of(patients & set(inner["train"])),
+            slides.rows_of(patients & set(inner["valid"])), test) for inner in inner_folds], axis=0))
+        rows.append(test)
+    rows = np.concatenate(rows)
+    return out_of_fold.OutOfFold(*out_of_fold.per_patient(
+        slides.patient_ids[rows], labels[rows], np.concatenate(predictions), target.outputs))
+
+
+def ridge(inputs, labels, train, valid, test):
+    """Predictions of the rows `test` by the penalty that is best on the rows `valid`; (n_test, n_outputs).
+
+    Solved in the space of the training rows: X'(XX' + penalty)^-1 Y costs n_train^3 whatever the number of features.
+    """
+    centre, label_mean = inputs[train].mean(0), labels[train].mean(0)
+    x = (inputs - centre).astype(float)
+    values, vectors = np.linalg.eigh(x[train] @ x[train].T)
+    rotated = vectors.T @ (labels[train] - label_mean)
+    of_valid, of_test = (x[rows] @ x[train].T @ vectors for rows in (valid, test))
+    best_score, best = -np.inf, None
+    for penalty in PENALTIES * values.sum() / len(train):
+        solution = rotated / (values + penalty)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            r = association.pearson(of_valid @ solution, labels[valid])
+        score = np.nanmean(r) if np.isfinite(r).any() else -1.0
+        if score > best_score:
+            best_score, best = score, solution
+    return of_test @ best + label_mean
+
+
+def shuffled(target, seed):
+    """The target with whole rows of labels moved to other patients."""
+    order = np.random.default_rng(seed).permutation(len(target.patient_ids))
+    return dataclasses.replace(target, labels=target.labels[order])
+
+
+def restricted(target, other):
+    """The target with only the outputs of another one, in its order."""
+    column = {output: i for i, output in enumerate(target.outputs)}
+    columns = [column[output] for output in other.outputs]
+    return dataclasses.replace(target, outputs=other.outputs, labels=target.labels[:, columns])

@@ -1,0 +1,44 @@
+"""The two pictures in the folder of a trained model: its losses and its best predictions. Drawn without a display."""
+import matplotlib.figure
+import numpy as np
+
+N_BEST = 3                            # outputs in best_preds.pdf
+TRAIN, VALID = "#0072B2", "#E69F00"   # Okabe and Ito, safe for colour-blind readers
+
+
+def losses(history):
+    """Losses and validation score over epochs, the best epoch marked. history: list of dict, see mlp.fit."""
+    score = list(history[0])[-1]
+    epochs = [epoch["epoch"] for epoch in history]
+    figure = matplotlib.figure.Figure(figsize=(4, 3), layout="constrained")
+    axis = figure.add_subplot(xlabel="Epoch", ylabel="Loss")
+    for name, colour in (("train_loss", TRAIN), ("valid_loss", VALID)):
+        axis.plot(epochs, [epoch[name] for epoch in history], color=colour, label=name.replace("_", " "))
+    axis.axvline(max(history, key=lambda epoch: epoch[score])["epoch"], color="grey", linestyle=":",
+                 label=f"best {score.replace('_', ' ')}")
+    axis.legend(frameon=False)
+    return figure
+
+
+def best_predictions(labels, predictions, outputs, correlations):
+    """Prediction against label on the test slides, for the outputs with the highest correlations (n_outputs,)."""
+    best = np.argsort(-np.nan_to_num(correlations, nan=-2), kind="stable")[:N_BEST]
+    figure = matplotlib.figure.Figure(figsize=(2.4 * len(best), 2.4), layout="constrained")
+    for axis, column in zip(figure.subplots(1, len(best), squeeze=False)[0], best):
+        axis.scatter(labels[:, column], predictions[:, column], s=5, color=TRAIN, linewidths=0)
+        axis.set(xlabel="Label", ylabel="Prediction", title=f"{outputs[column]}, R {correlations[column]:.2f}")
+    return figure
+
+
+def probabilities(labels, predictions):
+    """Predicted probability of pCR of the test slides in each class; labels 0 or 1, both (n_slides,)."""
+    figure = matplotlib.figure.Figure(figsize=(2.4, 2.4), layout="constrained")
+    axis = figure.add_subplot(ylabel="Predicted probability of pCR", xticks=[0, 1], xticklabels=["RD", "pCR"],
+                              xlim=(-0.5, 1.5), ylim=(-0.02, 1.02))
+    axis.scatter(labels, predictions, s=8, color=TRAIN, alpha=0.6, linewidths=0)
+    return figure
+
+
+def save(figure, path):
+    """Write a PDF that is the same whenever it is drawn."""
+    figure.savefig(path, metadata={"CreationDate": None})
