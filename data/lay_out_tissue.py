@@ -29,10 +29,9 @@ def grain(rng, shape, size):
     return np.tile(block, (-(-shape[0] // 512), -(-shape[1] // 512)))[:shape[0], :shape[1]]
 
 
-def outline(rng, shape, share):
-    """Positive where tissue lies (coarse): a piece with an uneven border, cut by the scan, on `share` of the slide."""
+def outline(rng, shape, share, towards):
+    """Positive where tissue lies (coarse): on `share` of the slide, in direction `towards`, with an uneven border."""
     y, x = np.mgrid[-1:1:shape[0] // COARSE * 1j, -1:1:shape[1] // COARSE * 1j]
-    towards = rng.uniform(0, 2 * math.pi)
     field = x * math.cos(towards) + y * math.sin(towards) + .12 * landscape(rng, shape, 600)
     field += .02 * landscape(rng, shape, 100)
     return (field - np.quantile(field, 1 - share)).astype(np.float32)

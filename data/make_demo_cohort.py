@@ -12,8 +12,10 @@ Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signa
 """
 import concurrent.futures
 import contextlib
+import gzip
 import json
 import logging
+import math
 import os
 
 import cv2
@@ -30,8 +32,9 @@ from data_script import parser, run, whole
 MPP_20X = .5             # microns per pixel at 20x
 BULK_NOISE_SD = .1       # of ln expression
 TISSUE_SHARE = .80       # of a slide
+NEARLY_EMPTY_PX2 = 1.3 * 512 ** 2  # of tissue at 20x: a little more than a tile
 UNKNOWN_RESPONSE = .05   # share of patients
-MIN_SIDE_PX = 1024       # two tiles: less leaves no room for tissue
+LEAST = {"seed": 0, "patients": 1, "genes": 250, "width_px": 1024, "height_px": 1024}
 
 
 def main(args):
@@ -95,17 +98,17 @@ def write_tables(project, rng, biology, states, fractions):
     tables = {"bulk_expression.tsv.gz": pd.DataFrame(bulk, genes, states.index), "signature.tsv.gz": signature,
               "reference.tsv.gz": reference, "truth/fractions.tsv": fractions}
     for name, table in tables.items():
+        text = table.rename_axis(table.index.name or "gene").to_csv(sep="\t", float_format="%.6g").encode()
         with whole(project / name) as part:
-            options = {"compression": {"method": "gzip", "mtime": 0}} if name.endswith(".gz") else {}
-            table.rename_axis(table.index.name or "gene").to_csv(part, sep="\t", float_format="%.6g", **options)
+            part.write_bytes(gzip.compress(text, mtime=0) if name.endswith(".gz") else text)
     with whole(project / "truth" / "states.csv") as part:
         states.to_csv(part, float_format="%.6g")
     with whole(project / "clinical.csv") as part:
         response.to_csv(part)
     with whole(project / "truth" / "expression.h5") as part, h5py.File(part, "w") as file:
-        file["expression"] = expression
+        file["expression"], file["bulk"] = expression, bulk.astype(np.float32)
         file["cell_types"], file["genes"], file["patient_ids"] = hidden_truth.CELL_TYPES, genes, list(states.index)
-        file.attrs["method"] = "truth of the demo cohort"
+        file.attrs.update(method="truth of the demo cohort", parameters="{}", inputs="{}")
 
 
 def plan_slides(patients):
@@ -124,8 +127,10 @@ def make_slide(path, seed, shape, fractions, states, power, in_header, nearly_em
     """Paint one slide of a patient and write it."""
     cv2.setNumThreads(1)  # one process a core
     rng = np.random.default_rng(seed)
-    share = .10 if nearly_empty else TISSUE_SHARE
-    picture = paint_slide.paint(rng, shape, fractions, states, share)
+    share, towards = TISSUE_SHARE, rng.uniform(0, 2 * math.pi)
+    if nearly_empty:  # the first tile and a little around it
+        share, towards = NEARLY_EMPTY_PX2 / (shape[0] * shape[1]), 1.25 * math.pi
+    picture = paint_slide.paint(rng, shape, fractions, states, share, towards)
     if power > 20:
         picture = cv2.resize(picture, None, fx=power / 20, fy=power / 20, interpolation=cv2.INTER_CUBIC)
     header = {"magnification": power, "mpp": MPP_20X * 20 / power} if in_header else {}
@@ -141,6 +146,9 @@ if __name__ == "__main__":
     p.add_argument("--width-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
     p.add_argument("--height-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
     arguments = p.parse_args()
+    for name, least in LEAST.items():
+        if getattr(arguments, name) < least:
+            p.error(f"--{name.replace('_', '-')} {getattr(arguments, name)}: give {least} or more")
     with contextlib.suppress(OSError):  # what is wrong with the path is said by run()
         arguments.project_path.mkdir(parents=True, exist_ok=True)
     run(main, arguments, "make_demo_cohort")

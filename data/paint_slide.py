@@ -15,7 +15,7 @@ from draw_cells import Look, make_stamps, put, smoothstep
 from lay_out_tissue import (COARSE, GRID_PX, elliptic_distance, enlarge, fibres, find_room, grain, honeycomb,
                             landscape, outline, place_discs, ring)
 
-CELL_AREA = {"B-cells": 300, "CAFs": 1700, "Endothelial": 1300, "Myeloid": 800, "Normal Epithelial": 800,
+CELL_AREA = {"B-cells": 300, "CAFs": 1300, "Endothelial": 1100, "Myeloid": 800, "Normal Epithelial": 800,
              "PVL": 900, "Plasmablasts": 400, "T-cells": 300}  # px2 with its surroundings; tumour cells by their size
 DUCT_CELLS = 42      # normal epithelial cells of a duct, in two layers
 VESSEL_CELLS = 15    # endothelial cells of a vessel
@@ -54,7 +54,7 @@ def looks(grade, inflammation, stroma):
     }
 
 
-def paint(rng, shape, fractions, states, share=.62, scanner=Scanner()):
+def paint(rng, shape, fractions, states, share, towards, scanner=Scanner()):
     """Picture (height, width, 3; uint8 RGB) at 20x.
 
     Parameters
@@ -64,14 +64,15 @@ def paint(rng, shape, fractions, states, share=.62, scanner=Scanner()):
     fractions : dict of cell type to fraction
     states : dict of "grade", "inflammation", "stroma" to a standard normal
     share : share of the slide that is tissue
+    towards : direction in which it lies, radians clockwise from the right; the other side is glass
     """
     grade, inflammation, stroma = (float(np.tanh(states[s] / 1.7)) for s in ("grade", "inflammation", "stroma"))
     look = looks(grade, inflammation, stroma)
     shape = (shape[0] + 2 * MARGIN_PX, shape[1] + 2 * MARGIN_PX)
     stamps = {kind: make_stamps(rng, look[kind]) for kind in look}
-    spacing = 23 * math.exp(.15 * grade)  # less than in proportion to the nuclei: high grade is crowded
+    spacing = 27 * math.exp(.15 * grade)  # less than in proportion to the nuclei: high grade is crowded
     area = {**CELL_AREA, "Cancer Epithelial": .866 * spacing ** 2}
-    tissue = outline(rng, shape, share)
+    tissue = outline(rng, shape, share, towards)
     n_cells = (tissue > 0).sum() * COARSE ** 2 / sum(fractions[k] * area[k] for k in area)
     count = {k: round(n_cells * fractions[k]) for k in area}
 
