@@ -46,7 +46,7 @@ def looks(grade, inflammation, stroma):
         "B-cells": Look(6.6 + .9 * inflammation, .95, .06, .02, 1.45, .3, 1.8, halo=2),
         "Plasmablasts": Look(6.3, .92, .08, .03, 1.5, .4, 2., halo=7, shift=4, cytoplasm=(.45, .6)),
         "Myeloid": Look(7.5, .75, .12, .08, .85, .3, 2., halo=11 + 4 * inflammation, shift=3, cytoplasm=(.06, .22),
-                        foam=.7),
+                        foam=.5),
         "CAFs": Look(8.5 * math.exp(.2 * stroma), .30 + .10 * stroma, .2, .08, 1.15, .25, nucleolus=1 + stroma),
         "Endothelial": Look(7, .32, .15, .05, 1.4, .2),
         "PVL": Look(7.5, .25, .15, .05, 1.15, .2, halo=5, cytoplasm=(.05, .75)),
@@ -78,7 +78,7 @@ def paint(rng, shape, fractions, states, share, towards, scanner=Scanner()):
 
     canvas, direction = paint_stroma(rng, shape, tissue, stroma)
     free = (tissue > 0).astype(np.uint8)
-    ducts = place_discs(rng, round(count["Normal Epithelial"] / DUCT_CELLS), 110, free)
+    ducts = place_discs(rng, round(count["Normal Epithelial"] / DUCT_CELLS), 120, free)
     vessels = place_discs(rng, round(count["Endothelial"] / VESSEL_CELLS), 70, free)
     built = (free == 0) & (tissue > 0)
     nest = paint_nests(rng, canvas, tissue, built, count["Cancer Epithelial"] * area["Cancer Epithelial"], grade)
@@ -121,7 +121,7 @@ def paint_nests(rng, canvas, tissue, built, area_px, grade):
 
 def paint_ring(canvas, centre, radius, ratio, turn, wall_px, wall, lumen):
     """A wall of `wall_px` around an empty lumen; `wall` and `lumen` are haematoxylin and eosin."""
-    distance, window = elliptic_distance(centre, radius, ratio, turn, radius / ratio ** .5 + wall_px + 4)
+    distance, window = elliptic_distance(centre, radius, ratio, turn, (radius + wall_px) / ratio ** .5 + 4)
     patch = canvas[window]
     for reach, stain in ((wall_px, wall), (0, lumen)):
         cover = smoothstep(distance - reach, 1.5)[:patch.shape[0], :patch.shape[1], None]
@@ -131,7 +131,7 @@ def paint_ring(canvas, centre, radius, ratio, turn, wall_px, wall, lumen):
 
 def paint_duct(rng, canvas, centre, stamps):
     """A normal duct: a lumen, columnar cells, a second layer, a sleeve of collagen."""
-    ratio, turn, radius = rng.uniform(.6, .95), rng.uniform(0, np.pi), rng.uniform(38, 52)
+    ratio, turn, radius = rng.uniform(.65, .95), rng.uniform(0, np.pi), rng.uniform(38, 52)
     paint_ring(canvas, centre, radius, ratio, turn, 44, (.05, .75), (0, .05))
     paint_ring(canvas, centre, radius, ratio, turn, 36, (.14, .45), (0, .05))
     for reach, n, along in ((14, .62, np.pi / 2), (30, .38, 0)):  # inner nuclei stand, outer ones lie

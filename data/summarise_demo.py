@@ -46,6 +46,10 @@ def main(args):
 def expression_row(group, truth, cell_type):
     """Row of one cell type: R of its genes, over the patients of `group`, against labels and truth."""
     genes, patient_ids, predicted, labels = read(group, "genes")
+    unknown = sorted(set(patient_ids) - set(strings(truth, "patient_ids")))
+    if unknown:
+        raise ValueError(f"results/ predicts patients without a truth, e.g. {unknown[:3]}: it is of another cohort, "
+                         "run the stages again with --overwrite")
     k = strings(truth, "cell_types").index(cell_type)
     known = pd.DataFrame(truth["expression"][k], strings(truth, "genes"), strings(truth, "patient_ids")).T
     r_labels = correlate(predicted, labels)

@@ -1,0 +1,77 @@
+"""The demo's table against numbers computed by hand."""
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+SCRIPT = "data/summarise_demo.py"
+N_PATIENTS, GENES, CELL_TYPES = 30, ["A", "B", "C"], ["CAFs", "T-cells"]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Results whose order of patients and genes differs from that of the truth."""
+    rng = np.random.default_rng(0)
+    patients = [f"P{i}" for i in range(N_PATIENTS)]
+    truth = rng.lognormal(3, 1, (2, 3, N_PATIENTS)).astype(np.float32)
+    fractions = pd.DataFrame(rng.dirichlet([2, 3], N_PATIENTS), patients, CELL_TYPES)
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "results").mkdir()
+    fractions.rename_axis("Patient.ID").to_csv(tmp_path / "truth" / "fractions.tsv", sep="\t")
+    with h5py.File(tmp_path / "truth" / "expression.h5", "w") as file:
+        file["expression"], file["cell_types"], file["genes"], file["patient_ids"] = truth, CELL_TYPES, GENES, patients
+    order, genes = rng.permutation(N_PATIENTS)[:25], ["C", "A"]
+    labels = np.log2(truth[0][[2, 0]][:, order].T + 1) + rng.normal(0, .5, (25, 2))
+    predictions = labels + rng.normal(0, 1, (25, 2))
+    with h5py.File(tmp_path / "results" / "predictions.h5", "w") as file:
+        file.attrs.update(encoder="resnet50", weights="random")
+        group = file.create_group("expression/CAFs")
+        group["patient_ids"], group["genes"] = [patients[i] for i in order], genes
+        group["labels"], group["predictions"] = labels, predictions
+        group = file.create_group("abundance")
+        group["patient_ids"], group["cell_types"] = [patients[i] for i in order], CELL_TYPES[::-1]
+        group["labels"] = fractions.iloc[order, ::-1].to_numpy() ** 2
+        group["predictions"] = np.column_stack([fractions.iloc[order, 1], -fractions.iloc[order, 0]])
+    pd.DataFrame([{"n_patients": 25, "n_pcr": 9, "auc": .734, "auc_low": .61, "auc_high": .85}]).to_csv(
+        tmp_path / "results" / "direct.csv", index=False)
+    return tmp_path
+
+
+def test_table_by_hand(run_script, project):
+    result = run_script(SCRIPT, project)
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(project / "results" / "demo_summary.csv", index_col=0)
+    assert list(table.index) == CELL_TYPES
+    with h5py.File(project / "results" / "predictions.h5") as predictions, \
+            h5py.File(project / "truth" / "expression.h5") as truth:
+        group = predictions["expression/CAFs"]
+        patients = group["patient_ids"].asstr()[:]
+        column = {name: i for i, name in enumerate(truth["patient_ids"].asstr()[:])}
+        known = [[np.log2(truth["expression"][0, g, column[p]] + 1) for p in patients] for g in (2, 0)]
+        r_truth = [np.corrcoef(known[j], group["predictions"][:, j])[0, 1] for j in range(2)]
+        r_labels = [np.corrcoef(group["labels"][:, j], group["predictions"][:, j])[0, 1] for j in range(2)]
+    row = table.loc["CAFs"]
+    assert row["genes"] == 2 and row["genes R > 0.4"] == sum(r > .4 for r in r_labels)
+    assert row["median R truth"] == pytest.approx(np.mean(r_truth), abs=1e-4)
+    assert row["median R labels"] == pytest.approx(np.mean(r_labels), abs=1e-4)
+    assert row["abundance R truth"] == pytest.approx(-1, abs=1e-4)
+    assert table.loc["T-cells", "abundance R truth"] == pytest.approx(1, abs=1e-4)
+    assert np.isnan(table.loc["T-cells", "genes"])
+    for words in ("random convolution features", "AUC 0.73 [0.61, 0.85]", "9 pCR of 25", "demo_summary.csv"):
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize("missing", ["truth/expression.h5", "results/predictions.h5"])
+def test_missing_file_is_named(run_script, project, missing):
+    (project / missing).unlink()
+    result = run_script(SCRIPT, project)
+    assert result.returncode == 1 and missing in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not (project / "results" / "demo_summary.csv").exists()
+
+
+def test_patients_of_another_cohort_are_refused(run_script, project):
+    with h5py.File(project / "truth" / "expression.h5", "r+") as file:
+        del file["patient_ids"]
+        file["patient_ids"] = [f"Q{i}" for i in range(N_PATIENTS)]
+    result = run_script(SCRIPT, project)
+    assert result.returncode == 1 and "P" in result.stderr and "another cohort" in result.stderr
