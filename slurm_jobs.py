@@ -166,8 +166,9 @@ def submit(folder, steps, queued, stages, args):
 
 
 def job_script(list_path, args):
-    command = shlex.join([sys.executable, str(ROOT / "submit_slurm.py"), str(args.project_path), "--run-task", str(list_path)])
-    return SCRIPT.format(cwd=shlex.quote(os.getcwd()), setup=args.setup, command=command)
+    """Text of the script that all tasks of a list run."""
+    command = [sys.executable, str(ROOT / "submit_slurm.py"), str(args.project_path), "--run-task", str(list_path)]
+    return SCRIPT.format(cwd=shlex.quote(os.getcwd()), setup=args.setup, command=shlex.join(command))
 
 
 def sbatch(script, n_tasks, options, max_running, after):
@@ -194,10 +195,10 @@ def hand_over(script, command, files):
     try:
         job_id = ask(command).strip().split(";")[0]
     except OSError as error:
-        raise OSError(f"{error}; what is submitted stays: run the same command again, it will go on from there") from None
+        raise OSError(f"{error}; run the same command again: it recognises what is in the queue") from None
     with open(script.with_name("jobs.tsv"), "a") as file:
         file.write(f"{script.stem}\t{job_id}\t{shlex.join(command)}\n")
-    print(f"submitted: {script.stem}, job {job_id}")
+    print(f"submitted: {script.stem}, job {job_id}", flush=True)
     return job_id
 
 

@@ -109,6 +109,9 @@ def table(project, stages, jobs):
 
 def failed_lines(failures):
     """Lines for dict of (stage name, attempt) to units."""
-    return [f"{stage_name} {', '.join(units[:3])}{f' and {len(units) - 3} more' if len(units) > 3 else ''}: "
-            f"{attempt.log}: {'killed' if attempt.exit_code is None else f'exit {attempt.exit_code}'}, {attempt.message}"
-            for (stage_name, attempt), units in failures.items()]
+    lines = []
+    for (stage_name, attempt), units in failures.items():
+        others = f" and {len(units) - 3} more" if len(units) > 3 else ""
+        end = "" if attempt.exit_code is None else f"exit {attempt.exit_code}, "
+        lines.append(f"failed: {stage_name} {', '.join(units[:3])}{others}: {end}{attempt.message} ({attempt.log})")
+    return lines

@@ -15,7 +15,6 @@ Options with [STAGE:] are given as VALUE for all stages, as STAGE:VALUE for one,
 """
 import argparse
 import os
-import re
 import shlex
 import signal
 import sys
@@ -26,9 +25,10 @@ import slurm_plan
 import slurm_status
 from slurm_plan import Stage
 
+# minutes: time limit of the stage, or for each slide or model of a task
 STAGES = (
-    #     name             starts after                    minutes  GB  CPUs  GPU      minutes: time limit for the stage,
-    Stage("deconvolution", (),                                 240, 32,    8, ""),  # or for each slide or model of a task
+    #     name             starts after                    minutes  GB  CPUs  GPU
+    Stage("deconvolution", (),                                 240, 32,    8, ""),
     Stage("targets",       ("deconvolution",),                  30, 16,    1, ""),
     Stage("slides",        (),                                  15, 32,    8, "gpu:1"),
     Stage("masks",         ("slides",),                         60,  8,    1, ""),
@@ -46,7 +46,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("project_path", type=Path, help="the project folder, see data/README.md")
     what = p.add_mutually_exclusive_group()
-    what.add_argument("--dry-run", action="store_true", help="print the scripts, task lists and commands, submit nothing")
+    what.add_argument("--dry-run", action="store_true", help="print scripts, task lists and commands, submit nothing")
     what.add_argument("--commands", metavar="STAGE", choices=[stage.name for stage in STAGES],
                       help="print the commands that a stage lacks, one a line, for another scheduler")
     what.add_argument("--status", action="store_true", help="what is done, runs, waits, failed (and why), is missing")
@@ -69,7 +69,7 @@ def arguments():
     p.add_argument("--python", help="for the stages; default: .venv/bin/python of the repository, else python")
     p.add_argument("--continue", dest="since", metavar="FOLDER", help=argparse.SUPPRESS)  # by the last job of a chain
     args = p.parse_args()
-    args.given = sys.argv[1:-2] if args.since else sys.argv[1:]
+    args.given = tuple(sys.argv[1:-2] if args.since else sys.argv[1:])
     return args
 
 
@@ -78,7 +78,13 @@ def main(args):
         return run_task(Path(args.run_task[0]), int(args.run_task[1]))
     prepare(args)
     if args.status:
-        return show_status(args)
+        try:
+            jobs = slurm_jobs.queue(args.project_path)
+        except OSError as error:
+            jobs = []
+            print(f"what runs and waits is not known: {error}")
+        report(args, jobs)
+        return 0
     if args.commands:
         stage = next(stage for stage in STAGES if stage.name == args.commands)
         if stage.name == "folds" and not slurm_plan.folds_are_known(args.project_path):
@@ -97,8 +103,9 @@ def prepare(args):
     args.project_path = args.project_path.resolve()
     if not args.project_path.is_dir():
         raise ValueError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
-    for option in ("partition", "account", "constraint", "time", "mem", "cpus_per_task", "gres", "sbatch_args", "stage_args"):
-        setattr(args, option, by_stage(getattr(args, option)))
+    for option, values in vars(args).items():
+        if isinstance(values, list):
+            setattr(args, option, by_stage(values))
     if "" in args.stage_args:
         raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
     own = slurm_plan.ROOT / ".venv" / "bin" / "python"
@@ -128,28 +135,32 @@ def by_stage(values):
 def step_plan(args, jobs, since):
     """The steps to do now; with `since`, without what was tried from that submission on."""
     tried = slurm_status.attempts(args.project_path, since) if since else {}
-    return slurm_plan.make(args.project_path, STAGES, args, {(job.stage_name, unit) for job in jobs for unit in job.units},
-                           {key: attempt.exit_code == 0 for key, attempt in tried.items()},
-                           {key for key, attempt in tried.items() if attempt.lacked_memory and not attempt.was_retry})
+    under_way = {(job.stage_name, unit) for job in jobs for unit in job.units}
+    ended_well = {key: attempt.exit_code == 0 for key, attempt in tried.items()}
+    retried = {key for key, attempt in tried.items() if attempt.lacked_memory and not attempt.was_retry}
+    return slurm_plan.make(args.project_path, STAGES, args, under_way, ended_well, retried)
 
 
 def submit(args):
     """Submit what is missing and not in the queue, and after it the job that goes on."""
+    if set(str(args.project_path)) & set("%\\\n\t"):
+        raise ValueError(f"Slurm cannot write logs to {args.project_path}: rename it without % and \\")
     jobs = slurm_jobs.queue(args.project_path)  # before the outputs: a task that ends now is seen here or there
     ids = {}
     for job in jobs:
         ids.setdefault(job.stage_name, {}).setdefault(job.job_id, []).append(job.index)
     for name, of_stage in ids.items():
-        print(*(f"in the queue: {name}, job {job_id}, {len(tasks)} tasks" for job_id, tasks in of_stage.items()), sep="\n")
+        for job_id, indexes in of_stage.items():
+            print(f"in the queue: {name}, job {job_id}, {len(indexes)} tasks")
     if CONTINUE.name in ids:
         print("nothing submitted: the job `continue` will submit what is left")
         return 0
     steps = step_plan(args, jobs, args.since)
     if not steps and not jobs:
-        return show_status(args)
+        return conclude(args)
     folder = slurm_jobs.new_folder(args.project_path, args.dry_run)
-    again = shlex.join([sys.executable, str(Path(__file__).resolve()), *args.given, "--continue", args.since or folder.name])
-    steps.append(slurm_plan.Step(CONTINUE, (slurm_plan.Task((again,), (CONTINUE.name,)),)))
+    again = [sys.executable, str(Path(__file__).resolve()), *args.given, "--continue", args.since or folder.name]
+    steps.append(slurm_plan.Step(CONTINUE, (slurm_plan.Task((shlex.join(again),), (CONTINUE.name,)),)))
     slurm_jobs.submit(folder, steps, {name: list(of_stage) for name, of_stage in ids.items()}, STAGES, args)
     return 0
 
@@ -166,7 +177,7 @@ def run_here(args):
             slurm_jobs.run_here(folder, step, args.local, args.cpus)
         if slurm_jobs.stopping.is_set():
             raise ValueError("stopped: run the same command again to go on")
-    return show_status(args)
+    return conclude(args)
 
 
 def run_task(task_list, index):
@@ -176,16 +187,20 @@ def run_task(task_list, index):
     return slurm_jobs.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
 
 
-def show_status(args):
-    """Print the status; exit code 1 while something failed or is missing."""
-    try:
-        jobs = slurm_jobs.queue(args.project_path)
-    except OSError as error:
-        jobs = []
-        print(f"what runs and waits is not known: {error}")
+def report(args, jobs):
+    """Print the status; whether everything is there."""
     lines, is_finished = slurm_status.table(args.project_path, STAGES, jobs)
     print(*lines, sep="\n")
-    return 0 if is_finished else 1
+    return is_finished
+
+
+def conclude(args):
+    """What to say where nothing is left to do: exit code 1 when something lacks all the same."""
+    if report(args, []):
+        print("finished")
+        return 0
+    print("stopped: mend what failed and run the same command again; it does only what is left")
+    return 1
 
 
 if __name__ == "__main__":
