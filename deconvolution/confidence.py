@@ -10,28 +10,35 @@ from scipy.stats import rankdata
 
 import cell_fractions
 import expression_model
+import mean_expression
 
 TAU_ACCURATE = .3       # Wang et al. 2022 call a gene accurate from here
 TAU_SD = .10            # of the simulated around the true tau
 BULK_LOG_SD = .1        # noise of bulk, natural log
 SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log
 DOUBTFUL = .5           # at most this for what cannot be known:
+MIN_SHARE_OF_MEAN = .02  # expression is not drawn below this share of its mean
+N_SWEEPS = 20           # of the factors of the simulation
 MIN_MEAN_FRACTION = .02  # types below this mean abundance,
 MIN_SAMPLES = 50         # and cohorts below this size
 
 
-def by_simulation(model, markers, signature, reference, random, fractions_known):
+def by_simulation(model, markers, reference, rank, random, fractions_known):
     """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates; 0 where the estimate is constant.
 
     `fractions_known`: they were given, so the simulation gives them too."""
     truth = simulate(model, random)
-    bulk = np.einsum("kgi,ik->gi", truth, model.fractions)
+    bulk = sum(f * of_type for f, of_type in zip(model.fractions.T, truth))
     bulk *= lognormal(random, BULK_LOG_SD, bulk.shape)
+    scale = np.maximum(bulk.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    bulk /= scale
+    wrong = signature_log_sd(model.means, reference, model.fractions)
     fractions = model.fractions
     if not fractions_known:
-        fractions = cell_fractions.estimate(bulk[markers].astype(float),
-                                            signature * lognormal(random, SIGNATURE_LOG_SD, signature.shape))
-    refit = expression_model.fit(bulk, fractions, reference * lognormal(random, SIGNATURE_LOG_SD, reference.shape))
+        signature = model.means[markers] * lognormal(random, wrong, (len(markers), len(wrong))) / scale[markers]
+        fractions = cell_fractions.estimate(bulk[markers], signature)
+    means = mean_expression.estimate(bulk, fractions, reference * lognormal(random, wrong, reference.shape))
+    refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS)
     tau = np.stack([kendall(*pair) for pair in zip(truth, expression_model.estimate(refit, bulk))], axis=1)
     score = np.where(np.isfinite(tau), ndtr((np.nan_to_num(tau) - TAU_ACCURATE) / TAU_SD), 0)
     doubtful = model.fractions.mean(axis=0) < MIN_MEAN_FRACTION
@@ -40,13 +47,25 @@ def by_simulation(model, markers, signature, reference, random, fractions_known)
     return np.where(doubtful, np.minimum(score, DOUBTFUL), score)
 
 
+def signature_log_sd(means, reference, fractions):
+    """How wrong the signature is (n_cell_types,), natural log: the sd over genes of what bulk makes of the reference,
+    at least SIGNATURE_LOG_SD."""
+    known = np.isfinite(reference).all(axis=1)
+    predicted = reference[known] * (means[known] @ fractions.mean(axis=0) / (reference[known] @ fractions.mean(axis=0)))[:, None]
+    ratio = np.log((means[known] + .05) / (predicted + .05))
+    return np.maximum(ratio.std(axis=0), SIGNATURE_LOG_SD)
+
+
 def simulate(model, random):
-    """Expression (n_cell_types, n_genes, n_samples) drawn from the model: lognormal around the means."""
+    """Expression (n_cell_types, n_genes, n_samples) drawn from the model: means, factors whose scores are permuted over
+    samples for each type on its own, and lognormal variation around both for what is left."""
     log_variance = np.log1p(model.kappa)[:, None]
     truth = np.empty((model.means.shape[1], len(model.means), len(model.fractions)), dtype=np.float32)
     for k, mean in enumerate(model.means.T):
-        draw = random.standard_normal(truth[k].shape, dtype=np.float32)
-        truth[k] = mean[:, None] * np.exp(np.sqrt(log_variance) * draw - log_variance / 2)
+        explained = model.explained(k)[:, random.permutation(len(model.fractions))]
+        draw = random.standard_normal(explained.shape, dtype=np.float32)
+        truth[k] = np.maximum(explained, MIN_SHARE_OF_MEAN * mean[:, None])
+        truth[k] *= np.exp(np.sqrt(log_variance) * draw - log_variance / 2)
     return truth
 
 

@@ -22,6 +22,7 @@ def estimate(scaled, fractions, reference):
     -------
     ndarray (n_genes, n_cell_types), not negative, in units of the gene's mean over samples
     """
+    reference = reference.astype(scaled.dtype)
     known = np.isfinite(reference).all(axis=1) & (np.nan_to_num(reference).sum(axis=1) > 0)
     prior = np.ones((len(scaled), fractions.shape[1]), dtype=scaled.dtype)
     prior[known] = on_scale_of_bulk(reference[known], scaled[known], fractions)

@@ -2,7 +2,8 @@
 
     bulk of gene g in sample i = sum over cell types k of fraction_ik * expression_gki + noise
 
-1 fractions (cell_fractions), 2 means (mean_expression), 4 what is left (residual_share), 5 confidence (confidence).
+1 fractions (cell_fractions), 2 means (mean_expression), 3 factors (factor_model, rank_choice), 4 what is left
+(residual_share), 5 confidence (confidence).
 """
 from dataclasses import dataclass
 
@@ -11,15 +12,18 @@ import numpy as np
 import cell_fractions
 import confidence
 import expression_model
+import mean_expression
+import rank_choice
 
 
 @dataclass
 class Deconvolution:
     """fractions (n_samples, n_cell_types); expression (n_cell_types, n_genes, n_samples), in the units of bulk;
-    confidence (n_genes, n_cell_types), 0..1."""
+    confidence (n_genes, n_cell_types), 0..1; held_out {rank: relative error of entries left out}."""
     fractions: np.ndarray
     expression: np.ndarray
     confidence: np.ndarray
+    held_out: dict
 
 
 def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
@@ -37,10 +41,14 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
     known = fractions is not None
     if not known:
         fractions = cell_fractions.estimate(bulk[markers], signature)
+    fractions = fractions.astype(np.float32)
     gene_mean = bulk.mean(axis=1, keepdims=True)
     scaled = (bulk / gene_mean).astype(np.float32)
-    model = expression_model.fit(scaled, fractions, reference)
+    means = mean_expression.estimate(scaled, fractions, reference)
+    random = np.random.default_rng(seed)
+    rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random)
+    model = expression_model.fit(scaled, fractions, means, rank)
     expression = expression_model.estimate(model, scaled)
-    scores = confidence.by_simulation(model, markers, signature, reference, np.random.default_rng(seed), known)
+    scores = confidence.by_simulation(model, markers, reference, rank, random, known)
     expression *= gene_mean.astype(np.float32)
-    return Deconvolution(fractions, expression, scores)
+    return Deconvolution(fractions, expression, scores, held_out)

@@ -1,0 +1,150 @@
+"""Step 3: how expression inside each cell type varies between patients, as a few factors per cell type.
+
+    residual_gi = sum_k f_ik sum_q loading_kgq score_kiq + noise,   noise ~ N(0, noise_g)
+    score ~ N(0, 1),   loading_kgq ~ N(0, gene_variance_gk relevance_kq)
+
+Variational Bayes, one cell type after the other: loadings and scores carry their uncertainty, a factor that explains
+nothing loses its relevance (automatic relevance determination, Bishop 1999), so the rank given is only the largest.
+`gene_variance` is learned per gene and type, with the squared mean expression as prior. Given scores, all genes share
+one eigendecomposition, and given loadings all patients do: a sweep is a handful of matrix products.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+N_SWEEPS = 40
+CLIP_SD = 5             # residuals beyond this many robust standard deviations are outliers
+RELATIVE_VARIANCE = .2  # prior of the variance that factors explain, relative to the squared mean
+MEAN_FLOOR = .01        # in units of the gene's mean over patients, for genes that a type hardly expresses
+PRIOR_WEIGHT = 10       # of the prior of gene_variance, in factors
+MIN_NOISE = 1e-4         # of a gene, in units of its squared mean
+MIN_RELEVANCE = 1e-4
+
+
+@dataclass
+class Factors:
+    """loadings (n_cell_types, n_genes, rank), scores (n_cell_types, n_samples, rank), in units of each gene's mean."""
+    loadings: np.ndarray
+    scores: np.ndarray
+
+    def part(self, k):
+        """What the factors add to the mean expression of type k: (n_genes, n_samples)."""
+        return self.loadings[k] @ self.scores[k].T
+
+
+def fit(residual, means, fractions, rank, missing=None, n_sweeps=N_SWEEPS):
+    """Factors of every cell type.
+
+    Parameters
+    ----------
+    residual : ndarray float32 (n_genes, n_samples), bulk minus means @ fractions.T
+    means : ndarray float32 (n_genes, n_cell_types)
+    fractions : ndarray float32 (n_samples, n_cell_types)
+    rank : int, largest number of factors of a type, at most n_samples; 0 for no factors
+    missing : ndarray of bool like residual, entries to leave out, or None
+    """
+    if rank == 0:
+        return Factors(*(np.zeros((means.shape[1], n, 0), dtype=np.float32) for n in residual.shape))
+    left = clipped(residual)
+    if missing is not None:
+        left[missing] = 0
+    prior_variance = np.float32(RELATIVE_VARIANCE / rank) * (means + MEAN_FLOOR) ** 2
+    types = [CellType(*of_type) for of_type in zip(fractions.T, start(left, means, fractions, rank), prior_variance.T)]
+    noise = np.maximum(np.mean(left ** 2, axis=1), MIN_NOISE)
+    n_seen = left.shape[1] if missing is None else np.sum(~missing, axis=1)
+    for _ in range(n_sweeps):
+        uncertain = 0
+        for k in np.argsort(-np.sum(fractions ** 2, axis=0)):
+            left += types[k].part()
+            uncertain += types[k].update(left, noise)
+            left -= types[k].part()
+            if missing is not None:
+                left[missing] = 0
+        noise = np.maximum((np.sum(left ** 2, axis=1) + uncertain) / n_seen, MIN_NOISE)
+    return Factors(np.stack([cell_type.loadings for cell_type in types]),
+                   np.stack([cell_type.scores for cell_type in types]))
+
+
+class CellType:
+    """One cell type during the fit: its loadings (n_genes, rank) and scores (n_samples, rank), and how sure they are.
+
+    `score_variance` (n_samples, rank) lies along the columns of `score_axes` (rank, rank)."""
+
+    def __init__(self, fraction, scores, prior_variance):
+        rank = scores.shape[1]
+        self.fraction, self.scores, self.prior_variance = fraction, scores, prior_variance
+        self.loadings = np.zeros((len(prior_variance), rank), dtype=np.float32)
+        self.gene_variance = prior_variance.copy()
+        self.relevance = np.ones(rank, dtype=np.float32)
+        self.score_axes = np.eye(rank, dtype=np.float32)
+        self.score_variance = np.zeros((len(fraction), rank), dtype=np.float32)
+
+    def part(self):
+        """What the factors of this type add to bulk (n_genes, n_samples)."""
+        return self.loadings @ (self.fraction[:, None] * self.scores).T
+
+    def update(self, own, noise):
+        """Fit `own` (n_genes, n_samples), what the other types leave. Returns what the uncertainty of loadings and
+        scores adds to the expected sum of squares of every gene (n_genes,)."""
+        precision, uncertain = self.update_loadings(own, noise)
+        self.update_scores(own, noise, precision)
+        return uncertain + np.einsum("gp,pq,gq->g", self.loadings, self.score_covariance(), self.loadings)
+
+    def score_covariance(self):
+        """Sum over samples of fraction^2 times the covariance of the scores (rank, rank)."""
+        return self.score_axes * (self.fraction ** 2 @ self.score_variance) @ self.score_axes.T
+
+    def update_loadings(self, own, noise):
+        """Returns the sum over genes of their covariance / noise (rank, rank), and its trace with the scores'."""
+        weighted = self.fraction[:, None] * self.scores
+        scale = np.sqrt(self.relevance)
+        strength, axes = eigen(scale[:, None] * (weighted.T @ weighted + self.score_covariance()) * scale)
+        variance = 1 / (strength / noise[:, None] + 1 / self.gene_variance[:, None])  # (n_genes, rank), along the axes
+        rotated = variance * (own @ (weighted * scale @ axes)) / noise[:, None]
+        squares = np.sum(rotated ** 2 + variance, axis=1)
+        self.loadings = rotated @ (axes.T * scale)
+        in_prior_units = (self.loadings / scale) ** 2 + variance @ (axes ** 2).T
+        self.relevance = self.relevance * np.mean(in_prior_units / self.gene_variance[:, None], axis=0)
+        self.relevance = np.maximum(self.relevance, MIN_RELEVANCE)
+        self.gene_variance = ((squares + PRIOR_WEIGHT * self.prior_variance) / (len(strength) + PRIOR_WEIGHT))
+        covariance = scale[:, None] * axes * np.sum(variance / noise[:, None], axis=0) @ axes.T * scale
+        return covariance, variance @ strength
+
+    def update_scores(self, own, noise, covariance):
+        """Scores given loadings, rescaled to unit variance."""
+        precise = self.loadings / noise[:, None]
+        strength, axes = eigen(self.loadings.T @ precise + covariance)
+        variance = 1 / (self.fraction[:, None] ** 2 * strength + 1)
+        scores = self.fraction[:, None] * (own.T @ (precise @ axes)) * variance @ axes.T
+        sd = np.sqrt(np.mean(scores ** 2, axis=0) + np.mean(variance, axis=0) @ (axes ** 2).T)
+        self.scores, self.loadings = scores / sd, self.loadings * sd
+        self.score_axes, self.score_variance = axes / sd[:, None], variance
+
+
+def eigen(matrix):
+    """Eigenvalues, not negative, and eigenvectors of a symmetric matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.maximum(values, 0), vectors
+
+
+def start(residual, means, fractions, rank):
+    """First scores (n_cell_types, n_samples, rank): the leading directions of the genes that a type dominates."""
+    share = np.mean(fractions, axis=0) ** 2 * means ** 2
+    share /= np.maximum(share.sum(axis=1, keepdims=True), 1e-12)
+    sd = residual.std(axis=1) + MEAN_FLOOR
+    n_samples = len(fractions)
+    scores = np.empty((fractions.shape[1], n_samples, rank), dtype=np.float32)
+    for k, f in enumerate(fractions.T):
+        weighted = (share[:, k] ** 2 / sd)[:, None] * residual
+        _, directions = eigh(weighted.T @ weighted, subset_by_index=[n_samples - rank, n_samples - 1])
+        by_fraction = f / (f ** 2 + .1 * np.mean(f ** 2))  # divided by the fraction, but not by one near zero
+        scores[k] = directions * by_fraction[:, None]
+        scores[k] /= np.maximum(scores[k].std(axis=0), 1e-12)
+    return scores
+
+
+def clipped(residual):
+    """Residual with outliers of each gene pulled in."""
+    limit = CLIP_SD * 1.4826 * np.median(np.abs(residual), axis=1, keepdims=True)
+    return np.clip(residual, -limit, limit)
