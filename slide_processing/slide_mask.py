@@ -32,7 +32,8 @@ def write_mask(path, scanned, normalised, title):
     for mosaic, left in ((scanned, GAP_PX), (normalised, width + 2 * GAP_PX)):
         page.paste(Image.fromarray(with_grid(mosaic)), (left, top))
     epoch = time.gmtime(0)  # the same slide gives the same bytes
-    page.save(path, "PDF", resolution=PIXELS_PER_INCH, quality=JPEG_QUALITY, creationDate=epoch, modDate=epoch)
+    page.save(path, "PDF", resolution=PIXELS_PER_INCH, quality=JPEG_QUALITY, title=title[0], creationDate=epoch,
+              modDate=epoch)
 
 
 def with_grid(mosaic):
