@@ -2,9 +2,9 @@
 
 A pickle is a program: it names functions of any module and calls them. Here nothing that a pickle names is imported or
 called. Its machine runs with stand-ins: the few names that pickles of numpy arrays and pandas frames need become inert
-records of the arguments they were given, every other name is refused. Arrays and frames are then built from the records
-(bytes, shapes, plain number types) by the code below, so that the admitted names cannot be misused either, and frames of
-other pandas versions can be read (1.3 to 3.1, numpy 1 and 2, were tried).
+records of the arguments they were given, every other name is refused. Arrays and frames are then built from the
+records (bytes, shapes, plain number types) by the code below, so that the admitted names cannot be misused either, and
+frames of other pandas versions can be read (1.5, 2.2 and 3.1, with numpy 1 and 2, were tried).
 """
 import pickle
 import re
@@ -79,7 +79,8 @@ def read_stream(stream):
     stream.seek(0)
     if start == np.lib.format.MAGIC_PREFIX:
         version = np.lib.format.read_magic(stream)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0) else
+                       np.lib.format.read_array_header_2_0)
         if not read_header(stream)[2].hasobject:
             stream.seek(0)
             return np.lib.format.read_array(stream, allow_pickle=False)

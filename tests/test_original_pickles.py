@@ -12,7 +12,8 @@ import original_pickles
 
 PICKLES = pathlib.Path(__file__).parent / "pickles"  # of the table below, written by pandas 1.5, 2.2 and 3.1
 TABLE = pd.DataFrame({"Slide.ID": ["S1", "S2", "S3"], "ESR1": [0, 1, 2.], "GATA3": [.25, 1.25, 2.25],
-                      "KRT5": [.5, 1.5, 2.5], "CD3E": [.75, 1.75, 2.75], "pCR.RD": ["pCR", "RD", np.nan], "n": [1, 2, 3]})
+                      "KRT5": [.5, 1.5, 2.5], "CD3E": [.75, 1.75, 2.75], "pCR.RD": ["pCR", "RD", np.nan],
+                      "n": [1, 2, 3]})
 
 
 class Calls:

@@ -1,0 +1,82 @@
+"""Take over a project made for the published scripts: features, labels, folds, response and trained models.
+
+Pickles are read without running them (data/original_pickles.py). Rows are joined by the ids that the tables hold; where
+they hold none, by row number as the published scripts do, and the log says so. The models become those of prediction/
+and predict the test slides again; differences to the predictions stored beside them are reported.
+
+Reads   <original_path>/metadata.csv, feature/*.pkl or features.pkl, breast_<cell type>_log_exp_merged.pkl with
+        breast_<cell type>_gene_file.csv, breast_cell_frac_merged.pkl, cell_types_file.csv,
+        splits/train_valid_test_idx.npz, patient_data.pkl, results/*_preds/result_*_*/model_trained.pth
+Writes  <project_path>/metadata.csv, features.h5, targets.h5, splits.json, clinical.csv, results/, preparation.json
+
+    python data/import_original.py old_project my_project --encoder ctranspath
+"""
+import argparse
+import contextlib
+import json
+import logging
+from pathlib import Path
+
+import cohort_features
+import cohort_table
+import original_models
+import original_project
+import original_targets
+import project_inputs
+from data_script import parser, run, whole
+
+PUBLISHED = {"tile_px": 512, "magnification": 20, "normalisation": "macenko"}  # of the tiles of the published scripts
+
+
+def main(args):
+    original, project = args.original_path, args.project_path
+    if not original.is_dir():
+        raise FileNotFoundError(f"{original} is not a folder: give the project folder of the published scripts")
+    sources = sorted(path for path in original.rglob("*") if path.is_file())
+    record = {"original": project_inputs.sha256_of_sizes(sources), "encoder": args.encoder, "log_base": args.log_base,
+              "patient_column": args.patient_column, "without_splits": args.without_splits}
+    if project_inputs.is_finished(project, record, args.overwrite):
+        logging.info("%s is finished: skipped", project / "preparation.json")
+        return
+    (project / "preparation.json").unlink(missing_ok=True)
+    slides = original_project.read_slides(original, args.patient_column)
+    folds, test_slides = (None, None) if args.without_splits else original_project.folds(original, slides)
+    response, note = original_project.response(original, slides)
+    logging.info(note or "no patient_data.pkl: no response")
+
+    with whole(project / "targets.h5") as part:
+        for line in original_targets.write(part, original, slides, args.log_base):
+            logging.info(line)
+    with whole(project / "features.h5") as part:
+        n_tiles = cohort_features.write(part, slides, original_project.bags(original, slides),
+                                        PUBLISHED | {"encoder": args.encoder, "source": "import_original.py"})
+    logging.info("features.h5: %d slides, %d tiles", len(slides), sum(n_tiles))
+    if folds:
+        with whole(project / "splits.json") as part:
+            part.write_text(json.dumps(folds, indent=1))
+        logging.info("splits.json: %d x %d folds, no patient on two sides", folds["n_outer"], folds["n_inner"])
+        for line in original_models.import_all(original, project, slides, folds, test_slides, response):
+            logging.info(line)
+    if response is not None:
+        with whole(project / "clinical.csv") as part:
+            response.rename_axis("Patient.ID").rename("Response").to_csv(part)
+    with whole(project / "metadata.csv") as part:
+        cohort_table.metadata(slides.assign(magnification="", mpp="")).to_csv(part, index=False)
+    with whole(project / "preparation.json") as part:
+        part.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("original_path", type=Path, help="the project folder of the published scripts")
+    p = argparse.ArgumentParser(parents=[first, parser(__doc__)], add_help=False, description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--encoder", required=True, help="what made the features, e.g. ctranspath (768 numbers) or resnet50 "
+                   "(2048): the original does not record it")
+    p.add_argument("--patient-column", help="column of metadata.csv with the patient, where ids are no TCGA barcodes")
+    p.add_argument("--log-base", type=float, help="base of the labels' logarithm, for the record")
+    p.add_argument("--without-splits", action="store_true", help="leave out folds and models")
+    arguments = p.parse_args()
+    with contextlib.suppress(OSError):  # what is wrong with the path is said by run()
+        arguments.project_path.mkdir(parents=True, exist_ok=True)
+    run(main, arguments, "import_original")
