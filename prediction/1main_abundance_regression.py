@@ -14,7 +14,7 @@ MAX_EPOCHS, PATIENCE = 1000, 50  # method, table of the three models
 
 def main(args):
     target = cohort_files.read_abundance(args.project_path / "targets.h5")
-    cross_validation.train(args, [target], cross_validation.model_config(args, "regression", args.pooling))
+    cross_validation.train(args, [target], cross_validation.config_of(args, "regression", args.pooling))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def main(args):
     targets_path = args.project_path / "targets.h5"
     targets = [cohort_files.read_expression(targets_path, cell_type)
                for cell_type in cohort_files.choose_cell_types(targets_path, args.cell_type)]
-    cross_validation.train(args, targets, cross_validation.model_config(args, "regression", args.pooling))
+    cross_validation.train(args, targets, cross_validation.config_of(args, "regression", args.pooling))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ MAX_EPOCHS, PATIENCE = 1000, 500  # method, table of the three models
 
 def main(args):
     target = cohort_files.read_response(args.project_path / "clinical.csv")
-    model = cross_validation.model_config(args, "classification", "tiles")  # the mean does not commute with ReLU
-    cross_validation.train(args, [target], model)
+    config = cross_validation.config_of(args, "classification", "tiles")  # the mean does not commute with ReLU
+    cross_validation.train(args, [target], config)
 
 
 if __name__ == "__main__":

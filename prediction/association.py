@@ -55,11 +55,6 @@ def adjusted(p, correct):
     return result
 
 
-def auc(labels, scores):
-    """Area under the ROC curve; ties count half, NaN when one class is empty. labels: 0 or 1 (n_samples,)."""
-    return delong(labels, scores)[0]
-
-
 def delong(labels, scores, confidence=0.95):
     """AUC with the interval of DeLong et al., 1988 (Biometrics 44:837), by midranks (Sun and Xu, 2014).
 

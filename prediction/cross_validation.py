@@ -12,14 +12,15 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import cohort_files
 import fold_results
+import model_config
 import patient_splits
 import prediction_script
 from tqdm import tqdm
 
-MODEL_CONFIG = ("head", "pooling", "max_epochs", "patience", "hidden", "seed", "keep")  # fields of mlp.Config
 POOLING_HELP = "tiles: every tile has its own dropout; mean: slide means with noise of that size; default %(default)s"
 
 
@@ -29,8 +30,9 @@ class Task:
     target: cohort_files.Target
     outer: int
     inner: int
-    config: dict  # as in config.json
-    path: object  # fold folder
+    config: model_config.Config
+    record: dict  # of all that changes the result, for config.json
+    path: Path    # fold folder
 
 
 def add_arguments(parser, max_epochs, patience):
@@ -45,13 +47,13 @@ def add_arguments(parser, max_epochs, patience):
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="models at a time, default %(default)s")
 
 
-def model_config(args, head, pooling):
-    """The model's part of config.json, from the arguments; ValueError for numbers below 1."""
+def config_of(args, head, pooling):
+    """The model's configuration, from the arguments; ValueError for numbers below 1."""
     for name in ("max_epochs", "patience", "hidden", "processes"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: give at least 1")
-    return {"head": head, "pooling": pooling, "max_epochs": args.max_epochs, "patience": args.patience,
-            "hidden": args.hidden, "seed": args.seed, "keep": args.keep}
+    return model_config.Config(head, pooling, args.max_epochs, args.patience, args.hidden, seed=args.seed,
+                               keep=args.keep)
 
 
 def chosen(fold, n_folds):
@@ -63,7 +65,7 @@ def chosen(fold, n_folds):
     return [int(fold)]
 
 
-def train(args, targets, model):
+def train(args, targets, config):
     """Train the models of the chosen folds for each target; finished ones are skipped, failures listed at the end."""
     slides = cohort_files.read_slides(args.project_path / "features.h5")
     splits_path = args.project_path / "splits.json"
@@ -75,29 +77,29 @@ def train(args, targets, model):
             logging.info(f"{target.name}: in no fold, so not used: {cohort_files.examples(unused)}")
         for outer in chosen(args.outer_fold, splits["n_outer"]):
             for inner in chosen(args.inner_fold, splits["n_inner"]):
-                config = {"target": target.name, "outer": outer, "inner": inner, **model,
+                record = {"target": target.name, "outer": outer, "inner": inner, **dataclasses.asdict(config),
                           "encoder": slides.attributes["encoder"], "weights": slides.attributes.get("weights"),
                           "features_sha256": slides.sha256, "targets_sha256": target.sha256,
                           "splits_sha256": cohort_files.checksum(splits)}
                 path = fold_results.folder(args.project_path / "results", target.name, outer, inner)
-                tasks.append(Task(target, outer, inner, config, path))
-    todo = [task for task in tasks if args.overwrite or not fold_results.is_finished(task.path, task.config)]
+                tasks.append(Task(target, outer, inner, config, record, path))
+    todo = [task for task in tasks if args.overwrite or not fold_results.is_finished(task.path, task.record)]
     logging.info(f"{len(tasks)} models, {len(tasks) - len(todo)} finished before")
     if not todo:
         return
     import torch
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    import mlp
-    pooling = mlp.POOLINGS[model["pooling"]](slides, device)
+    import pooling
+    pool = pooling.POOLINGS[config.pooling](slides, device)
     n_processes = 1 if device.type == "cuda" else min(args.processes, len(todo))
-    failed = share(todo, lambda task: train_one(task, slides, splits, pooling), n_processes)
+    failed = share(todo, lambda task: train_one(task, slides, splits, pool), n_processes)
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(todo)} models failed, see above: "
                            + ", ".join(f"{task.target.name} {task.path.name}" for task in failed))
 
 
-def train_one(task, slides, splits, pooling):
+def train_one(task, slides, splits, pool):
     """Train the model of one fold and write its folder, whole or not at all."""
     import mlp
     import torch
@@ -106,22 +108,21 @@ def train_one(task, slides, splits, pooling):
         part.mkdir()
         refuse_second_process(task.path)
         rows, labels = rows_and_labels(task, slides, splits)
-        device = pooling.means.device
-        config = mlp.Config(**{name: task.config[name] for name in MODEL_CONFIG})
+        device = pool.means.device
         on_device = {name: torch.from_numpy(of_part).to(device) for name, of_part in rows.items()}
         data = torch.from_numpy(labels).to(device), on_device["train"], on_device["valid"]
         try:
-            network, history = mlp.fit(pooling, *data, config)
+            network, history = mlp.fit(pool, *data, task.config)
         except torch.cuda.OutOfMemoryError:
-            if config.pooling == "mean" or pooling.tiles is None:
+            if task.config.pooling == "mean" or pool.tiles is None:
                 raise
             logging.warning("GPU out of memory: tile features are read from features.h5 from now on")
-            pooling.tiles = None
-            network, history = mlp.fit(pooling, *data, config)
+            pool.tiles = None
+            network, history = mlp.fit(pool, *data, task.config)
         parts = {name: {"slide_ids": slides.slide_ids[rows[name]], "patient_ids": slides.patient_ids[rows[name]],
-                        "labels": labels[rows[name]], "predictions": mlp.predict(network, pooling, on_device[name])}
+                        "labels": labels[rows[name]], "predictions": mlp.predict(network, pool, on_device[name])}
                  for name in ("valid", "test")}
-        fold_results.write(part, task.config, network, history, task.target.outputs, parts)
+        fold_results.write(part, task.record, network, history, task.target.outputs, parts)
     score = list(history[0])[-1]
     best = max(history, key=lambda epoch: epoch[score])
     logging.info(f"{task.target.name} {task.path.name}: best {score} {best[score]:.3f} in epoch {best['epoch']} of "
@@ -141,7 +142,7 @@ def rows_and_labels(task, slides, splits):
         if len(of_part) == 0:
             raise ValueError(f"no slide in the {name} part of fold {task.outer} {task.inner}: draw fewer folds with "
                              "make_splits.py --outer --inner --overwrite")
-        if task.config["head"] == "classification" and name != "test" and len(set(labels[of_part, 0])) < 2:
+        if task.config.head == "classification" and name != "test" and len(set(labels[of_part, 0])) < 2:
             raise ValueError(f"one class only in the {name} part of fold {task.outer} {task.inner}: draw the folds "
                              "again with make_splits.py --stratify response --overwrite")
     return rows, labels

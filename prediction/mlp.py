@@ -1,4 +1,4 @@
-"""The model, from tile features to labels of a slide: configuration, network, pooling, fit, predict.
+"""The model, from features of tiles to labels of a slide: network, fit, predict (pooling.py: tiles to slides).
 
     h_t = Dropout(W0 x_t + b0)              x_t: feature of tile t; the classifier has ReLU before the dropout
     y   = W1 mean over tiles of h_t + b1    b1 of a regression starts at the mean training label
@@ -6,34 +6,10 @@
 The mean over tiles commutes with the last layer, so it is taken before that wide layer, at a cost n_tiles times
 smaller. Without dropout and ReLU it commutes with the first layer too: a regression is evaluated on slide means.
 """
-import dataclasses
-import os
-
 import association
-import h5py
 import numpy as np
 import torch
 from torch import nn
-
-N_NOISE_TILES = 16  # tiles of a slide that estimate the size of its dropout noise; all of them where it has fewer
-NEGLIGIBLE_NOISE = 0.03  # relative variance; at 0.022 R changed less than with another seed (tests/benchmarks)
-RESIDENT_SHARE = 0.5  # of the free memory may be taken by tile features; the rest is for batches and models
-TILES_A_READ = 10_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Everything about a model that changes its numbers, except the data."""
-    head: str                    # "regression": linear, MSE. "classification": ReLU, binary cross-entropy
-    pooling: str                 # "tiles" or "mean", see the classes
-    max_epochs: int
-    patience: int                # epochs without a strictly better validation score
-    hidden: int = 512
-    dropout: float = 0.2
-    learning_rate: float = 1e-4
-    batch_size: int = 32         # slides
-    seed: int = 42               # of the initial weights, the order of slides and the dropout
-    keep: str = "best"           # epoch whose weights are kept: "best" or "last"
 
 
 class Network(nn.Module):
@@ -42,115 +18,11 @@ class Network(nn.Module):
     def __init__(self, n_features, n_outputs, config, generator):
         super().__init__()
         self.config = config
-        self.first = nn.Linear(n_features, config.hidden)
-        self.last = nn.Linear(config.hidden, n_outputs)
+        self.first = nn.Linear(n_features, config.hidden, device=generator.device)
+        self.last = nn.Linear(config.hidden, n_outputs, device=generator.device)
         for layer in (self.first, self.last):
             for parameter in layer.parameters():
                 nn.init.uniform_(parameter, -layer.in_features ** -0.5, layer.in_features ** -0.5, generator=generator)
-
-
-class TilePooling:
-    """Faithful: every tile goes through the first layer and has its own dropout.
-
-    Tile features stay on the device (on a CPU: in memory) as they are stored when they fit, otherwise the slides of
-    a batch are read from features.h5 each time.
-    """
-
-    def __init__(self, slides, device, streamed=False):
-        self.slides, self.device = slides, device
-        self.means = torch.from_numpy(slides.mean_features).to(device)
-        with h5py.File(slides.path) as file:
-            stored = file["features"]
-            self.tiles = None
-            if not streamed and stored.nbytes < RESIDENT_SHARE * free_bytes(device):
-                self.tiles = torch.cat([torch.from_numpy(stored[start:start + TILES_A_READ]).to(device)
-                                        for start in range(0, len(stored), TILES_A_READ)])
-
-    def __call__(self, network, rows, generator=None):
-        """Hidden units of slides, mean over tiles, (n_rows, hidden); dropout only with a `generator`."""
-        config = network.config
-        if config.head == "regression" and generator is None:
-            return network.first(self.means[rows])
-        n_tiles = self.slides.n_tiles[rows.cpu()].tolist()
-        hidden = network.first(self.read(rows))                        # (n_tiles of all rows, hidden)
-        if config.head == "classification":
-            hidden = hidden.relu()
-        if generator is not None:
-            kept = torch.rand(hidden.shape, generator=generator, device=self.device) >= config.dropout
-            hidden = hidden * kept
-        means = torch.stack([of_slide.mean(0) for of_slide in hidden.split(n_tiles)])
-        return means if generator is None else means / (1 - config.dropout)
-
-    def read(self, rows):
-        """Tile features of some slides, one after the other; float32 (n_tiles of all rows, n_features)."""
-        rows = rows.cpu().numpy()
-        bounds = zip(self.slides.first_tile[rows], self.slides.first_tile[rows] + self.slides.n_tiles[rows])
-        if self.tiles is not None:
-            return torch.cat([self.tiles[start:stop] for start, stop in bounds]).float()
-        with h5py.File(self.slides.path) as file:
-            tiles = np.concatenate([file["features"][start:stop] for start, stop in bounds])
-        return torch.from_numpy(tiles).to(self.device).float()
-
-
-def free_bytes(device):
-    """Free memory of a GPU, or of this machine for a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-class MeanPooling:
-    """Regression on slide means, with noise of the mean and variance that the dropout of n tiles has.
-
-    With m_tj = 0 (probability p) or 1 / (1 - p), a hidden unit's mean over tiles is z_j = 1/n sum_t m_tj h_tj, so
-
-        E z_j = mean_t h_tj,    Var z_j = p / (1 - p) * 1/n^2 * sum_t h_tj^2,    Cov(z_i, z_j) = 0,
-
-    normal by the central limit theorem. h_tj = w_j x_t + b_j needs no tile through the first layer: for standard
-    normal e_t and random signs s_j, the variable s_j * sum_t e_t h_tj = s_j (w_j sum_t e_t x_t + b_j sum_t e_t) has
-    exactly this mean, variance (up to its factor) and no correlation between units. So one more row a slide through
-    the first layer, u = sum_t e_t x_t, replaces n, and gradients reach w_j as they do through dropout. The sum is
-    estimated from N_NOISE_TILES tiles of each slide, drawn once.
-
-    Relative to mean_t h_tj^2 the variance is p / ((1 - p) n): 2 % for 13 tiles, 0.01 % for 2,400. Where this is at
-    most NEGLIGIBLE_NOISE on average over the slides, there is no noise at all, and no tile is read.
-    """
-
-    def __init__(self, slides, device):
-        self.slides, self.device = slides, device
-        self.means = torch.from_numpy(slides.mean_features).to(device)
-        self.tiles = None  # of the noise, (n_slides, N_NOISE_TILES, n_features)
-
-    def __call__(self, network, rows, generator=None):
-        """Hidden units of slides, mean over tiles, (n_rows, hidden); noise only with a `generator`."""
-        means = self.means[rows]
-        p = network.config.dropout
-        if generator is None or np.mean(p / (1 - p) / self.slides.n_tiles) <= NEGLIGIBLE_NOISE:
-            return network.first(means)
-        if self.tiles is None:
-            self.draw_tiles()
-        e = torch.randn(len(rows), N_NOISE_TILES, generator=generator, device=self.device)
-        e *= self.scale[rows] * (p / (1 - p)) ** 0.5
-        u = torch.bmm(e[:, None], self.tiles[rows])[:, 0]                                    # (n_rows, n_features)
-        hidden, noise = (torch.cat([means, u]) @ network.first.weight.T).split(len(rows))    # one pass over the weights
-        signs = (torch.rand(hidden.shape, generator=generator, device=self.device) - 0.5).sign()
-        bias = network.first.bias
-        return hidden + bias + signs * (noise + bias * e.sum(1, keepdim=True))
-
-    def draw_tiles(self):
-        """Tiles of each slide that stand for all its tiles in the noise, and the scale that makes up for the others."""
-        random = np.random.default_rng(0)  # the same tiles in every fold, whatever else is trained
-        tiles = np.zeros((len(self.slides.n_tiles), N_NOISE_TILES, self.means.shape[1]), np.float32)
-        scale = np.zeros(tiles.shape[:2], np.float32)  # zero where a slide has fewer tiles
-        with h5py.File(self.slides.path) as file:
-            for row, (start, n) in enumerate(zip(self.slides.first_tile, self.slides.n_tiles)):
-                drawn = np.sort(random.choice(n, min(n, N_NOISE_TILES), replace=False))
-                tiles[row, :len(drawn)] = file["features"][start + drawn]
-                scale[row, :len(drawn)] = (n / len(drawn)) ** 0.5 / n
-        self.tiles, self.scale = torch.from_numpy(tiles).to(self.device), torch.from_numpy(scale).to(self.device)
-
-
-POOLINGS = {"tiles": TilePooling, "mean": MeanPooling}
 
 
 def fit(pooling, labels, train, valid, config):
@@ -158,9 +30,10 @@ def fit(pooling, labels, train, valid, config):
 
     Parameters
     ----------
-    pooling : TilePooling or MeanPooling
+    pooling : pooling.TilePooling or pooling.MeanPooling
     labels : float32 tensor (n_slides, n_outputs)
     train, valid : int64 tensors of row numbers
+    config : model_config.Config
 
     Returns
     -------
@@ -173,7 +46,7 @@ def fit(pooling, labels, train, valid, config):
     Raises ValueError when no validation score can be computed.
     """
     generator = torch.Generator(labels.device).manual_seed(config.seed)
-    network = Network(pooling.means.shape[1], labels.shape[1], config, generator).to(labels.device)
+    network = Network(pooling.means.shape[1], labels.shape[1], config, generator)
     if config.head == "regression":
         network.last.bias.data = labels[train].mean(0)
     loss_of = {"regression": nn.functional.mse_loss,

@@ -1,0 +1,17 @@
+"""The configuration of a model. It stands in config.json of every trained model and is checked on a re-run."""
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything about a model that changes its numbers, except the data."""
+    head: str                    # "regression": linear, MSE. "classification": ReLU, binary cross-entropy
+    pooling: str                 # "tiles" or "mean", see pooling.py
+    max_epochs: int
+    patience: int                # epochs without a strictly better validation score
+    hidden: int = 512
+    dropout: float = 0.2
+    learning_rate: float = 1e-4
+    batch_size: int = 32         # slides
+    seed: int = 42               # of the initial weights, the order of slides and the dropout
+    keep: str = "best"           # epoch whose weights are kept: "best" or "last"

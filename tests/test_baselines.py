@@ -1,0 +1,67 @@
+"""Ridge against scikit-learn; nothing that only test slides know helps."""
+import dataclasses
+
+import association
+import baselines
+import cohort_files
+import numpy as np
+import patient_splits
+import pytest
+import simulated_cohort
+from sklearn.linear_model import Ridge
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    project = simulated_cohort.write(tmp_path_factory.mktemp("baselines"), n_patients=100)
+    slides = cohort_files.read_slides(project / "features.h5")
+    splits = patient_splits.draw(sorted(set(slides.patient_ids)), 5, 2, 42)
+    return project, slides, cohort_files.read_expression(project / "targets.h5", "CAFs"), splits
+
+
+def r_of(cohort, model, slides=None, bulk_path=None):
+    project, own_slides, target, splits = cohort
+    predicted = baselines.predict(model, slides or own_slides, target, splits, [(k, i) for k in range(5) for i in (0, 1)],
+                                  bulk_path or project / "none", 42)
+    return predicted and association.pearson(predicted.predictions, predicted.labels)
+
+
+def test_ridge_is_that_of_scikit_learn_at_its_best_penalty(cohort, monkeypatch):
+    _, slides, target, _ = cohort
+    inputs, labels, train, valid, test = (slides.mean_features, target.of_slides(slides), np.arange(60),
+                                          np.arange(60, 80), np.arange(80, 104))
+    centred = inputs[train] - inputs[train].mean(0)
+    scale = np.square(centred).sum() / len(train)
+    candidates = [Ridge(alpha=penalty * scale).fit(inputs[train], labels[train]) for penalty in baselines.PENALTIES]
+    scores = [association.pearson(ridge.predict(inputs[valid]), labels[valid]).mean() for ridge in candidates]
+    expected = candidates[int(np.argmax(scores))].predict(inputs[test])
+    assert np.allclose(baselines.ridge(inputs, labels, train, valid, test), expected, atol=1e-3)
+
+
+def test_signal_is_found_and_chance_is_not(cohort):
+    assert np.median(r_of(cohort, "ridge")) > 0.5
+    assert abs(np.median(r_of(cohort, "shuffled labels"))) < 0.25
+    assert abs(np.median(r_of(cohort, "mean colour"))) < 0.25
+    assert r_of(cohort, "bulk target") is None
+
+
+def test_bulk_target_is_trained_on_bulk_and_compared_with_labels(cohort, tmp_path):
+    _, _, target, _ = cohort
+    columns = "\t".join(target.patient_ids)
+    rows = ["\t".join([gene, *(f"{2 ** value - 1:.6f}" for value in values)])
+            for gene, values in zip(target.outputs[:5], np.abs(target.labels.T))]
+    (tmp_path / "bulk.tsv").write_text("\n".join([f"gene\t{columns}", *rows]))
+    of_bulk = r_of(cohort, "bulk target", bulk_path=tmp_path / "bulk.tsv")
+    assert len(of_bulk) == 5 and np.median(of_bulk) > 0.4
+
+
+def test_what_only_test_slides_know_gains_nothing(cohort):
+    """A feature equal to the label on the test slides of one fold and noise elsewhere does not raise R there."""
+    _, slides, target, splits = cohort
+    labels, leak = target.of_slides(slides), slides.mean_features.copy()
+    test = slides.rows_of(splits["outer"][0]["test"])
+    leak[:, 0] = np.random.default_rng(0).normal(size=len(leak))
+    without = dataclasses.replace(slides, mean_features=leak.copy())
+    leak[test, 0] = labels[test, 0] - labels[:, 0].mean()
+    r_with, r_without = (r_of(cohort, "ridge", s)[0] for s in (dataclasses.replace(slides, mean_features=leak), without))
+    assert r_with - r_without < 0.05

@@ -1,0 +1,155 @@
+"""The three trainings as a user runs them: alone or together, killed, repeated, doubled, with bad input."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fold_results
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import simulated_cohort
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPRESSION, ABUNDANCE, DIRECT = (f"prediction/1main_{name}.py" for name in (
+    "cs_exp_regression", "abundance_regression", "direct"))
+SMALL = ("--hidden", "8", "--max-epochs", "30", "--patience", "10")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory, run_script):
+    """A cohort with 3 x 2 folds and no model."""
+    project = simulated_cohort.write(tmp_path_factory.mktemp("drawn"))
+    done = run_script("prediction/make_splits.py", project, "--outer", 3, "--inner", 2, "--stratify", "response")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture(scope="module")
+def trained(drawn, tmp_path_factory, run_script):
+    """All models of all targets, two at a time."""
+    project = copy_of(drawn, tmp_path_factory.mktemp("trained"))
+    for script, *cell_type in ((EXPRESSION, "all"), (ABUNDANCE,), (DIRECT,)):
+        done = run_script(script, project, "all", "all", *cell_type, *SMALL, "--processes", 2)
+        assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture
+def project(drawn, tmp_path):
+    return copy_of(drawn, tmp_path / "project")
+
+
+def copy_of(project, folder):
+    shutil.copytree(project, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("logs"))
+    return folder
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def fails(done, *complaints):
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert all(complaint in done.stderr for complaint in complaints), done.stderr
+
+
+def test_all_folds_together_are_single_runs(trained, project, run_script):
+    assert run_script(EXPRESSION, project, 1, 0, "CAFs", *SMALL).returncode == 0
+    assert run_script(DIRECT, project, 2, 1, *SMALL).returncode == 0
+    for fold in ("CAFs_preds/result_1_0", "direct_preds/result_2_1"):
+        assert contents(project / "results" / fold) == contents(trained / "results" / fold)
+        assert len(list((trained / "results" / fold).iterdir())) == 7
+
+
+def test_files_of_a_fold_agree_with_each_other(trained):
+    fold = trained / "results" / "Cancer Epithelial_preds" / "result_0_1"
+    state = torch.load(fold / "model_trained.pth", weights_only=True)
+    slide_ids, patient_ids, genes, labels, predictions = fold_results.read_predictions(fold, "test")
+    splits = json.loads((trained / "splits.json").read_text())
+    assert set(patient_ids) == set(splits["outer"][0]["test"])
+    with h5py.File(trained / "features.h5") as file:
+        row = {slide: i for i, slide in enumerate(file["slide_ids"].asstr()[:])}
+        means = file["mean_features"][:][[row[slide] for slide in slide_ids]]
+    first, last = ([state[f"{layer}.{name}"].numpy() for name in ("weight", "bias")] for layer in ("first", "last"))
+    assert np.allclose((means @ first[0].T + first[1]) @ last[0].T + last[1], predictions, atol=1e-4)
+    table = pd.read_csv(fold / "correlation.csv")
+    expected = [np.corrcoef(labels[:, i], predictions[:, i])[0, 1] for i in range(len(genes))]
+    assert list(table["gene"]) == list(genes) and np.allclose(table["test_r"], expected, atol=1e-5)
+    metrics = pd.read_csv(trained / "results" / "direct_preds" / "result_0_0" / "metrics.csv")
+    assert list(metrics["part"]) == ["valid", "test"] and metrics["auc"].between(0, 1).all()
+
+
+def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(trained, run_script):
+    before = contents(trained / "results")
+    again = run_script(ABUNDANCE, trained, "all", "all", *SMALL)
+    assert "6 models, 6 finished before" in again.stdout
+    fails(run_script(ABUNDANCE, trained, 0, 0, "--hidden", 8, "--max-epochs", 31), "max_epochs: 30 there, 31 now",
+          "patience: 10 there, 50 now", "--overwrite")
+    assert contents(trained / "results") == before
+
+
+@pytest.mark.parametrize("kill, survivors", [(signal.SIGKILL, True), (signal.SIGTERM, False)])
+def test_a_killed_training_leaves_whole_folds_and_is_taken_up_again(trained, project, run_script, kill, survivors):
+    command = [sys.executable, ROOT / EXPRESSION, project, "all", "all", "CAFs", *SMALL, "--processes", "2"]
+    folds = project / "results" / "CAFs_preds"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(folds.glob("result_*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(kill)
+    assert process.returncode != 0
+    wait_for_no_part_in_use(folds)
+    assert 1 <= len(list(folds.glob("result_*"))) < 6
+    assert survivors or not list(folds.glob(".part-*"))
+    assert run_script(EXPRESSION, project, "all", "all", "CAFs", *SMALL).returncode == 0
+    assert contents(folds) == contents(trained / "results" / "CAFs_preds")
+
+
+def wait_for_no_part_in_use(folder):
+    """Until no process works on a fold: workers end with the process that started them."""
+    for _ in range(200):
+        pids = [int(path.name.split("-")[-2]) for path in folder.glob(".part-*")]
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"workers {pids} live on")
+
+
+def test_two_processes_on_one_fold(project, run_script):
+    folds = project / "results" / "cell_fraction_preds"
+    other = folds / f".part-{os.uname().nodename}-{os.getpid()}-result_0_1"
+    other.mkdir(parents=True)
+    done = run_script(ABUNDANCE, project, 0, "all", *SMALL)
+    fails(done, "1 of 2 models failed", "abundance result_0_1")
+    assert f"is being made by process {os.getpid()}" in done.stdout
+    assert (folds / "result_0_0").is_dir() and not (folds / "result_0_1").exists() and other.is_dir()
+
+
+def test_folds_of_one_class_fail_and_the_others_are_trained(project, run_script):
+    splits = json.loads((project / "splits.json").read_text())
+    table = pd.read_csv(project / "clinical.csv").set_index("Patient.ID")
+    table.loc[splits["outer"][0]["inner"][0]["valid"], "Response"] = "RD"
+    table.to_csv(project / "clinical.csv")
+    done = run_script(DIRECT, project, 0, "all", *SMALL)
+    assert "one class only in the valid part of fold 0 0" in done.stdout
+    assert (project / "results" / "direct_preds" / "result_0_1").is_dir() == (done.stderr.count("result_0_1") == 0)
+    fails(done, "models failed", "result_0_0")
+
+
+def test_folds_drawn_for_other_patients_and_unknown_folds(project, run_script):
+    fails(run_script(ABUNDANCE, project, 3, 0), "there is no fold '3': give 0 to 2, or all")
+    fails(run_script(EXPRESSION, project, 0, 0, "Tcells"), "no cell type 'Tcells'", "CAFs")
+    fails(run_script(ABUNDANCE, project, 0, 0, "--patience", 0), "--patience 0")
+    splits = json.loads((project / "splits.json").read_text())
+    (project / "splits.json").write_text(json.dumps(splits).replace("P007", "P999"))
+    fails(run_script(ABUNDANCE, project, 0, 0), "drawn for other patients", "P999", "make_splits.py --overwrite")
+    (project / "splits.json").unlink()
+    fails(run_script(ABUNDANCE, project, 0, 0), "run prediction/make_splits.py first")
+    assert not list((project / "results").glob("*")) if (project / "results").is_dir() else True

@@ -1,0 +1,169 @@
+"""The model against a plain loop over slides and tiles, the noise against its derivation, training against the optimum."""
+import dataclasses
+
+import association
+import baselines
+import cohort_files
+import h5py
+import mlp
+import model_config
+import numpy as np
+import patient_splits
+import pooling
+import pytest
+import simulated_cohort
+import torch
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+REGRESSION = model_config.Config("regression", "tiles", max_epochs=300, patience=30, hidden=32, learning_rate=1e-3)
+CLASSIFIER = dataclasses.replace(REGRESSION, head="classification")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    project = simulated_cohort.write(tmp_path_factory.mktemp("mlp"), n_patients=80)
+    slides = cohort_files.read_slides(project / "features.h5")
+    target = cohort_files.read_expression(project / "targets.h5", "CAFs")
+    splits = patient_splits.draw(sorted(set(slides.patient_ids)), 5, 5, 42)
+    return slides, target, splits
+
+
+def rows_of(cohort, outer=0, inner=0):
+    slides, target, splits = cohort
+    parts = {**splits["outer"][outer]["inner"][inner], "test": splits["outer"][outer]["test"]}
+    return (torch.from_numpy(slides.rows_of(parts[name])) for name in ("train", "valid", "test"))
+
+
+def labels_of(cohort):
+    return torch.from_numpy(cohort[1].of_slides(cohort[0]))
+
+
+def network_of(config, slides, n_outputs=15, seed=0):
+    return mlp.Network(slides.mean_features.shape[1], n_outputs, config, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("config", [REGRESSION, CLASSIFIER])
+def test_tiles_give_the_losses_and_gradients_of_a_loop_over_slides(cohort, config):
+    slides, rows = cohort[0], torch.tensor([5, 0, 17])
+    network = network_of(config, slides)
+    target = torch.rand(3, 15)
+    fast = network.last(pooling.TilePooling(slides, CPU)(network, rows, torch.Generator().manual_seed(7)))
+    (fast - target).square().mean().backward()
+    gradients = [parameter.grad.clone() for parameter in network.parameters()]
+    network.zero_grad()
+    n_tiles = slides.n_tiles[rows].sum()
+    masks = (torch.rand(n_tiles, 32, generator=torch.Generator().manual_seed(7)) >= 0.2) / 0.8
+    masks, plain = masks.split(slides.n_tiles[rows].tolist()), []
+    with h5py.File(slides.path) as file:
+        for row, mask in zip(rows, masks):
+            tiles = torch.from_numpy(file["features"][slides.first_tile[row]:][:slides.n_tiles[row]])
+            hidden = network.first(tiles)
+            hidden = (hidden.relu() if config.head == "classification" else hidden) * mask
+            plain.append(network.last(hidden).mean(0))  # every tile through the wide layer, as published
+    (torch.stack(plain) - target).square().mean().backward()
+    assert torch.allclose(fast, torch.stack(plain), atol=1e-5)
+    for fast_gradient, parameter in zip(gradients, network.parameters()):
+        assert torch.allclose(fast_gradient, parameter.grad, atol=1e-5)
+
+
+def test_streamed_tiles_are_those_in_memory(cohort):
+    slides, rows = cohort[0], torch.tensor([3, 1])
+    resident, streamed = pooling.TilePooling(slides, CPU), pooling.TilePooling(slides, CPU, streamed=True)
+    assert resident.tiles is not None and streamed.tiles is None
+    assert torch.equal(resident.read(rows), streamed.read(rows))
+
+
+def test_evaluation_on_means_is_evaluation_on_tiles(cohort):
+    slides, rows = cohort[0], torch.arange(6)
+    network = network_of(REGRESSION, slides)
+    of_tiles = network.first(pooling.TilePooling(slides, CPU).read(rows)).split(slides.n_tiles[rows].tolist())
+    expected = torch.stack([tiles.mean(0) for tiles in of_tiles])
+    for pool in pooling.POOLINGS.values():
+        assert torch.allclose(pool(slides, CPU)(network, rows), expected, atol=1e-5)
+
+
+def test_noise_of_means_has_the_moments_of_dropout(cohort):
+    """Mean, variance p / (1 - p) / n^2 sum_t h_tj^2 and no correlation, for the noise and for dropout itself."""
+    slides, row, n = cohort[0], torch.tensor([2]), 20_000
+    network = network_of(dataclasses.replace(REGRESSION, hidden=4), slides)
+    with torch.no_grad():
+        hidden = network.first(pooling.TilePooling(slides, CPU).read(row))
+        variance = 0.25 * hidden.square().sum(0) / len(hidden) ** 2
+        for pool in (pooling.TilePooling(slides, CPU), pooling.MeanPooling(slides, CPU)):
+            drawn = pool(network, row.repeat(n), torch.Generator().manual_seed(1))
+            error = (drawn.mean(0) - hidden.mean(0)).abs() / (variance / n).sqrt()
+            assert error.max() < 4
+            assert torch.allclose(drawn.var(0) / variance, torch.ones(4), atol=0.05)
+            correlations = torch.corrcoef(drawn.T) - torch.eye(4)
+            assert correlations.abs().max() < 0.04
+
+
+def test_negligible_noise_is_none_and_reads_no_tile(cohort):
+    slides = dataclasses.replace(cohort[0], n_tiles=np.full(len(cohort[0].n_tiles), 2400))
+    network, rows = network_of(REGRESSION, slides), torch.arange(4)
+    pool = pooling.MeanPooling(slides, CPU)
+    assert torch.equal(pool(network, rows, torch.Generator()), pool(network, rows)) and pool.tiles is None
+
+
+@pytest.mark.parametrize("pool", pooling.POOLINGS.values())
+def test_best_epoch_is_restored_and_stopping_counts_epochs(cohort, pool):
+    train, valid, _ = rows_of(cohort)
+    labels, pool = labels_of(cohort), pool(cohort[0], CPU)
+    for keep in ("best", "last"):
+        config = dataclasses.replace(REGRESSION, keep=keep)
+        network, history = mlp.fit(pool, labels, train, valid, config)
+        scores = [epoch["valid_r"] for epoch in history]
+        kept = association.pearson(mlp.predict(network, pool, valid), labels[valid].numpy()).mean()
+        assert np.isclose(kept, max(scores) if keep == "best" else scores[-1], atol=1e-6)
+        assert len(history) == np.argmax(scores) + 1 + config.patience
+
+
+def test_same_seed_same_model_whatever_was_drawn_before(cohort):
+    train, valid, _ = rows_of(cohort)
+    config, pool = dataclasses.replace(REGRESSION, max_epochs=5), pooling.TilePooling(cohort[0], CPU)
+    first, _ = mlp.fit(pool, labels_of(cohort), train, valid, config)
+    torch.rand(3)
+    again, _ = mlp.fit(pool, labels_of(cohort), train, valid, config)
+    other, _ = mlp.fit(pool, labels_of(cohort), train, valid, dataclasses.replace(config, seed=1))
+    assert torch.equal(first.first.weight, again.first.weight) and not torch.equal(first.first.weight, other.first.weight)
+
+
+def test_a_gene_that_is_constant_in_validation_does_not_blind_early_stopping(cohort):
+    train, valid, _ = rows_of(cohort)
+    pool, labels = pooling.MeanPooling(cohort[0], CPU), labels_of(cohort).clone()
+    labels[valid, 0] = 1.5
+    _, history = mlp.fit(pool, labels, train, valid, REGRESSION)
+    assert all(np.isfinite(epoch["valid_r"]) for epoch in history) and len(history) > REGRESSION.patience + 1
+    labels[valid] = 1.5
+    with pytest.raises(ValueError, match="no output has a correlation"):
+        mlp.fit(pool, labels, train, valid, REGRESSION)
+
+
+def test_a_perfect_classifier_stops(cohort):
+    train, valid, _ = rows_of(cohort)
+    labels = (torch.from_numpy(cohort[0].mean_features[:, :1]) > 1).float()
+    config = dataclasses.replace(CLASSIFIER, learning_rate=1e-2)
+    network, history = mlp.fit(pooling.TilePooling(cohort[0], CPU), labels, train, train, config)
+    assert history[-1]["valid_accuracy"] == 1 and len(history) < config.max_epochs
+    assert 0 <= mlp.predict(network, pooling.TilePooling(cohort[0], CPU), valid).min() <= 1
+
+
+def test_planted_linear_signal_is_found_as_well_as_by_the_best_ridge(tmp_path):
+    """Signal linear in the slide means: R on test slides within 0.02 of the closed-form optimum, in both poolings."""
+    project = simulated_cohort.write(tmp_path, n_patients=400, n_second_slides=0, noise=0.7)
+    slides = cohort_files.read_slides(project / "features.h5")
+    cohort = slides, cohort_files.read_expression(project / "targets.h5", "CAFs"), patient_splits.draw(
+        sorted(slides.patient_ids), 5, 5, 42)
+    train, valid, test = rows_of(cohort)
+    labels = labels_of(cohort)
+    optimum = association.pearson(baselines.ridge(slides.mean_features, labels.numpy(), train, valid, test),
+                                  labels[test].numpy())
+    r = {}
+    for name, pool in pooling.POOLINGS.items():
+        pool = pool(slides, CPU)
+        network, _ = mlp.fit(pool, labels, train, valid, REGRESSION)
+        r[name] = association.pearson(mlp.predict(network, pool, test), labels[test].numpy())
+        assert abs(r[name].mean() - optimum.mean()) < 0.02
+    assert optimum.mean() > 0.7
+    assert np.median(np.abs(r["tiles"] - r["mean"])) < 0.01 and abs((r["tiles"] - r["mean"]).mean()) < 0.005
