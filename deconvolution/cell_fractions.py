@@ -28,6 +28,7 @@ def estimate(bulk, signature):
         Rows sum to 1. Multiplying `bulk` or `signature` by a constant changes nothing.
     """
     bulk, signature = bulk / bulk.mean(), signature / signature.mean()
+    bulk, signature = bulk.astype(float), signature.astype(float)
     amounts = poisson_em(bulk, signature)
     floor = np.percentile(bulk[bulk > 0], FLOOR_PERCENTILE)
     products = np.einsum("gk,gl->gkl", signature, signature).reshape(len(signature), -1)
@@ -35,7 +36,7 @@ def estimate(bulk, signature):
         weights = relative_weights(bulk, signature @ amounts.T, floor)
         gram = (weights.T @ products).reshape(bulk.shape[1], signature.shape[1], -1)
         amounts = coordinate_descent(gram, (weights * bulk).T @ signature, amounts)
-    return amounts / amounts.sum(axis=1, keepdims=True)
+    return (amounts / amounts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def poisson_em(bulk, signature):

@@ -1,11 +1,14 @@
-"""Step 5: how far each gene of each cell type can be trusted, by simulating from the fitted model.
+"""Step 5: how far each gene of each cell type can be trusted, by simulating from the fitted model, twice.
 
-Expression is drawn from the model, mixed into bulk, and deconvolved again with a signature that is wrong in the way
-signatures of another platform and other donors are wrong. Confidence is the probability that the samples are ranked
-right, that is, that Kendall's tau between truth and estimate is at least 0.3.
+Expression is drawn from the model, mixed into bulk, and deconvolved again with a signature and a reference that are
+wrong in the way those of another platform and other donors are. Kendall's tau between the drawn and the estimated
+expression is a first score, but a biased one: the model took some noise for signal and the simulation believes it. So
+the refitted model is simulated and refitted once more, where the bias is known: among genes of that cell type with
+such a score in the second round, in how many was tau of the first round, which is the truth there, at least 0.3? That
+share is the confidence.
 """
 import numpy as np
-from scipy.special import ndtr
+from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
 
 import cell_fractions
@@ -13,46 +16,66 @@ import expression_model
 import mean_expression
 
 TAU_ACCURATE = .3       # Wang et al. 2022 call a gene accurate from here
-TAU_SD = .10            # of the simulated around the true tau
 BULK_LOG_SD = .1        # noise of bulk, natural log
-SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log
-DOUBTFUL = .5           # at most this for what cannot be known:
+SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log; more where the data show more
+REFERENCE_FLOOR = .05   # in units of a gene's mean: what counts as "about nothing" in that logarithm
 MIN_SHARE_OF_MEAN = .02  # expression is not drawn below this share of its mean
-N_SWEEPS = 20           # of the factors of the simulation
+N_SWEEPS = 20           # of the factors of a simulation
+GENES_PER_BIN = 50      # of similar score, whose accuracy is counted
+DOUBTFUL = .5           # at most this for what cannot be known:
 MIN_MEAN_FRACTION = .02  # types below this mean abundance,
 MIN_SAMPLES = 50         # and cohorts below this size
 
 
 def by_simulation(model, markers, reference, rank, random, fractions_known):
-    """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates; 0 where the estimate is constant.
+    """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates.
 
     `fractions_known`: they were given, so the simulation gives them too."""
-    truth = simulate(model, random)
-    bulk = sum(f * of_type for f, of_type in zip(model.fractions.T, truth))
-    bulk *= lognormal(random, BULK_LOG_SD, bulk.shape)
-    scale = np.maximum(bulk.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    bulk /= scale
-    wrong = signature_log_sd(model.means, reference, model.fractions)
-    fractions = model.fractions
-    if not fractions_known:
-        signature = model.means[markers] * lognormal(random, wrong, (len(markers), len(wrong))) / scale[markers]
-        fractions = cell_fractions.estimate(bulk[markers], signature)
-    means = mean_expression.estimate(bulk, fractions, reference * lognormal(random, wrong, reference.shape))
-    refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS)
-    tau = np.stack([kendall(*pair) for pair in zip(truth, expression_model.estimate(refit, bulk))], axis=1)
-    score = np.where(np.isfinite(tau), ndtr((np.nan_to_num(tau) - TAU_ACCURATE) / TAU_SD), 0)
+    log_sd = signature_log_sd(model.means, reference, model.fractions)
+    first, refit = simulate_and_refit(model, markers, log_sd, rank, random, fractions_known)
+    second, _ = simulate_and_refit(refit, markers, log_sd, rank, random, fractions_known)
+    score = np.stack([calibrated(*columns) for columns in zip(first.T, second.T)], axis=1)
     doubtful = model.fractions.mean(axis=0) < MIN_MEAN_FRACTION
     if len(model.fractions) < MIN_SAMPLES:
         doubtful[:] = True
     return np.where(doubtful, np.minimum(score, DOUBTFUL), score)
 
 
+def simulate_and_refit(model, markers, log_sd, rank, random, fractions_known):
+    """Kendall's tau (n_genes, n_cell_types) between expression drawn from `model` and what is estimated from its bulk
+    (0 where either is constant), and the model of that estimate."""
+    truth = simulate(model, random)
+    bulk = sum(f * of_type for f, of_type in zip(model.fractions.T, truth))
+    bulk *= lognormal(random, BULK_LOG_SD, bulk.shape)
+    gene_mean = np.maximum(bulk.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    bulk /= gene_mean
+    means = model.means / gene_mean
+    fractions = model.fractions
+    if not fractions_known:
+        signature = means[markers] * lognormal(random, log_sd, means[markers].shape)
+        fractions = cell_fractions.estimate(bulk[markers], signature)
+    means = mean_expression.estimate(bulk, fractions, means * lognormal(random, log_sd, means.shape))
+    refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS)
+    estimate = expression_model.estimate(refit, bulk)
+    tau = np.stack([kendall(*of_type) for of_type in zip(truth, estimate)], axis=1)
+    return np.nan_to_num(tau), refit
+
+
+def calibrated(first, second):
+    """Confidence (n_genes,) from the scores of both rounds in one cell type: the share of genes with first >=
+    TAU_ACCURATE among those of similar second score, never falling with the score."""
+    bins = np.array_split(np.argsort(second, kind="stable"), max(len(second) // GENES_PER_BIN, 1))
+    share = isotonic_regression([np.mean(first[genes] >= TAU_ACCURATE) for genes in bins]).x
+    return np.interp(first, [np.mean(second[genes]) for genes in bins], share)
+
+
 def signature_log_sd(means, reference, fractions):
     """How wrong the signature is (n_cell_types,), natural log: the sd over genes of what bulk makes of the reference,
     at least SIGNATURE_LOG_SD."""
-    known = np.isfinite(reference).all(axis=1)
-    predicted = reference[known] * (means[known] @ fractions.mean(axis=0) / (reference[known] @ fractions.mean(axis=0)))[:, None]
-    ratio = np.log((means[known] + .05) / (predicted + .05))
+    known = np.isfinite(reference).all(axis=1) & (np.nan_to_num(reference).sum(axis=1) > 0)
+    means, reference, fractions = means[known], reference[known], fractions.mean(axis=0)
+    reference = reference * (means @ fractions / np.maximum(reference @ fractions, 1e-12))[:, None]
+    ratio = np.log((means + REFERENCE_FLOOR) / (reference + REFERENCE_FLOOR))
     return np.maximum(ratio.std(axis=0), SIGNATURE_LOG_SD)
 
 

@@ -50,5 +50,6 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
     model = expression_model.fit(scaled, fractions, means, rank)
     expression = expression_model.estimate(model, scaled)
     scores = confidence.by_simulation(model, markers, reference, rank, random, known)
+    scores[np.ptp(expression, axis=2).T == 0] = 0  # a constant says nothing about patients
     expression *= gene_mean.astype(np.float32)
     return Deconvolution(fractions, expression, scores, held_out)
