@@ -34,7 +34,9 @@ def paths(project_path):
 
 
 def load(files, gene_map, min_markers_found):
-    """Inputs from {name: path}, as `paths` gives them. Raises ValueError for what cannot be used."""
+    """Inputs from {name: path}, as `paths` gives them; `gene_map`: path of a table or None. Raises ValueError for what
+    cannot be used."""
+    gene_map = expression_table.read_gene_map(gene_map) if gene_map else None
     tables, notes = {}, []
     for name, path in files.items():
         tables[name], about = expression_table.checked(expression_table.read(path), path, gene_map)
@@ -110,3 +112,16 @@ def full_reference(reference, signature, files):
     if len(missing):
         raise ValueError(f"{files['reference']} lacks cell types of the signature: {some(missing)}")
     return reference[signature.columns]
+
+
+def known_fractions(path, data):
+    """Given fractions (patients x cell types) in the order of the data, rows summing to 1."""
+    table = expression_table.read(path)
+    missing = data.bulk.columns.difference(table.index).union(data.signature.columns.difference(table.columns))
+    if len(missing):
+        raise ValueError(f"{path} lacks {some(missing)}: patients in rows, cell types in columns")
+    table = table.loc[data.bulk.columns, data.signature.columns]
+    bad = table.index[~(np.isfinite(table).all(axis=1) & (table >= 0).all(axis=1) & (table.sum(axis=1) > 0))]
+    if len(bad):
+        raise ValueError(f"{path}: fractions must be numbers from 0 to 1: see {some(bad)}")
+    return table.div(table.sum(axis=1), axis=0).to_numpy()

@@ -19,10 +19,11 @@ import rank_choice
 @dataclass
 class Deconvolution:
     """fractions (n_samples, n_cell_types); expression (n_cell_types, n_genes, n_samples), in the units of bulk;
-    confidence (n_genes, n_cell_types), 0..1; held_out {rank: relative error of entries left out}."""
+    confidence (n_genes, n_cell_types), 0..1; rank, the largest number of factors; held_out {rank: relative error of entries left out}."""
     fractions: np.ndarray
     expression: np.ndarray
     confidence: np.ndarray
+    rank: int
     held_out: dict
 
 
@@ -52,4 +53,4 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
     scores = confidence.by_simulation(model, markers, reference, rank, random, known)
     scores[np.ptp(expression, axis=2).T == 0] = 0  # a constant says nothing about patients
     expression *= gene_mean.astype(np.float32)
-    return Deconvolution(fractions, expression, scores, held_out)
+    return Deconvolution(fractions, expression, scores, rank, held_out)

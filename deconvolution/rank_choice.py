@@ -4,7 +4,7 @@ import numpy as np
 import factor_model
 
 RANKS = (0, 8, 16, 32)
-SAMPLES_PER_FACTOR = 8   # no rank above n_samples / 8, none but 0 below 3 samples a cell type
+SAMPLES_PER_FACTOR = 3   # no rank above n_samples / 3; no factors below 3 samples a cell type
 HELD_OUT = .05           # share of entries
 N_GENES = 1000           # a random choice of genes is enough to compare ranks
 N_SWEEPS = 12
