@@ -28,7 +28,8 @@ def read_slides(path):
     patients = table["Slide.ID"].str.extract(TCGA_PATIENT)[0].fillna("")
     if "Patient.ID" in table:
         patients = table["Patient.ID"].where(table["Patient.ID"] != "", patients)
-    slides = pd.DataFrame({"slide_id": table["Slide.ID"], "patient_id": patients, "filename": table.get("Filename", "")})
+    slides = pd.DataFrame({"slide_id": table["Slide.ID"], "patient_id": patients,
+                           "filename": table.get("Filename", "")})
     for problem, bad in (("no patient for", patients == ""), ("repeated:", table["Slide.ID"].duplicated())):
         if bad.any():
             raise ValueError(f"{path}: {problem} {some(table['Slide.ID'][bad])}; fill Patient.ID, name each slide once")

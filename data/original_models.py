@@ -4,14 +4,15 @@
 
 State dicts have layer0.0.weight, layer0.0.bias, layer1.weight, layer1.bias there and first.*, last.* here.
 """
-import hashlib
 import json
 
 import h5py
 import numpy as np
 import pandas as pd
 
+import training_checksums
 from data_script import whole
+from project_facts import plain_attributes
 
 TARGETS = {"cell_fraction_preds": "abundance", "direct_preds": "direct"}  # other folders are <cell type>_preds
 NAMES = {"layer0.0.weight": "first.weight", "layer0.0.bias": "first.bias", "layer1.weight": "last.weight",
@@ -132,25 +133,9 @@ def write(folder, state, config, outputs, parts):
 
 
 def checksums(features, folds):
-    """What the models were applied to, computed as prediction/cohort_files.py does, so that tables can be collected."""
+    """What the models were applied to, as the training scripts record it, so that tables can be collected."""
     with h5py.File(features) as file:
-        attributes = {name: value.item() if isinstance(value, np.generic) else value
-                      for name, value in sorted(file.attrs.items())}
-        ids = [file[name].asstr()[:].astype(str) for name in ("slide_ids", "patient_ids")]
-        n_tiles, means = np.diff(file["first_tile"][:]), file["mean_features"][:]
-    kept = n_tiles > 0
-    return {"encoder": attributes["encoder"], "weights": attributes["weights"], "splits_sha256": checksum(folds),
-            "features_sha256": checksum(*(values[kept] for values in (*ids, n_tiles, means)), attributes)}
-
-
-def checksum(*parts):
-    """SHA-256 of arrays and plain objects, as the training scripts record it for their inputs."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.shape}{part.dtype.str}".encode())
-            part = np.ascontiguousarray(part).data.cast("B") if part.size else b""
-        else:
-            part = repr(part).encode()
-        digest.update(part)
-    return digest.hexdigest()
+        attributes = plain_attributes(file)
+    return {"encoder": attributes["encoder"], "weights": attributes["weights"],
+            "features_sha256": training_checksums.of_features(features, attributes),
+            "splits_sha256": training_checksums.checksum(folds)}

@@ -4,7 +4,7 @@ import pandas as pd
 
 from near_ids import some, with_near_matches
 
-ANOTHER_ORDER = ", IN ANOTHER ORDER than the slides: joined by row number, as in the published scripts, it would be wrong"
+ANOTHER_ORDER = ", IN ANOTHER ORDER than the slides: the published scripts, which join by row number, mixed them up"
 
 
 def per_patient(table, columns, slides, name):

@@ -71,9 +71,9 @@ def test_object_arrays_of_npz_and_npy(tmp_path):
                                   "pathlib", "numpy.load", "numpy.fromfile", "pandas.read_pickle", "numpy.memmap"])
 def test_malicious_pickles_do_nothing(tmp_path, call, where):
     target = tmp_path / "harm"
-    calls = {"os.system": Calls(os.system, f"touch {target}"),
-             "builtins.eval": Calls(eval, f"open({str(target)!r}, 'w')"),
-             "builtins.exec": Calls(exec, f"open({str(target)!r}, 'w')"), "builtins.getattr": Calls(getattr, "x", "upper"),
+    opened = f"open({str(target)!r}, 'w')"
+    calls = {"os.system": Calls(os.system, f"touch {target}"), "builtins.eval": Calls(eval, opened),
+             "builtins.exec": Calls(exec, opened), "builtins.getattr": Calls(getattr, "x", "upper"),
              "subprocess.Popen": Calls(subprocess.Popen, ["touch", str(target)]), "pathlib": pathlib.Path(target),
              "numpy.load": Calls(np.load, str(target)), "numpy.fromfile": Calls(np.fromfile, str(target)),
              "pandas.read_pickle": Calls(pd.read_pickle, str(target)), "numpy.memmap": Calls(np.memmap, str(target))}
@@ -96,8 +96,10 @@ ARRAY = b"cnumpy._core.multiarray\n_reconstruct\n"  # pushes the stand-in of an 
 
 
 PROGRAMS = {
-    "dotted name": b"cnumpy\nndarray.tofile\n.", "dotted name, protocol 4": b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
-    "state for a stand-in class": ARRAY + b"}S'kind'\nS'frame'\nsb.", "state of a call": ARRAY + b")R}S'args'\n(S'x'\ntsb.",
+    "dotted name": b"cnumpy\nndarray.tofile\n.",
+    "dotted name, protocol 4": b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
+    "state for a stand-in class": ARRAY + b"}S'kind'\nS'frame'\nsb.",
+    "state of a call": ARRAY + b")R}S'args'\n(S'x'\ntsb.",
     "INST": b"(S'touch harm'\nios\nsystem\n.", "OBJ": b"(cos\nsystem\nS'touch harm'\no.",
     "NEWOBJ_EX": b"cnumpy\nndarray\n)}\x92.", "extension": b"\x82\x01.", "persistent id": b"Pid\n.",
     "frame of 2^63 bytes": b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.", "a class": b"cnumpy\nndarray\n.",

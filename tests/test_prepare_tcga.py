@@ -15,7 +15,8 @@ GENES = pd.DataFrame([("ENSG00000000003.15", "TSPAN6", "protein_coding"),
                       ("ENSG00000002586.20_PAR_Y", "CD99", "protein_coding"),
                       ("ENSG00000228572.7", "AL954722.1", "lncRNA"),
                       ("ENSG00000158427.15", "TMSB15B", "protein_coding"),
-                      ("ENSG00000269226.7", "TMSB15B", "protein_coding")], columns=["gene_id", "gene_name", "gene_type"])
+                      ("ENSG00000269226.7", "TMSB15B", "protein_coding")],
+                     columns=["gene_id", "gene_name", "gene_type"])
 STAR_HEADER = ("gene_id\tgene_name\tgene_type\tunstranded\tstranded_first\tstranded_second\ttpm_unstranded\t"
                "fpkm_unstranded\tfpkm_uq_unstranded")
 OLD_SHEET = ["File ID", "File Name", "Data Category", "Data Type", "Project ID", "Case ID", "Sample ID", "Sample Type"]
@@ -70,7 +71,7 @@ class Download:
 
 @pytest.fixture
 def download(tmp_path):
-    """Four patients: the first with two slides, the third with normal tissue and a second vial, the last without RNA."""
+    """Four patients: the first with two slides, the third with normal tissue and two vials, the last without RNA."""
     download = Download(tmp_path / "gdc")
     for i, patient in enumerate(PATIENTS):
         for n in range(1, 3 if i == 0 else 2):

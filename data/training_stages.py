@@ -1,0 +1,81 @@
+"""The stages of the three training scripts: which models are there, and were they trained on what is there now?"""
+import json
+
+import training_checksums
+from near_ids import some
+from pipeline_stage import Stage
+
+
+def models(project, facts):
+    """One stage for each of the three training scripts."""
+    stages = {name: Stage(name, script=f"prediction/{script}") for name, script in (
+        ("expression", "1main_cs_exp_regression.py"), ("abundance", "1main_abundance_regression.py"),
+        ("direct", "1main_direct.py"))}
+    hindrance = without_direct(facts)
+    if hindrance:
+        stages["direct"] = Stage("direct", "not needed", hindrance)
+    if facts.targets is None or facts.features is None or facts.splits is None:
+        return list(stages.values())
+    now = {"features_sha256": training_checksums.of_features(project / "features.h5", facts.features["attributes"]),
+           "splits_sha256": training_checksums.checksum(facts.splits)}
+    n_folds = facts.splits["n_outer"] * facts.splits["n_inner"]
+    names = {"expression": facts.targets["cell_types"], "abundance": ["abundance"],
+             "direct": [] if hindrance else ["direct"]}
+    for kind, targets_ in names.items():
+        counts = {}
+        for name in targets_:
+            labels = (training_checksums.of_response(facts.response) if name == "direct" else
+                      training_checksums.of_target(project / "targets.h5", name))
+            counts[name] = trained(project, name, now | {"targets_sha256": labels}, facts.splits)
+        if counts:
+            fill(stages[kind], counts, n_folds)
+    return list(stages.values())
+
+
+def without_direct(facts):
+    """Why the direct models cannot be trained; "" where they can."""
+    if facts.response is None or not facts.response.isin(["pCR", "RD"]).any():
+        return "no response in clinical.csv"
+    if facts.splits is None or facts.features is None:
+        return ""
+    slides = facts.features["slides"]
+    response = facts.response[facts.response.index.isin(slides.loc[slides["n_tiles"] > 0, "patient_id"])]
+    for k, outer in enumerate(facts.splits["outer"]):
+        for i, inner in enumerate(outer["inner"]):
+            for part, patients in inner.items():
+                if not {"pCR", "RD"} <= set(response[response.index.isin(patients)]):
+                    return (f"fold {k} {i} has no pCR or no RD in {part}: more responses are needed, or "
+                            "make_splits.py --stratify response --overwrite before any training")
+    return ""
+
+
+def trained(project, name, now, splits):
+    """Number of models of a target that are there, and of those that were trained on something else."""
+    folder = {"abundance": "cell_fraction_preds", "direct": "direct_preds"}.get(name, f"{name}_preds")
+    n_there = n_stale = 0
+    for outer in range(splits["n_outer"]):
+        for inner in range(splits["n_inner"]):
+            path = project / "results" / folder / f"result_{outer}_{inner}" / "config.json"
+            if path.is_file():
+                config = json.loads(path.read_text())
+                n_there += 1
+                n_stale += any(config.get(key, value) != value for key, value in now.items())
+    return n_there, n_stale
+
+
+def fill(stage, counts, n_folds):
+    """State, text and options of a training stage from {target: (models there, models stale)}."""
+    unfinished = [name for name, (there, _) in counts.items() if there < n_folds]
+    stale = [name for name, (_, n_stale) in counts.items() if n_stale]
+    there = sum(number for number, _ in counts.values())
+    stage.about = f"{there} of {n_folds * len(counts)} models"
+    if len(counts) > 1 and unfinished and there:
+        stage.about += f", missing some of {some(unfinished, 3)}"
+    wanted = stale or unfinished
+    chosen = f" {json.dumps(wanted[0]) if len(wanted) == 1 else 'all'}" if stage.name == "expression" else ""
+    stage.options = f"all all{chosen}" + (" --overwrite" if stale else "")
+    if stale:
+        stage.state = "stale"
+        stage.about += f"; features, targets or folds have changed since {some(stale, 3)} were trained"
+    else:
+        stage.state = "done" if not unfinished else "partial" if there else "missing"
