@@ -3,6 +3,7 @@
 Features are copied slide by slide, so memory does not grow with the cohort.
 """
 import hashlib
+import os
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 MUST_AGREE = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
               "magnification")
+HDF5_OVERHEAD_BYTES = 1 << 20   # generous: headers, ids
 
 
 def shared_attributes(sources, slides):
@@ -61,6 +63,7 @@ def write(path, sources, slides, attributes, dtype):
             shapes.append(file["features"].shape)
     n_tiles, n_features = np.array([n for n, _ in shapes]), shapes[0][1]
     first_tile = np.concatenate([[0], np.cumsum(n_tiles)])
+    reserve(path, first_tile[-1] * (n_features * np.dtype(dtype).itemsize + 8) + len(sources) * 4 * (n_features + 3))
     means = {"features": np.full((len(sources), n_features), np.nan, np.float32),
              "mean_rgb": np.full((len(sources), 3), np.nan, np.float32)}
     with h5py.File(path, "w") as out:
@@ -79,6 +82,15 @@ def write(path, sources, slides, attributes, dtype):
             out.create_dataset(name, data=ids.tolist(), dtype=h5py.string_dtype())
         out.attrs.update(attributes)
     return n_tiles
+
+
+def reserve(path, n_bytes):
+    """Make sure that the disk has room for a file: HDF5 itself crashes when it runs out."""
+    try:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, int(n_bytes) + HDF5_OVERHEAD_BYTES)
+    except OSError as error:
+        raise OSError(f"no room for {n_bytes / 1e9:.2g} GB in {path.parent}: {error}") from None
 
 
 def draw_tile_counts(path, n_tiles):

@@ -1,4 +1,6 @@
 """Small whole-slide images for tests, good and bad, written as Aperio SVS (tiled JPEG) that OpenSlide opens."""
+import struct
+
 import cv2
 import numpy as np
 import tifffile
@@ -56,6 +58,35 @@ def write_scn(path, picture, left, top, width, height):
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         tiff.write(np.full((250, 300, 3), 255, np.uint8), description=description, **options)
         tiff.write(picture, **options)
+
+
+def write_huge_svs(path, side_px, power=40, tissue_share=0.05, block_px=512):
+    """Write a square slide of any size in a small file: its blocks are all one of two JPEG pictures, glass or tissue.
+
+    A plain TIFF by hand: header, the two pictures, the arrays of offsets and sizes, the directory.
+    """
+    jpegs = [cv2.imencode(".jpg", picture)[1].tobytes()
+             for picture in (np.full((block_px, block_px, 3), 245, np.uint8), tissue(block_px, block_px)[..., ::-1])]
+    places = np.cumsum([8, len(jpegs[0])])
+    n = -(-side_px // block_px)
+    which = np.random.default_rng(0).random((n // 4 + 1, n // 4 + 1)) < tissue_share    # patches of 4 x 4 blocks
+    which = which.repeat(4, 0).repeat(4, 1)[:n, :n].ravel().astype(int)
+    description = f"Aperio Image Library v12 test|AppMag = {power}".encode() + b"\0"
+    body = b"".join(jpegs) + b"\0" * (sum(map(len, jpegs)) % 2)
+    offsets_at = 8 + len(body)
+    sizes_at, text_at, bits_at = offsets_at + 4 * n * n, offsets_at + 8 * n * n, offsets_at + 8 * n * n + len(description)
+    directory_at = bits_at + 6 + (bits_at % 2)
+    short, long, ascii_ = 3, 4, 2
+    entries = [(256, long, 1, side_px), (257, long, 1, side_px), (258, short, 3, bits_at), (259, short, 1, 7),
+               (262, short, 1, 6), (270, ascii_, len(description), text_at), (277, short, 1, 3), (284, short, 1, 1),
+               (322, short, 1, block_px), (323, short, 1, block_px), (324, long, n * n, offsets_at),
+               (325, long, n * n, sizes_at), (530, short, 2, 2 | 2 << 16)]
+    with open(path, "wb") as file:
+        file.write(struct.pack("<2sHI", b"II", 42, directory_at) + body)
+        file.write(places[which].astype("<u4").tobytes() + np.array([len(j) for j in jpegs])[which].astype("<u4").tobytes())
+        file.write(description + struct.pack("<3H", 8, 8, 8))
+        file.seek(directory_at)
+        file.write(struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *e) for e in entries) + bytes(4))
 
 
 def spoil_block(path, offset):

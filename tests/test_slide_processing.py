@@ -176,6 +176,16 @@ def test_full_disk(finished, tmp_path, weights):
     assert not parts(project) and set(os.listdir(project / "features")) == {"s2.h5"}
 
 
+def test_full_disk_at_collection(finished, tmp_path, run_script):
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, ignore=shutil.ignore_patterns("features.h5", "mask.pdf"))
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))}
+    for script, message in (("collect_features", "error: no room for"), ("collect_mask", "error: [Errno 27]")):
+        done = run_script(f"slide_processing/{script}.py", project, **limit)
+        assert done.returncode == 1 and done.stderr.startswith(message) and "Traceback" not in done.stderr
+    assert not parts(project) and not (project / "features.h5").exists() and not (project / "mask.pdf").exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_full_file_system(finished, tmp_path, weights):
     project = unprocessed(finished, tmp_path / "project")
