@@ -26,7 +26,7 @@ FRACTIONS = pd.DataFrame.from_dict({
     "Endothelial": (.06, .60, .00, .00, .00),
     "Myeloid": (.08, .70, .00, .25, .00),
     "Normal Epithelial": (.06, .90, -.20, .00, .00),
-    "PVL": (.05, .60, .00, .00, .15),
+    "PVL": (.05, .80, .00, .00, .15),
     "Plasmablasts": (.04, .90, .00, .40, .00),
     "T-cells": (.11, .70, .00, .45, .00),
 }, orient="index", columns=["typical", "spread", *STATES])

@@ -32,7 +32,7 @@ def grain(rng, shape, size):
 def outline(rng, shape, share, towards):
     """Positive where tissue lies (coarse): on `share` of the slide, in direction `towards`, with an uneven border."""
     y, x = np.mgrid[-1:1:shape[0] // COARSE * 1j, -1:1:shape[1] // COARSE * 1j]
-    field = x * math.cos(towards) + y * math.sin(towards) + .12 * landscape(rng, shape, 600)
+    field = x * math.cos(towards) + y * math.sin(towards) + .06 * landscape(rng, shape, 500)
     field += .02 * landscape(rng, shape, 100)
     return (field - np.quantile(field, 1 - share)).astype(np.float32)
 

@@ -31,7 +31,7 @@ from data_script import parser, run, whole
 
 MPP_20X = .5             # microns per pixel at 20x
 BULK_NOISE_SD = .1       # of ln expression
-TISSUE_SHARE = .80       # of a slide
+TISSUE_SHARE = .77       # of a slide
 NEARLY_EMPTY_PX2 = 1.3 * 512 ** 2  # of tissue at 20x: a little more than a tile
 UNKNOWN_RESPONSE = .05   # share of patients
 LEAST = {"seed": 0, "patients": 1, "genes": 250, "width_px": 1024, "height_px": 1024}
@@ -127,7 +127,7 @@ def make_slide(path, seed, shape, fractions, states, power, in_header, nearly_em
     """Paint one slide of a patient and write it."""
     cv2.setNumThreads(1)  # one process a core
     rng = np.random.default_rng(seed)
-    share, towards = TISSUE_SHARE, rng.uniform(0, 2 * math.pi)
+    share, towards = TISSUE_SHARE, math.pi / 2 * rng.integers(4) + rng.normal(0, .1)
     if nearly_empty:  # the first tile and a little around it
         share, towards = NEARLY_EMPTY_PX2 / (shape[0] * shape[1]), 1.25 * math.pi
     picture = paint_slide.paint(rng, shape, fractions, states, share, towards)

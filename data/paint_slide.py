@@ -15,8 +15,8 @@ from draw_cells import Look, make_stamps, put, smoothstep
 from lay_out_tissue import (COARSE, GRID_PX, elliptic_distance, enlarge, fibres, find_room, grain, honeycomb,
                             landscape, outline, place_discs, ring)
 
-CELL_AREA = {"B-cells": 300, "CAFs": 1300, "Endothelial": 1100, "Myeloid": 800, "Normal Epithelial": 800,
-             "PVL": 900, "Plasmablasts": 400, "T-cells": 300}  # px2 with its surroundings; tumour cells by their size
+CELL_AREA = {"B-cells": 260, "CAFs": 1150, "Endothelial": 900, "Myeloid": 750, "Normal Epithelial": 750,
+             "PVL": 700, "Plasmablasts": 450, "T-cells": 260}  # px2 with its surroundings; tumour cells by their size
 DUCT_CELLS = 42      # normal epithelial cells of a duct, in two layers
 VESSEL_CELLS = 15    # endothelial cells of a vessel
 STRIP_PX = 64        # rows turned into light at a time: they stay in the processor's cache
@@ -42,12 +42,13 @@ def looks(grade, inflammation, stroma):
         "mitosis": Look(7, .45, .15, .2, 2.3, .1, halo=6, cytoplasm=(.05, .25)),
         "lumen": Look(2, .8, .1, halo=12, hematoxylin=0, cytoplasm=(0, .02)),
         "red cell": Look(1, .9, halo=5.5, hematoxylin=0, cytoplasm=(0, .95)),
-        "T-cells": Look(6 + .9 * inflammation, .92, .08, .03, 1.65 - .15 * inflammation, .2, halo=1.5),
-        "B-cells": Look(6.6 + .9 * inflammation, .95, .06, .02, 1.45, .3, 1.8, halo=2),
-        "Plasmablasts": Look(6.3, .92, .08, .03, 1.5, .4, 2., halo=7, shift=4, cytoplasm=(.45, .6)),
+        "T-cells": Look(6 + .7 * inflammation, .92, .08, .03, 2.0 - .15 * inflammation, .2, halo=1.5),
+        "B-cells": Look(7 + .7 * inflammation, .95, .06, .02, 1.35, .35, 1.8, halo=2.5, cytoplasm=(.3, .1)),
+        "Plasmablasts": Look(6.3, .92, .08, .03, 1.5, .4, 2., halo=8, shift=4, cytoplasm=(.5, .6)),
         "Myeloid": Look(7.5, .75, .12, .08, .85, .3, 2., halo=11 + 4 * inflammation, shift=3, cytoplasm=(.06, .22),
                         foam=.5),
-        "CAFs": Look(8.5 * math.exp(.2 * stroma), .30 + .10 * stroma, .2, .08, 1.15, .25, nucleolus=1 + stroma),
+        "CAFs": Look(8.5 * math.exp(.2 * stroma), .30 + .10 * stroma, .2, .08, 1.2, .25, nucleolus=1 + stroma,
+                     halo=9, cytoplasm=(.1, .9)),
         "Endothelial": Look(7, .32, .15, .05, 1.4, .2),
         "PVL": Look(7.5, .25, .15, .05, 1.15, .2, halo=5, cytoplasm=(.05, .75)),
         "Normal Epithelial": Look(7.2, .75, .06, .02, 1.15, .12),
@@ -70,7 +71,7 @@ def paint(rng, shape, fractions, states, share, towards, scanner=Scanner()):
     look = looks(grade, inflammation, stroma)
     shape = (shape[0] + 2 * MARGIN_PX, shape[1] + 2 * MARGIN_PX)
     stamps = {kind: make_stamps(rng, look[kind]) for kind in look}
-    spacing = 27 * math.exp(.15 * grade)  # less than in proportion to the nuclei: high grade is crowded
+    spacing = 26 * math.exp(.15 * grade)  # less than in proportion to the nuclei: high grade is crowded
     area = {**CELL_AREA, "Cancer Epithelial": .866 * spacing ** 2}
     tissue = outline(rng, shape, share, towards)
     n_cells = (tissue > 0).sum() * COARSE ** 2 / sum(fractions[k] * area[k] for k in area)
