@@ -12,7 +12,6 @@
 import json
 
 import association
-import fold_plots
 import h5py
 import numpy as np
 import pandas as pd
@@ -43,6 +42,7 @@ def write(path, config, network, history, outputs, parts):
 
     parts : dict of "valid" and "test" to dict of slide_ids, patient_ids, labels, predictions
     """
+    import fold_plots
     import torch
     path.mkdir(exist_ok=True)
     torch.save(network.state_dict(), path / "model_trained.pth")

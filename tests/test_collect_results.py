@@ -1,0 +1,136 @@
+"""Tables of collect_results.py against plain computations, and what it refuses."""
+import json
+import shutil
+
+import association
+import cohort_files
+import h5py
+import numpy as np
+import out_of_fold
+import pandas as pd
+import pytest
+import result_tables
+import simulated_cohort
+from scipy import stats
+from sklearn import metrics
+
+SMALL = ("--hidden", "16", "--max-epochs", "60", "--patience", "20")
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory, run_script):
+    """A cohort with 3 x 2 folds, in which Cancer Epithelial has the labels of CAFs shuffled between patients."""
+    project = simulated_cohort.write(tmp_path_factory.mktemp("collected"), n_patients=60, noise=0.5)
+    with h5py.File(project / "targets.h5", "r+") as file:
+        order = np.random.default_rng(0).permutation(60)
+        file["expression/Cancer Epithelial/labels"][:] = file["expression/CAFs/labels"][:][order]
+    for script, *arguments in (("make_splits", "--outer", 3, "--inner", 2, "--stratify", "response"),
+                               ("1main_cs_exp_regression", "all", "all", "all", *SMALL),
+                               ("1main_abundance_regression", "all", "all", *SMALL),
+                               ("1main_direct", "all", "all", *SMALL), ("collect_results",)):
+        done = run_script(f"prediction/{script}.py", project, *arguments)
+        assert done.returncode == 0, done.stderr
+    return project
+
+
+def plain_out_of_fold(project, folder):
+    """Labels and predictions by patient, with loops and dicts."""
+    sums = {}
+    for outer in range(3):
+        inner_models = []
+        for inner in range(2):
+            with h5py.File(project / "results" / folder / f"result_{outer}_{inner}" / "predictions.h5") as file:
+                inner_models.append(file["test/predictions"][:])
+                patients, labels = file["test/patient_ids"].asstr()[:], file["test/labels"][:]
+        for i, patient in enumerate(patients):
+            sums.setdefault(patient, []).append((labels[i], (inner_models[0][i] + inner_models[1][i]) / 2))
+    patients = sorted(sums)
+    return patients, *(np.array([np.mean([pair[k] for pair in sums[p]], axis=0) for p in patients]) for k in (0, 1))
+
+
+def test_gene_table_is_the_plain_computation(collected):
+    patients, labels, predictions = plain_out_of_fold(collected, "CAFs_preds")
+    table = pd.read_csv(collected / "results" / "CAFs_genes.csv")
+    oracle = [stats.linregress(x, y, alternative="greater") for x, y in zip(labels.T, predictions.T)]
+    assert len(patients) == 60 and (table["n_patients"] == 60).all()
+    assert np.allclose(table["pearson_r"], [o.rvalue for o in oracle], atol=1e-4)
+    assert np.allclose(table["slope"], [o.slope for o in oracle], atol=1e-4)
+    assert np.allclose(table["p_one_sided"], [o.pvalue for o in oracle], rtol=1e-2)
+    confidence = cohort_files.read_confidence(collected / "targets.h5", "CAFs")
+    assert np.allclose(table["confidence"], confidence[table["gene"]], rtol=1e-5)
+    with h5py.File(collected / "results" / "predictions.h5") as file:
+        group = file["expression/CAFs"]
+        assert list(group["patient_ids"].asstr()[:]) == patients
+        assert np.allclose(group["predictions"][:], predictions, atol=1e-5)
+        assert np.allclose(group["labels"][:], labels, atol=1e-5) and file.attrs["encoder"] == "resnet50"
+
+
+def test_abundance_and_direct_tables(collected):
+    _, labels, predictions = plain_out_of_fold(collected, "cell_fraction_preds")
+    table = pd.read_csv(collected / "results" / "abundance.csv")
+    assert np.allclose(table["spearman_rho"], [stats.spearmanr(*pair)[0] for pair in zip(labels.T, predictions.T)],
+                       atol=1e-4)
+    assert np.allclose(table["rmse"], np.sqrt(((labels - predictions) ** 2).mean(0)), atol=1e-4)
+    _, labels, probabilities = plain_out_of_fold(collected, "direct_preds")
+    row = pd.read_csv(collected / "results" / "direct.csv").iloc[0]
+    assert np.isclose(row["auc"], metrics.roc_auc_score(labels, probabilities), atol=1e-5)
+    assert np.isclose(row["average_precision"], metrics.average_precision_score(labels, probabilities), atol=1e-5)
+    assert row["auc_low"] < row["auc"] <= row["auc_high"] and row["n_pcr"] == labels.sum()
+
+
+def test_summary_counts_signal_and_not_chance(collected):
+    summary = pd.read_csv(collected / "results" / "summary.csv").set_index(["target", "model"])
+    genes = pd.read_csv(collected / "results" / "CAFs_genes.csv")
+    row = summary.loc["CAFs", "slide-ex"]
+    assert row["median_r"] == pytest.approx(genes["pearson_r"].median(), abs=1e-5) and row["median_r"] > 0.6
+    for threshold in ("0.40", "0.45", "0.50", "0.55", "0.60"):
+        assert row[f"n_r_above_{threshold}"] == (genes["pearson_r"] > float(threshold)).sum()
+        assert row[f"n_r_{threshold}_low"] <= row[f"n_r_{threshold}_high"]
+    assert row["median_r_low"] < row["median_r"] < row["median_r_high"]
+    assert abs(summary.loc[("Cancer Epithelial", "slide-ex"), "median_r"]) < 0.2  # shuffled labels, the same code
+    assert summary.loc[("CAFs", "ridge"), "median_r"] > 0.6
+    assert abs(summary.loc[("CAFs", "shuffled labels"), "median_r"]) < 0.25
+    assert summary.loc[("direct", "ridge"), "auc"] > 0.7
+
+
+def test_bootstrap_by_weights_is_bootstrap_by_rows():
+    random = np.random.default_rng(0)
+    labels = random.normal(size=(25, 4))
+    predictions = labels + random.normal(size=(25, 4))
+    r = result_tables.bootstrap_r(predictions, labels, 20, seed=3)
+    for replicate, rows in zip(r, result_tables.resampled(25, 20, seed=3)):
+        assert np.allclose(replicate, association.pearson(predictions[rows], labels[rows]))
+
+
+def test_best_genes_and_nan_in_the_summary():
+    r = np.r_[np.linspace(-1, 1, 2000), np.nan][None]
+    values = result_tables.summarise(r)
+    assert values["median_r"][0] == pytest.approx(0) and values["n_r_above_0.40"][0] == 600
+    assert values["median_r_top1000"][0] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_slides_are_averaged_per_patient():
+    patients, _, labels, predictions = out_of_fold.per_patient(
+        np.array(["b", "a", "b"]), np.array([[1.0], [5.0], [1.0]]), np.array([[2.0], [7.0], [4.0]]), ["G"])
+    assert list(patients) == ["a", "b"] and labels.tolist() == [[5], [1]] and predictions.tolist() == [[7], [3]]
+
+
+def test_second_run_skips_missing_folds_are_listed_and_other_data_refused(collected, run_script, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(collected, project)
+    assert "results: finished" in run_script("prediction/collect_results.py", project).stdout
+    folds = project / "results" / "CAFs_preds"
+    shutil.rmtree(folds / "result_1_0")
+    done = run_script("prediction/collect_results.py", project)
+    assert done.returncode != 0 and "CAFs: missing result_1_0" in done.stdout and "1 models are missing" in done.stderr
+    shutil.rmtree(folds / "result_1_1")
+    done = run_script("prediction/collect_results.py", project, "--partial", "--no-baselines", "--bootstrap", 10)
+    assert done.returncode == 0, done.stderr
+    tested = json.loads((project / "splits.json").read_text())["outer"][1]["test"]
+    assert (pd.read_csv(project / "results" / "CAFs_genes.csv")["n_patients"] == 60 - len(tested)).all()
+    assert set(pd.read_csv(project / "results" / "summary.csv")["model"]) == {"slide-ex"}
+    with h5py.File(project / "features.h5", "r+") as file:
+        file.attrs["weights_sha256"] = "1" * 64
+    done = run_script("prediction/collect_results.py", project, "--partial")
+    assert done.returncode != 0 and "trained with another features file" in done.stderr
+    assert "Traceback" not in done.stderr
