@@ -6,7 +6,7 @@ from near_ids import some
 
 @dataclasses.dataclass
 class Stage:
-    """state: done, missing, partial, stale (its inputs have changed) or not needed; options without the project path."""
+    """state: done, missing, partial, stale (its inputs have changed) or not needed; options follow the project path."""
     name: str
     state: str = "missing"
     about: str = ""

@@ -8,6 +8,9 @@ from near_ids import some, with_near_matches
 from pipeline_stage import Facts, Stage, ended
 from project_inputs import sha256
 
+TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
+                  "min_variance": "--min-variance", "log_base": "--log-base"}  # of prepare_targets.py
+
 
 def of_project(project):
     """All stages in the order in which they run."""
@@ -27,8 +30,8 @@ def of_project(project):
     facts = Facts(**found)
     check_inputs(inputs, project, facts)
     return [inputs, deconvolution(project, facts), targets(project, facts), slide_stages.slides(project, facts),
-            slide_stages.collected(project, facts), folds(facts), *training_stages.models(project, facts), tables(project),
-            figures(project)]
+            slide_stages.collected(project, facts), folds(facts), *training_stages.models(project, facts),
+            tables(project), figures(project)]
 
 
 def check_inputs(stage, project, facts):
@@ -68,12 +71,12 @@ def check_inputs(stage, project, facts):
 def deconvolution(project, facts):
     """Is deconvolution/expression.h5 there, and made from the tables that are there now?"""
     stage = Stage("deconvolution", script="deconvolution/1main_deconvolution.py")
-    method = facts.targets["attributes"].get("deconvolution_method") if facts.targets else None
     path = project / "deconvolution" / "expression.h5"
     tables = {name: project_facts.find_table(project, name) for name in ("bulk_expression", "signature", "reference")}
     if not path.is_file():
-        if method == "imported":
-            return Stage("deconvolution", "not needed", "labels were imported")
+        if facts.targets:
+            method = facts.targets["attributes"].get("deconvolution_method")
+            return Stage("deconvolution", "not needed", f"targets.h5 is there ({method})")
         if tables["signature"] is None:
             stage.problems.append("signature.tsv[.gz] is missing: marker genes x cell types, linear, from single-cell "
                                   "data of the same tissue (Wu et al. 2021, GSE176078, for breast)")
@@ -84,6 +87,8 @@ def deconvolution(project, facts):
                        f"{len(file['patient_ids'])} patients")
     made_from = json.loads(attributes["inputs"])
     changed = [name for name, table in tables.items() if (sha256(table) if table else None) != made_from.get(name)]
+    if changed:
+        stage.notes.append(f"it was made with {attributes.get('parameters', 'no')} parameters: give the same options")
     return ended(stage, changed)
 
 
@@ -97,8 +102,9 @@ def targets(project, facts):
     changed = [name for name, digest in made_from.items()
                if (path := project / "deconvolution" / name).is_file() and sha256(path) != digest]
     stage.about = f"{len(facts.targets['cell_types'])} cell types, {len(facts.targets['patients'])} patients"
-    if "bulk" in str(attributes.get("parameters", "")) and json.loads(attributes["parameters"]).get("bulk"):
-        stage.options = "--bulk"
+    parameters = json.loads(attributes.get("parameters", "{}"))
+    stage.options = " ".join([f"{option} {parameters[name]}" for name, option in TARGET_OPTIONS.items()
+                              if name in parameters] + ["--bulk"] * bool(parameters.get("bulk")))
     return ended(stage, changed)
 
 

@@ -67,7 +67,8 @@ def make_targets(project):
         file["abundance/labels"] = random.dirichlet([1, 1], 8).astype(np.float32)
         strings(file, "abundance/cell_types", ["CAFs", "T-cells"])
         inputs = {"expression.h5": sha256(project / "deconvolution" / "expression.h5")}
-        file.attrs.update(deconvolution_method="native", inputs=json.dumps(inputs), parameters='{"bulk": true}')
+        file.attrs.update(deconvolution_method="native", inputs=json.dumps(inputs), 
+                          parameters='{"bulk": true, "min_confidence": 0.9}')
 
 
 def make_slide(project, row, **changed):
@@ -186,7 +187,7 @@ def test_next_command_at_every_stage(tmp_path, run_script):
     (lambda p: (p / "signature.tsv").write_text("gene\tT\tC\nA\t5\t1\n"), "deconvolution", "signature", "--overwrite"),
     (lambda p: (p / "reference.tsv").write_text("gene\tT\tC\nA\t5\t1\n"), "deconvolution", "reference", "--overwrite"),
     (lambda p: h5py.File(p / "deconvolution" / "expression.h5", "r+").attrs.update(method="other"), "targets",
-     "expression.h5", "--bulk --overwrite"),
+     "expression.h5", "--confidence 0.9 --bulk --overwrite"),
     (lambda p: make_slide(p, 3, slide_bytes=1), "slides", "P3-S1", "3 --weights random --overwrite"),
     (lambda p: make_slide(p, 2, patient_id="P9"), "slides", "P2-S1", "2 --weights random --overwrite"),
     (lambda p: [(p / "features" / f"P{i}-S1.h5").unlink() for i in (1, 2, 5)], "slides", "5 of 8",

@@ -1,7 +1,9 @@
 """From files as the Genomic Data Commons delivers them to the inputs of a project."""
 import gzip
 import hashlib
+import shutil
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,12 +30,12 @@ def uuid(name):
     return "-".join([digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:]])
 
 
-def star_table(tpm):
+def star_table(tpm, genes=GENES):
     lines = ["# gene-model: GENCODE v36", STAR_HEADER]
     lines += [f"{name}\t\t\t{i}\t{i}\t{i}\t\t\t" for i, name in enumerate(
         ["N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous"])]
     lines += [f"{gene.gene_id}\t{gene.gene_name}\t{gene.gene_type}\t10\t5\t5\t{value:.4f}\t1.0\t1.0"
-              for gene, value in zip(GENES.itertuples(), tpm)]
+              for gene, value in zip(genes.itertuples(), tpm)]
     return "\n".join(lines) + "\n"
 
 
@@ -50,7 +52,7 @@ class Download:
         (path.parent / "logs").mkdir(parents=True)
         (path.parent / "logs" / f"{name}.parcel").write_text("")
         (path.parent / "annotations.txt").write_text("id\n")
-        path.write_text(content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
         self.rows.append([file_id, name, "Biospecimen", data_type, "TCGA-BRCA", case, sample, "Tumor", "Primary",
                           "Solid Tissue", "Unknown", path])
         return path
@@ -242,3 +244,51 @@ def test_bad_input_is_named(download, run_script, tmp_path, fault, message):
     done = run_script("data/prepare_tcga.py", tmp_path / "p", *arguments)
     assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not (tmp_path / "p" / "bulk_expression.tsv.gz").exists()
+
+
+def download_of_demo(demo, folder):
+    """A demo cohort as if it had been downloaded: barcodes for its patients, STAR counts for its bulk."""
+    download = Download(folder)
+    bulk = pd.read_csv(demo / "bulk_expression.tsv.gz", sep="\t", index_col=0)
+    genes = pd.DataFrame({"gene_id": [f"ENSG{i:011d}.1" for i in range(len(bulk))], "gene_name": bulk.index,
+                          "gene_type": "protein_coding"})
+    barcodes = {patient: f"TCGA-A1-{i:04d}" for i, patient in enumerate(bulk.columns)}
+    for slide in pd.read_csv(demo / "metadata.csv").itertuples():
+        patient = barcodes[slide._3]
+        name = f"{patient}-01Z-00-DX{slide._1[-1]}.{uuid(slide._1).upper()}.svs"
+        download.add("slides", name, patient, f"{patient}-01Z", (demo / "slides" / slide.Filename).read_bytes())
+    for patient, barcode in barcodes.items():
+        download.add("rna", f"{uuid(patient)}.rna_seq.augmented_star_gene_counts.tsv", barcode, f"{barcode}-01A",
+                     star_table(bulk[patient], genes))
+    download.write()
+    return download
+
+
+@pytest.mark.slow
+def test_gdc_download_to_trained_models(run_script, tmp_path):
+    """The commands of the README for one's own cohort, on a download that is a demo cohort in disguise."""
+    demo, project = tmp_path / "demo", tmp_path / "brca"
+    sizes = ["--patients", 20, "--genes", 300, "--width-px", 1536, "--height-px", 1024]
+    assert run_script("data/make_demo_cohort.py", demo, *sizes).returncode == 0
+    download = download_of_demo(demo, tmp_path / "gdc")
+    arguments = download.arguments("--manifest", tmp_path / "gdc" / "manifest.txt")
+    done = run_script("data/prepare_tcga.py", project, *arguments)
+    assert done.returncode == 0 and "22 slides of 20 patients; expression of 300 genes in 20 patients" in done.stdout
+    check = run_script("data/check_project.py", project)
+    assert check.returncode == 1 and "signature.tsv[.gz] is missing" in check.stdout
+    for name in ("signature.tsv.gz", "reference.tsv.gz"):
+        shutil.copy(demo / name, project / name)
+    check = run_script("data/check_project.py", project)
+    assert "1 slides do not tell their magnification" in check.stdout
+    metadata = pd.read_csv(project / "metadata.csv")
+    metadata.assign(Magnification=20.0 * (metadata.index == 2)).replace({"Magnification": {0: None}}).to_csv(
+        project / "metadata.csv", index=False)
+    for command in (["deconvolution/1main_deconvolution.py"], ["deconvolution/prepare_targets.py", "--confidence", "0"],
+                    ["slide_processing/1main_processing.py", "all", "--weights", "random"],
+                    ["slide_processing/collect_features.py"], ["prediction/make_splits.py", "--outer", 2, "--inner", 2],
+                    ["prediction/1main_abundance_regression.py", "all", "all", "--max-epochs", 2],
+                    ["prediction/collect_results.py"]):
+        done = run_script(command[0], project, *command[1:])
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    with h5py.File(project / "results" / "predictions.h5") as file:
+        assert sorted(file["abundance/patient_ids"].asstr()[:]) == sorted(metadata["Patient.ID"].unique())
