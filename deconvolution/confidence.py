@@ -21,7 +21,8 @@ SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log; more where 
 REFERENCE_FLOOR = .05   # in units of a gene's mean: what counts as "about nothing" in that logarithm
 MIN_SHARE_OF_MEAN = .02  # expression is not drawn below this share of its mean
 N_SWEEPS = 20           # of the factors of a simulation
-GENES_PER_BIN = 50      # of similar score, whose accuracy is counted
+N_BINS = 100            # of genes of similar score, whose accuracy is counted,
+MIN_GENES_PER_BIN = 25  # or fewer, with at least so many genes
 DOUBTFUL = .5           # at most this for what cannot be known:
 MIN_MEAN_FRACTION = .02  # types below this mean abundance,
 MIN_SAMPLES = 50         # and cohorts below this size
@@ -64,7 +65,8 @@ def simulate_and_refit(model, markers, log_sd, rank, random, fractions_known):
 def calibrated(first, second):
     """Confidence (n_genes,) from the scores of both rounds in one cell type: the share of genes with first >=
     TAU_ACCURATE among those of similar second score, never falling with the score."""
-    bins = np.array_split(np.argsort(second, kind="stable"), max(len(second) // GENES_PER_BIN, 1))
+    n_bins = np.clip(len(second) // MIN_GENES_PER_BIN, 1, N_BINS)
+    bins = np.array_split(np.argsort(second, kind="stable"), n_bins)
     share = isotonic_regression([np.mean(first[genes] >= TAU_ACCURATE) for genes in bins]).x
     return np.interp(first, [np.mean(second[genes]) for genes in bins], share)
 

@@ -1,4 +1,5 @@
 """Where labels come from: expression of every gene in every patient per cell type, and fractions."""
+import re
 from dataclasses import dataclass
 
 import h5py
@@ -8,6 +9,9 @@ import pandas as pd
 import expression_file
 import expression_table
 from target_labels import BULK
+
+FRACTIONS, CONFIDENCE = "estimated_cell_fractions.txt", "confidence_score.txt"
+TABLE = re.compile(r"(.+)\.(?:tsv|csv|txt)(?:\.gz)?")
 
 
 @dataclass
@@ -48,3 +52,44 @@ def in_order(path, rows, columns):
             raise ValueError(f"{path}: its {what} are not those of expression.h5 ({expression_table.some(sorted(different))}"
                              "): run deconvolution/1main_deconvolution.py --overwrite")
     return table.loc[rows, columns]
+
+
+def table_files(folder):
+    """{file name: path} of labels made by another tool: `<cell type>.<tsv, csv or txt>[.gz]`, one table a cell type,
+    estimated_cell_fractions.txt and perhaps confidence_score.txt."""
+    found = {path.name: path for path in sorted(folder.glob("*")) if TABLE.fullmatch(path.name)}
+    if FRACTIONS not in found:
+        raise FileNotFoundError(f"no {FRACTIONS} (patients x cell types, tab-separated) in {folder}")
+    if not set(found) - {FRACTIONS, CONFIDENCE}:
+        raise FileNotFoundError(f"no <cell type>.tsv, .csv or .txt in {folder}")
+    return found
+
+
+def from_tables(files, genes_in_rows, method):
+    """Labels from tables of another tool, {file name: path}: patients x genes, or genes x patients; linear values.
+
+    Confidence is 1 where there is no confidence_score.txt. Patients must be the same everywhere."""
+    abundance = expression_table.read(files[FRACTIONS])
+    confidence = expression_table.read(files[CONFIDENCE]) if CONFIDENCE in files else None
+
+    def tables():
+        for name, path in files.items():
+            if name in (FRACTIONS, CONFIDENCE):
+                continue
+            cell_type = TABLE.fullmatch(name)[1]
+            expression_table.check_cell_types([cell_type], path)
+            table = expression_table.read(path)
+            table = table if genes_in_rows else table.T
+            different = set(table.columns) ^ set(abundance.index)
+            if different:
+                raise ValueError(f"{path}: its patients are not those of {FRACTIONS}: {expression_table.some(different)}; "
+                                 "are genes in rows (--genes-in-rows)?")
+            table, _ = expression_table.checked(table[abundance.index], path)
+            scores = np.ones(len(table))
+            if confidence is not None:
+                if cell_type not in confidence or not table.index.isin(confidence.index).all():
+                    raise ValueError(f"{files[CONFIDENCE]} lacks {cell_type} or some of its genes")
+                scores = confidence.loc[table.index, cell_type].to_numpy()
+            yield cell_type, table.index.tolist(), table.to_numpy(), scores
+
+    return Labels(method, abundance.index.tolist(), abundance.div(abundance.sum(axis=1), axis=0), tables())

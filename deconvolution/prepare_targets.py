@@ -3,7 +3,9 @@
 A gene of a cell type is kept when its confidence, the share of patients with a value above zero and its variance are
 high enough, and when it is in the list of --genes, if one is given. A cell type without such a gene has no labels.
 
-Reads   deconvolution/expression.h5, confidence_score.txt, estimated_cell_fractions.txt
+Reads   deconvolution/expression.h5, confidence_score.txt, estimated_cell_fractions.txt;
+        with --labels FOLDER labels of another tool (BayesPrism, CIBERSORTx, ...) instead: <cell type>.tsv, .csv or .txt,
+        one table patients x genes per cell type, linear; estimated_cell_fractions.txt; confidence_score.txt (optional)
 Writes  targets.h5, deconvolution/target_genes.csv (genes that each filter left, per cell type)
 
     python deconvolution/prepare_targets.py demo --bulk
@@ -26,16 +28,25 @@ def main(args):
     targets = args.project_path / "targets.h5"
     settings = {"min_confidence": args.confidence, "min_nonzero_fraction": args.min_nonzero,
                 "min_variance": args.min_variance, "log_base": args.log_base}
-    files = {name: args.project_path / "deconvolution" / name for name in SOURCES}
-    for path in files.values():
-        if not path.exists():
-            raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
+    if args.log_base <= 1:
+        raise ValueError(f"--log-base {args.log_base:g}: it must be above 1")
+    if args.labels:
+        if args.bulk:
+            raise ValueError("--bulk takes bulk from the deconvolution: with --labels, put a Bulk.tsv into the folder")
+        files = label_sources.table_files(args.labels)
+        source = label_sources.from_tables(files, args.genes_in_rows, f"tables of {args.labels.name}")
+    else:
+        files = {name: args.project_path / "deconvolution" / name for name in SOURCES}
+        for path in files.values():
+            if not path.exists():
+                raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
+        source = label_sources.from_deconvolution(files, args.bulk)
+    parameters = settings | {"bulk": args.bulk, "genes_in_rows": args.genes_in_rows, "source": source.method}
     inputs = {name: expression_file.sha256(path) for name, path in (files | {"genes": args.genes}).items() if path}
-    if not args.overwrite and expression_file.is_finished(targets, settings | {"bulk": args.bulk}, inputs):
+    if not args.overwrite and expression_file.is_finished(targets, parameters, inputs):
         logging.info(f"{targets} is finished: skipped")
         return
     wanted = set(args.genes.read_text().split()) if args.genes else None
-    source = label_sources.from_deconvolution(files, args.bulk)
     kept, counts = [], []
     for cell_type, genes, expression, scores in source.tables:
         rows, labels, left = target_labels.select(genes, expression, scores, wanted, settings)
@@ -48,9 +59,10 @@ def main(args):
                          f"{args.confidence}), or deconvolve more patients")
     with whole(args.project_path / "deconvolution" / "target_genes.csv") as part:
         pd.DataFrame(counts).to_csv(part, index=False)
-    attributes = settings | {"deconvolution_method": source.method, "deconvolution_sha256": inputs["expression.h5"],
-                             "parameters": expression_file.as_json(settings | {"bulk": args.bulk}),
+    attributes = settings | {"deconvolution_method": source.method, "parameters": expression_file.as_json(parameters),
                              "inputs": expression_file.as_json(inputs)}
+    if not args.labels:
+        attributes["deconvolution_sha256"] = inputs["expression.h5"]
     with whole(targets) as part:
         target_labels.write(part, source.patient_ids, kept, source.abundance, attributes)
 
@@ -64,5 +76,7 @@ if __name__ == "__main__":
                    help="of the label, default %(default)s")
     p.add_argument("--log-base", type=float, default=2, help="labels are log(TPM + 1) in this base, default %(default)s")
     p.add_argument("--genes", type=Path, help="text file, one gene a line: keep only these")
+    p.add_argument("--labels", type=Path, help="folder with labels of another tool")
+    p.add_argument("--genes-in-rows", action="store_true", help="the tables of --labels are genes x patients")
     p.add_argument("--bulk", action="store_true", help="also bulk itself, as the cell type Bulk")
     run(main, p.parse_args(), "prepare_targets")

@@ -8,7 +8,7 @@ targets.h5
     abundance/labels                       float32 (n_patients, n_cell_types)   fractions, rows sum to 1
     abundance/cell_types                   str (n_cell_types,)
     attributes: log_base, min_confidence, min_nonzero_fraction, min_variance, deconvolution_method,
-                deconvolution_sha256 (of expression.h5), parameters and inputs (see expression_file)
+                deconvolution_sha256 (of expression.h5; not with --labels), parameters and inputs (see expression_file)
 
 A cell type without a gene that passes all filters has no group.
 """

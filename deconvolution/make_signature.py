@@ -1,0 +1,87 @@
+"""Make signature and reference from annotated single cells.
+
+Every cell type (with --state-column, every state of a type that has enough cells) is added up over its cells, scaled to
+a million; markers are chosen by marker_genes.py. Donors of the single cells should not be patients of the bulk.
+
+Reads   a .h5ad file (raw counts; needs deconvolution/requirements-single-cell.txt), or counts (.mtx with genes.tsv and
+        barcodes.tsv beside it, or a table genes x cells) and --labels (one row a cell, first column the cell id)
+Writes  signature.tsv.gz (markers x cell types), reference.tsv.gz (all genes x cell types), signature_choice.csv
+        (condition number for each number of markers); with --state-column also reference_states.tsv.gz
+
+    python deconvolution/make_signature.py cohort counts.mtx --labels cells.csv --label-column celltype_major
+"""
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import expression_table
+import marker_genes
+import single_cells
+from deconvolution_script import parser, run, whole
+
+SEED = 42
+
+
+def main(args):
+    outputs = {name: args.project_path / name for name in ("signature.tsv.gz", "reference.tsv.gz", "signature_choice.csv")}
+    there = [path for path in outputs.values() if path.exists()]
+    if there and not args.overwrite:
+        raise ValueError(f"{there[0]} exists: it may be your own; --overwrite replaces it")
+    counts, genes, labels = single_cells.read(args.single_cells, args.labels, args.label_column)
+    counts, genes, n_copies = without_copies(counts, genes)
+    n_cells = labels[args.label_column].value_counts()
+    types = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])
+    for name in sorted(n_cells.index[n_cells < marker_genes.MIN_CELLS]):
+        logging.info(f"note: {name} left out: {n_cells[name]} cells, {marker_genes.MIN_CELLS} are needed")
+    if len(types) < 2:
+        raise ValueError(f"{args.single_cells}: {len(types)} cell types with {marker_genes.MIN_CELLS} cells; two are needed")
+    expression_table.check_cell_types(types, args.single_cells)
+    logging.info(f"{counts.shape[0]} cells, {len(genes)} genes ({n_copies} rows of repeated symbols left out), "
+                 f"{len(types)} cell types")
+    codes = pd.Index(types).get_indexer(labels[args.label_column])
+    profile = marker_genes.add_up(counts, codes, len(types))
+    ranked = marker_genes.rank(marker_genes.random_halves(counts, codes, len(types), np.random.default_rng(args.seed)))
+    for name, own in zip(types, ranked):
+        logging.info(f"{name}: {n_cells[name]} cells, {len(own)} markers")
+        if len(own) == 0:
+            raise ValueError(f"{args.single_cells}: {name} has no marker gene: merge it with the type it resembles")
+    rows, conditions = marker_genes.choose(ranked, profile)
+    best = min(conditions, key=conditions.get)
+    logging.info(f"{len(rows)} genes, up to {best} a type, condition number {conditions[best]:.1f}")
+    reference = pd.DataFrame(profile, genes, types)
+    tables = dict(zip(outputs.values(), (reference.iloc[rows], reference[profile.sum(axis=1) > 0],
+                                         pd.DataFrame(conditions.items(), columns=["n_markers", "condition"]).set_index("n_markers"))))
+    if args.state_column:
+        tables[args.project_path / "reference_states.tsv.gz"] = by_state(counts, genes, labels, args)
+    for path, table in tables.items():
+        with whole(path) as part:
+            table.to_csv(part, sep="," if path.suffix == ".csv" else "\t", float_format="%.6g")
+
+
+def without_copies(counts, genes):
+    """All copies of a repeated symbol dropped, and how many rows that were."""
+    copies = genes.str.upper().duplicated(keep=False)
+    return counts[:, ~copies], genes[~copies], int(copies.sum())
+
+
+def by_state(counts, genes, labels, args):
+    """Profiles (genes x 'type: state') of the states with enough cells."""
+    if args.state_column not in labels:
+        raise ValueError(f"no column {args.state_column!r}; there are {expression_table.some(labels)}")
+    names = labels[args.label_column] + ": " + labels[args.state_column]
+    n_cells = names.value_counts()
+    states = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])
+    codes = pd.Index(states).get_indexer(names)
+    return pd.DataFrame(marker_genes.add_up(counts, codes, len(states)), genes, states)
+
+
+if __name__ == "__main__":
+    p = parser(__doc__)
+    p.add_argument("single_cells", type=Path, help=".h5ad, .mtx[.gz], or a table genes x cells")
+    p.add_argument("--labels", type=Path, help="table with one row a cell, for counts other than .h5ad")
+    p.add_argument("--label-column", default="celltype_major", help="column of the cell types, default %(default)s")
+    p.add_argument("--state-column", help="column of cell states, for reference_states.tsv.gz")
+    p.add_argument("--seed", type=int, default=SEED, help="of the random halves, default %(default)s")
+    run(main, p.parse_args(), "make_signature")
