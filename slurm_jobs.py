@@ -45,8 +45,7 @@ class Job:
     """One task in the queue."""
     job_id: str
     index: int
-    state: str    # as Slurm names it
-    reason: str   # why it waits
+    state: str    # as Slurm names it, with the reason where it waits
     script: Path
 
     @property
@@ -116,6 +115,8 @@ def stage_name(path):
 
 def ask(command):
     """What a Slurm command prints; OSError with its complaint when it fails."""
+    if not shutil.which(command[0]):
+        raise OSError(f"there is no {command[0]} on this machine: use a login node of the cluster, or --local N")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     if done.returncode:
         raise OSError(f"{command[0]} failed: {' '.join(done.stderr.split()) or done.returncode}")
@@ -131,7 +132,7 @@ def queue(project):
     for line in ask(["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%F|%K|%T|%r|%o"]).splitlines():
         job_id, index, state, reason, script = line.split("|", 4)
         if folder in Path(script).parents and job_id != own:
-            jobs.append(Job(job_id, int(index), state, reason, Path(script)))
+            jobs.append(Job(job_id, int(index), f"{state} ({reason})" if state == "PENDING" else state, Path(script)))
     return jobs
 
 
@@ -146,21 +147,23 @@ def max_array_size():
 def submit(folder, steps, queued, stages, args):
     """Submit the job arrays of the steps, each after all that come before its stage; the last one after everything.
 
-    queued : dict of stage name to job ids that are in the queue
+    queued : list of Job
     With args.dry_run everything is printed instead.
     """
-    by_name, ids, limit = {stage.name: stage for stage in stages}, dict(queued), max_array_size()
+    by_name, limit, ids = {stage.name: stage for stage in stages}, max_array_size(), {}
+    for job in queued:
+        ids.setdefault(job.stage_name, {})[job.job_id] = None  # a dict for its order
     for step in steps:
         stage = step.stage
         before = slurm_plan.ancestors(stage, by_name) | {stage.name} if stage.name in by_name else set(ids)
-        after = [job_id for name in by_name if name in before for job_id in ids.get(name, [])]
+        after = [job_id for name in by_name if name in before for job_id in ids.get(name, ())]
         for name, tasks in arrays(step, limit):
             script, list_path = folder / f"{name}.sh", folder / f"{name}.tsv"
             files = {list_path: task_list(tasks), script: job_script(list_path, args)}
             options = resources(step, max(len(task.units) for task in tasks), args)
             command = sbatch(script, len(tasks), options, args.max_running, after)
             job_id = (show if args.dry_run else hand_over)(script, command, files)
-            ids.setdefault(stage.name, []).append(job_id)
+            ids.setdefault(stage.name, {})[job_id] = None
             if args.max_running:
                 after = [*after, job_id]  # Slurm's limit is for one array: the next one of the step waits
 
@@ -246,10 +249,15 @@ def recorded_job(task_list):
     return next((row[1] for row in rows if row[0] == task_list.stem), None)
 
 
-def stop(signal_number, _):
-    """Signal handler: start no further command, and end those that run where the signal reached this process alone."""
+def stop_starting(*_):
+    """Signal handler: start no further command. What runs hears the signal itself, from Slurm or from the terminal."""
     stopping.set()
-    for child in running if signal_number == signal.SIGTERM else ():
+
+
+def stop_all(*_):
+    """Signal handler: start no further command, and end those that run."""
+    stopping.set()
+    for child in list(running):
         child.terminate()
 
 

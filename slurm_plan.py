@@ -100,7 +100,9 @@ def units(project, stage_name):
 
 
 def missing(project, stage_name):
-    """Names of the units that lack an output, in order."""
+    """Names of the units that lack an output, in order; labels from elsewhere need no deconvolution."""
+    if stage_name == "deconvolution" and (project / "targets.h5").exists():
+        return []
     return [name for name, outputs in units(project, stage_name).items() if not all(path.exists() for path in outputs)]
 
 
@@ -160,8 +162,6 @@ def make(project, stages, args, under_way=frozenset(), tried=None, retried=froze
 
 def single_todo(project, name, is_renewed):
     """The one unit of a stage in a list, or nothing to do. `is_renewed`: something before it is being made."""
-    if name == "deconvolution" and (project / "targets.h5").exists():
-        return []  # labels that come from elsewhere
     return [name] if is_renewed or missing(project, name) or is_outdated(project, name) else []
 
 

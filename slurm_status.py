@@ -27,17 +27,17 @@ class Attempt:
 
 
 def attempts(project, since=""):
-    """The latest attempt at each (stage name, unit), over the submissions from the folder named `since` on."""
+    """Where (stage name, unit) was tried last, as (task list, index), in the submissions from folder `since` on."""
     latest = {}
     for folder in slurm_jobs.folders(project, since):
         for task_list in sorted(folder.glob("*.tsv"), key=lambda path: path.stat().st_mtime_ns):
             if task_list.name != "jobs.tsv":
                 for index, (_, units) in slurm_jobs.read_task_list(task_list).items():
-                    attempt = read_attempt(task_list, index)
-                    latest.update({(slurm_jobs.stage_name(task_list), unit): attempt for unit in units})
+                    latest.update({(slurm_jobs.stage_name(task_list), unit): (task_list, index) for unit in units})
     return latest
 
 
+@functools.lru_cache(maxsize=None)
 def read_attempt(task_list, index):
     """The Attempt that the last try in a task's log tells, and accounting where the log has no end."""
     log = task_list.with_name(f"{task_list.stem}_{index}.log")
@@ -75,8 +75,8 @@ def accounted_states(task_list):
     return {int(job.rpartition("_")[2]): state.split()[0] for job, state in states if job.rpartition("_")[2].isdigit()}
 
 
-def table(project, stages, jobs):
-    """Counts of each stage and a line for each failed task; whether all units are there.
+def table(project, stages, jobs, allow_missing):
+    """Counts of each stage and a line for each failed task; whether all units are there, but `allow_missing` slides.
 
     Returns
     -------
@@ -89,21 +89,25 @@ def table(project, stages, jobs):
     for stage in stages:
         if stage.name == "folds" and not slurm_plan.folds_are_known(project):
             lines.append("folds, results and figures are not known before targets.h5, features.h5 and splits.json")
-            return lines + failed_lines(failures), False
+            is_finished = False
+            break
         lacking = slurm_plan.missing(project, stage.name)
         count = dict.fromkeys(("running", "waiting", "failed", "missing"), 0)
         for unit in lacking:
             key = (stage.name, unit)
             if key in states:
-                count["running" if states[key] in ("RUNNING", "COMPLETING") else "waiting"] += 1
+                count["waiting" if states[key].startswith("PENDING") else "running"] += 1
             elif key in tried:
                 count["failed"] += 1
-                failures.setdefault((stage.name, tried[key]), []).append(unit)
+                failures.setdefault((stage.name, read_attempt(*tried[key])), []).append(unit)
             else:
                 count["missing"] += 1
         n_units = len(slurm_plan.units(project, stage.name))
         lines.append(ROW.format(stage.name, n_units - len(lacking), *count.values()))
-        is_finished &= not lacking
+        is_finished &= len(lacking) <= (allow_missing if stage.name == "slides" else 0)
+    end_of_chain = tried.get(("continue", "continue"))
+    if end_of_chain and not jobs and not is_finished and read_attempt(*end_of_chain).message.startswith("error"):
+        failures["continue", read_attempt(*end_of_chain)] = ["the end of the chain"]
     return lines + failed_lines(failures), is_finished
 
 

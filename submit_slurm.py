@@ -14,6 +14,7 @@ Writes  <project_path>/logs/slurm/<time>/ (task lists, job scripts, logs); the s
 Options with [STAGE:] are given as VALUE for all stages, as STAGE:VALUE for one, and as often as needed.
 """
 import argparse
+import collections
 import os
 import shlex
 import signal
@@ -35,7 +36,7 @@ STAGES = (
     Stage("features",      ("slides",),                        120,  8,    1, ""),
     Stage("splits",        ("features", "targets"),             10,  8,    1, ""),
     Stage("folds",         ("splits", "features", "targets"),   15, 16,    4, ""),
-    Stage("results",       ("folds",),                          60, 16,    1, ""),
+    Stage("results",       ("folds",),                         120, 16,    1, ""),
     Stage("figures",       ("results",),                        20,  8,    1, ""))
 CONTINUE = Stage("continue", (),                                15,  2,    1, "")  # after everything else
 SLIDES_PER_TASK = 8
@@ -105,7 +106,7 @@ def prepare(args):
         raise ValueError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
     for option, values in vars(args).items():
         if isinstance(values, list):
-            setattr(args, option, by_stage(values))
+            setattr(args, option, by_stage(values, is_joined=option.endswith("_args")))
     if "" in args.stage_args:
         raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
     own = slurm_plan.ROOT / ".venv" / "bin" / "python"
@@ -122,13 +123,14 @@ def positive(text):
     return int(text)
 
 
-def by_stage(values):
-    """['norm', 'slides:gpu'] as {'': 'norm', 'slides': 'gpu'}."""
+def by_stage(values, is_joined):
+    """['norm', 'slides:gpu'] as {'': 'norm', 'slides': 'gpu'}; of values for the same stage the last, or all joined."""
     found = {}
     for value in values:
         name, colon, rest = value.partition(":")
-        is_stage = colon and name in {stage.name for stage in (*STAGES, CONTINUE)}
-        found.update({name: rest} if is_stage else {"": value})
+        if not colon or name not in {stage.name for stage in (*STAGES, CONTINUE)}:
+            name, rest = "", value
+        found[name] = f"{found[name]} {rest}" if is_joined and name in found else rest
     return found
 
 
@@ -136,6 +138,7 @@ def step_plan(args, jobs, since):
     """The steps to do now; with `since`, without what was tried from that submission on."""
     tried = slurm_status.attempts(args.project_path, since) if since else {}
     under_way = {(job.stage_name, unit) for job in jobs for unit in job.units}
+    tried = {key: slurm_status.read_attempt(*where) for key, where in tried.items()}
     ended_well = {key: attempt.exit_code == 0 for key, attempt in tried.items()}
     retried = {key for key, attempt in tried.items() if attempt.lacked_memory and not attempt.was_retry}
     return slurm_plan.make(args.project_path, STAGES, args, under_way, ended_well, retried)
@@ -146,14 +149,11 @@ def submit(args):
     if set(str(args.project_path)) & set("%\\\n\t"):
         raise ValueError(f"Slurm cannot write logs to {args.project_path}: rename it without % and \\")
     jobs = slurm_jobs.queue(args.project_path)  # before the outputs: a task that ends now is seen here or there
-    ids = {}
-    for job in jobs:
-        ids.setdefault(job.stage_name, {}).setdefault(job.job_id, []).append(job.index)
-    for name, of_stage in ids.items():
-        for job_id, indexes in of_stage.items():
-            print(f"in the queue: {name}, job {job_id}, {len(indexes)} tasks")
-    if CONTINUE.name in ids:
-        print("nothing submitted: the job `continue` will submit what is left")
+    in_queue = collections.Counter((job.stage_name, job.job_id, job.state) for job in jobs)
+    for (name, job_id, state), n_tasks in in_queue.items():
+        print(f"in the queue: {name}, job {job_id}: {n_tasks} {state}")
+    if any(job.stage_name == CONTINUE.name for job in jobs):
+        print("nothing to submit: the job `continue` goes on with what is left")
         return 0
     steps = step_plan(args, jobs, args.since)
     if not steps and not jobs:
@@ -161,15 +161,15 @@ def submit(args):
     folder = slurm_jobs.new_folder(args.project_path, args.dry_run)
     again = [sys.executable, str(Path(__file__).resolve()), *args.given, "--continue", args.since or folder.name]
     steps.append(slurm_plan.Step(CONTINUE, (slurm_plan.Task((shlex.join(again),), (CONTINUE.name,)),)))
-    slurm_jobs.submit(folder, steps, {name: list(of_stage) for name, of_stage in ids.items()}, STAGES, args)
+    slurm_jobs.submit(folder, steps, jobs, STAGES, args)
     return 0
 
 
 def run_here(args):
     """The plan on this machine, until nothing is left that was not tried."""
     since = ""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, slurm_jobs.stop)
+    signal.signal(signal.SIGINT, slurm_jobs.stop_starting)
+    signal.signal(signal.SIGTERM, slurm_jobs.stop_all)
     while steps := step_plan(args, [], since):
         folder = slurm_jobs.new_folder(args.project_path)
         since = since or folder.name
@@ -182,14 +182,14 @@ def run_here(args):
 
 def run_task(task_list, index):
     """What a job does."""
-    signal.signal(signal.SIGTERM, slurm_jobs.stop)
+    signal.signal(signal.SIGTERM, slurm_jobs.stop_starting)
     job = f"{os.uname().nodename}, job {os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
     return slurm_jobs.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
 
 
 def report(args, jobs):
     """Print the status; whether everything is there."""
-    lines, is_finished = slurm_status.table(args.project_path, STAGES, jobs)
+    lines, is_finished = slurm_status.table(args.project_path, STAGES, jobs, args.allow_missing)
     print(*lines, sep="\n")
     return is_finished
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -211,9 +212,10 @@ def test_only_what_lacks_is_done(project):
     shutil.rmtree(project / "results" / "direct_preds" / "result_1_2")
     (project / "calls.txt").unlink()
     assert local(project).returncode == 0
-    assert calls(project) == ["1main_processing 3", "collect_mask", "collect_features", "make_splits",
-    parts = [line.split("\t")[1] for line in (second / "folds.tsv").read_text().splitlines()]
-    assert sum("1main_direct 1 2" in line for line in calls(project)) == 1
+    direct = [line for line in calls(project) if line.startswith("1main_direct 1 2 ")]
+    assert len(direct) == 1
+    assert calls(project) == ["1main_processing 3", "collect_mask", "collect_features", "make_splits", *direct,
+                              "collect_results", "figures"]
 
 
 def test_a_collection_older_than_a_slide_is_made_again(project):
@@ -242,7 +244,29 @@ def test_allowed_missing_slides_let_the_rest_go_on(project):
     (project / "faults" / "S 2").write_text("fail")
     done = local(project, "--allow-missing", 1)
     assert (project / "figures" / "figures.json").exists()
-    assert done.returncode == 1 and counts(project)["slides"] == [4, 0, 0, 1, 0], "the slide is still named"
+    assert done.returncode == 0 and counts(project)["slides"] == [4, 0, 0, 1, 0], "the slide is still named"
+
+
+def test_labels_from_elsewhere_need_no_deconvolution(project):
+    (project / "deconvolution").mkdir()
+    (project / "deconvolution" / "target_genes.csv").write_text("cell_type,left\nT-cells,5\n")
+    (project / "targets.h5").touch()
+    assert local(project).returncode == 0
+    assert not {"1main_deconvolution", "prepare_targets"} & set(calls(project))
+
+
+def test_sigterm_here_ends_what_runs_and_a_second_run_goes_on(project):
+    (project / "faults" / "S 1").write_text("slow")
+    command = [sys.executable, ROOT / "submit_slurm.py", project, "--python", project.parent / "stand in", "--local", 2]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (project / "started-S 1").exists():
+        time.sleep(0.05)
+    assert "another submit_slurm.py is at work" in local(project).stderr
+    process.terminate()
+    assert "stopped: run the same command again" in process.communicate(timeout=30)[1] and process.returncode == 1
+    (project / "faults" / "S 1").unlink()
+    assert local(project).returncode == 0
+    assert calls(project).count("1main_processing 1-4") == 1
 
 
 def test_a_failed_step_that_others_need_stops_them(project):
@@ -273,8 +297,10 @@ def test_folds_are_named_as_short_as_can_be(project, size, named):
 
 
 def test_what_slurm_is_asked_for(project, tmp_path, stand_in_slurm):
-    done = submit(project, "--partition", "norm", "--partition", "slides:gpu", "--gres", "gpu:a100:1", "--account", "lab",
-                  "--mem", "slides:64G", "--constraint", "targets:x 'y'", "--sbatch-args", "--comment='a b'",
+    done = submit(project, "--partition", "norm", "--partition", "slides:gpu", "--gres", "gpu:a100:1",
+                  "--account", "lab", "--mem", "slides:64G", "--constraint", "targets:x 'y'",
+                  "--sbatch-args", "--comment='a b'",
+                  "--sbatch-args", "slides:--nice=1", "--sbatch-args", "slides:--exclusive",
                   "--setup", "module load cuda; echo \"it's\"", "--slides-per-task", 2, "--max-running", 7,
                   **stand_in_slurm)
     assert done.returncode == 0, done.stderr
@@ -285,6 +311,7 @@ def test_what_slurm_is_asked_for(project, tmp_path, stand_in_slurm):
     assert slides["--gres"] == "gpu:a100:1" and "--gres" not in jobs["targets"]
     assert slides["--mem"] == "64G" and slides["--time"] == "0:30:00" and slides["--array"] == "0-2%7"
     assert slides["--account"] == "lab" and slides["--comment"] == "a b"
+    assert slides["--nice"] == "1" and "--exclusive" in slides and "--nice" not in jobs["targets"]
     assert jobs["targets"]["--constraint"] == "x 'y'" and "--constraint" not in slides
     assert slides["--job-name"] == f"slides {project.name}"
     assert "--dependency" not in slides
@@ -311,7 +338,7 @@ def test_arrays_are_cut_at_max_array_size_and_wait_for_each_other_when_limited(p
 def test_jobs_in_the_queue_are_named_and_not_submitted_twice(project, tmp_path, stand_in_slurm):
     submit(project, "--slides-per-task", 1, **stand_in_slurm)
     jobs = asked(tmp_path)
-    number = {step: 101 + i for i, step in enumerate(jobs)}
+    number = {step: 901 + i for i, step in enumerate(jobs)}
 
     def queue(*tasks):
         (tmp_path / "queue.txt").write_text("77|0|RUNNING|None|/elsewhere/logs/slurm/2/slides.sh\n" + "".join(
@@ -319,7 +346,8 @@ def test_jobs_in_the_queue_are_named_and_not_submitted_twice(project, tmp_path, 
 
     queue(("slides-1", 0), ("continue", 0))
     again = submit(project, **stand_in_slurm)
-    assert again.returncode == 0 and "slides, job 103, 1 tasks" in again.stdout and "nothing submitted" in again.stdout
+    assert again.returncode == 0 and "nothing to submit" in again.stdout
+    assert "in the queue: slides, job 903: 1 PENDING (Priority)" in again.stdout
     assert asked(tmp_path) == jobs
     assert counts(project, **stand_in_slurm)["slides"] == [0, 0, 1, 4, 0]
 
@@ -330,7 +358,7 @@ def test_jobs_in_the_queue_are_named_and_not_submitted_twice(project, tmp_path, 
     assert list(rest) == ["deconvolution", "targets", "slides", "masks", "features", "splits", "continue"]
     units = Path(rest["slides"]["script"]).with_suffix(".tsv").read_text()
     assert "1-4" in units and "'S 0'" not in units
-    assert rest["features"]["--dependency"] == "afterany:103:103:106" or "106" in rest["features"]["--dependency"]
+    assert rest["features"]["--dependency"] == "afterany:903:103:906"
 
 
 def test_a_submission_that_breaks_off_is_completed(project, tmp_path, stand_in_slurm):
@@ -441,3 +469,193 @@ def test_standard_library_only():
     program = "import sys; sys.path.insert(0, sys.argv[1]); import submit_slurm"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program, ROOT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# ---- a real Slurm of one node ------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def slurm():
+    """The environment of a running Slurm of four CPUs; afterwards no daemon and no job is left."""
+    if not START_SLURM.is_file():
+        pytest.skip("no ../shared/slurm/start-slurm.sh beside the project: a real Slurm cannot be started")
+    if os.geteuid():
+        pytest.skip("starting a Slurm needs root")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-test-"))  # pytest's own folders are too private for munge
+    folder.chmod(0o755)
+    try:
+        started = subprocess.run(["bash", START_SLURM, folder / "run"], capture_output=True, text=True,
+                                 env={**os.environ, "SLURM_FAKE_CPUS": "4"})
+        assert started.returncode == 0, started.stderr
+        yield {"SLURM_CONF": str(folder / "run" / "slurm.conf"), "OMP_NUM_THREADS": "1"}
+    finally:
+        daemons = [int(path.read_text()) for path in (folder / "run").rglob("*pid")]
+        subprocess.run(["bash", folder / "run" / "stop"], capture_output=True)
+        assert not [pid for pid in daemons if is_alive(pid)]
+        shutil.rmtree(folder)
+
+
+def is_alive(pid):
+    status = Path(f"/proc/{pid}/status")
+    return status.is_file() and "State:\tZ" not in status.read_text()
+
+
+@pytest.fixture
+def on_slurm(project, slurm):
+    """Submit with small resources to the real Slurm; jobs that a failed test leaves are cancelled."""
+    small = ["--gres", "none", "--cpus-per-task", "1", "--mem", "100M", "--folds-per-task", "6"]
+    yield lambda *options, **environment: submit(project, *small, *options, **slurm, **environment)
+    subprocess.run(["scancel", "--user=root"], env={**os.environ, **slurm})
+    wait(slurm)
+
+
+def tell(slurm, *command):
+    """What a Slurm command prints."""
+    return subprocess.run(command, env={**os.environ, **slurm}, check=True, capture_output=True, text=True).stdout
+
+
+def wait(slurm, seconds=240, until=None):
+    """Wait until no job is left, or until a file is there."""
+    end = time.monotonic() + seconds
+    while not until.exists() if until else tell(slurm, "squeue", "-h"):
+        assert time.monotonic() < end, tell(slurm, "squeue", "-r") + tell(slurm, "sinfo")
+        time.sleep(0.2)
+
+
+def log_of(project, name):
+    """The newest log of a task."""
+    return sorted((project / "logs" / "slurm").glob(f"2*/{name}.log"))[-1].read_text()
+
+
+def assert_each_unit_was_made_once(project):
+    made = calls(project)
+    assert len(made) == len(set(made))
+
+
+@pytest.mark.slow
+def test_slurm_second_submission_while_the_first_runs(project, slurm, on_slurm):
+    (project / "faults" / "S 0").write_text("slow")
+    first = on_slurm("--slides-per-task", 2)
+    assert first.returncode == 0 and first.stdout.count("submitted: ") == 7, first.stderr
+    wait(slurm, until=project / "started-S 0")
+    second = on_slurm()
+    assert "submitted: " not in second.stdout and "in the queue: slides, job" in second.stdout
+    assert counts(project, **slurm)["slides"][1] == 2
+    (project / "faults" / "S 0").unlink()
+    wait(slurm)
+    assert_each_unit_was_made_once(project)
+    assert log_of(project, "continue_0").rstrip().splitlines()[-2] == "finished"
+    assert on_slurm().stdout.splitlines()[-1] == "finished"
+
+
+@pytest.mark.slow
+def test_slurm_bad_slide_leaves_no_job_waiting(project, slurm, on_slurm):
+    (project / "faults" / "S 2").write_text("fail")
+    on_slurm("--slides-per-task", 1)
+    wait(slurm)
+    assert "error: no features of ['S 2']" in log_of(project, "features_0")
+    assert "S 2 is broken" in log_of(project, "slides_2") and not (project / "results").exists()
+    assert log_of(project, "continue_0").count("failed: slides S 2: exit 1") == 1
+    on_slurm("--allow-missing", 1)
+    wait(slurm)
+    assert (project / "figures" / "figures.json").exists() and calls(project).count("1main_processing 2") == 2
+
+
+@pytest.mark.slow
+def test_slurm_task_stopped_in_the_middle_and_requeued(project, slurm, on_slurm):
+    (project / "faults" / "S 1").write_text("slow")
+    job = re.search(r"slides, job (\d+)", on_slurm("--slides-per-task", 5).stdout)[1]
+    wait(slurm, until=project / "started-S 1")
+    tell(slurm, "scontrol", "requeue", f"{job}_0")
+    (project / "faults" / "S 1").unlink()
+    wait(slurm)
+    log = log_of(project, "slides_0")
+    assert log.count("$ ") == 2 and log.count("\nexit 0 after ") == 1, "both tries are in the log"
+    assert counts(project)["figures"] == [1, 0, 0, 0, 0] and calls(project).count("figures") == 1
+
+
+@pytest.mark.slow
+def test_slurm_time_limit(project, slurm, on_slurm):
+    (project / "faults" / "S 3").write_text("slow")
+    on_slurm("--slides-per-task", 5, "--time", "slides:1")
+    wait(slurm)
+    status = submit(project, "--status", **slurm).stdout
+    assert "failed: slides S 3, S 4: exit 143" in status and "DUE TO TIME LIMIT" in status
+    (project / "faults" / "S 3").unlink()
+    on_slurm()
+    wait(slurm)
+    assert calls(project).count("1main_processing 3-4") == 1 and counts(project)["figures"] == [1, 0, 0, 0, 0]
+
+
+@pytest.mark.slow
+def test_slurm_kill_for_memory_is_retried_by_the_chain(project, slurm, on_slurm):
+    (project / "faults" / "S 4").write_text("memory")
+    (project / "faults" / "S 1").write_text("fail")
+    on_slurm("--slides-per-task", 1, "--allow-missing", 1)
+    wait(slurm)
+    assert calls(project).count("1main_processing 4") == 2 and calls(project).count("1main_processing 1") == 1
+    assert counts(project)["figures"] == [1, 0, 0, 0, 0]
+
+
+@pytest.mark.slow
+def test_slurm_controller_stops_in_the_middle_of_a_submission(project, slurm, on_slurm, tmp_path):
+    """The third job is accepted, but the answer is lost and the controller gone: nothing is submitted twice later."""
+    configuration = Path(slurm["SLURM_CONF"])
+    (tmp_path / "bin").mkdir()
+    executable(tmp_path / "bin" / "sbatch", f"""#!/bin/bash
+echo >> '{tmp_path}/count'
+if [ $(wc -l < '{tmp_path}/count') != 3 ]; then exec {shutil.which('sbatch')} "$@"; fi
+{shutil.which('sbatch')} "$@" > /dev/null
+kill $(cat '{configuration.parent}/slurmctld.pid')
+while [ -e '{configuration.parent}/slurmctld.pid' ]; do sleep 0.1; done
+echo 'sbatch: error: Batch job submission failed: Socket timed out' >&2
+exit 1
+""")
+    (project / "faults" / "S 0").write_text("slow")
+    broken = on_slurm(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert broken.returncode == 1 and broken.stdout.count("submitted: ") == 2
+    assert "Socket timed out" in broken.stderr and "run the same command again" in broken.stderr
+    tell(slurm, "slurmctld", "-f", configuration)
+    wait(slurm, until=project / "started-S 0")
+    on_slurm()
+    names = tell(slurm, "squeue", "-h", "-r", "-o", "%j").splitlines()
+    assert sum(name.startswith("slides ") for name in names) == 1
+    (project / "faults" / "S 0").unlink()
+    wait(slurm)
+    assert_each_unit_was_made_once(project)
+    assert counts(project)["figures"] == [1, 0, 0, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def demo_cohort(tmp_path_factory, run_script):
+    """A small demo cohort, in a folder that needs quoting."""
+    folder = tmp_path_factory.mktemp("demo") / "a cohort's \"folder\""
+    folder.mkdir()
+    done = run_script("data/make_demo_cohort.py", folder, "--patients", 16, "--genes", 300, "--width-px", 1536,
+                      "--height-px", 1024)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_slurm_demo_cohort_gives_the_bytes_of_the_local_run(demo_cohort, slurm, tmp_path):
+    here = tmp_path / "here"
+    shutil.copytree(demo_cohort, here)
+    options = ["--stage-args", "slides:--weights random", "--stage-args", "targets:--confidence 0.05",
+               "--stage-args", "splits:--outer 2 --inner 2 --stratify response",
+               "--stage-args", "folds:--max-epochs 5",
+               "--slides-per-task", 6, "--folds-per-task", 4, "--gres", "none", "--mem", "1G", "--cpus-per-task", 2,
+               "--python", sys.executable]
+    command = [sys.executable, ROOT / "submit_slurm.py"]
+    environment = {**os.environ, **slurm}
+    submitted = subprocess.run(list(map(str, [*command, demo_cohort, *options])), env=environment, capture_output=True,
+                               text=True)
+    assert submitted.returncode == 0, submitted.stderr
+    wait(slurm, seconds=400)
+    assert log_of(demo_cohort, "continue_0").rstrip().splitlines()[-2] == "finished", log_of(demo_cohort, "continue_0")
+    local_run = subprocess.run(list(map(str, [*command, here, *options, "--local", 2])), env=environment,
+                               capture_output=True, text=True)
+    assert local_run.returncode == 0, local_run.stdout + local_run.stderr
+    made = sorted(path.relative_to(here) for path in (here / "results").rglob("*") if path.is_file())
+    made += [Path(name) for name in ("targets.h5", "features.h5", "splits.json", "deconvolution/expression.h5")]
+    assert Path("results/predictions.h5") in made and Path("results/summary.csv") in made
+    assert [name for name in made if (here / name).read_bytes() != (demo_cohort / name).read_bytes()] == []
