@@ -58,11 +58,11 @@ def main(args):
 if __name__ == "__main__":
     p = parser(__doc__)
     p.add_argument("--method", choices=["native", "codefacs"], default="native", help="default %(default)s")
-    p.add_argument("--fractions", type=Path, help="native: known fractions, patients x cell types, instead of estimates")
-    p.add_argument("--seed", type=int, default=SEED, help="native: of held-out entries and simulations, default %(default)s")
+    p.add_argument("--fractions", type=Path, help="native: known fractions, patients x cell types")
+    p.add_argument("--seed", type=int, default=SEED, help="native: of all random draws, default %(default)s")
     p.add_argument("--codefacs-dir", type=Path, help="scripts folder of your copy of CODEFACS")
-    p.add_argument("--codefacs-args", default=codefacs.DEFAULT_ARGUMENTS, help="given to CODEFACS, default '%(default)s'")
-    p.add_argument("--codefacs-output", type=Path, help="folder with the outputs of a finished CODEFACS run, to be read")
+    p.add_argument("--codefacs-args", default=codefacs.DEFAULT_ARGUMENTS, help="default '%(default)s'")
+    p.add_argument("--codefacs-output", type=Path, help="outputs of a finished CODEFACS run, to be read")
     p.add_argument("--gene-map", type=Path, help="two columns, Ensembl id and symbol, for tables with Ensembl ids")
     p.add_argument("--min-markers-found", type=float, default=.5, help="share of the signature's genes that bulk must "
                    "have, default %(default)s")

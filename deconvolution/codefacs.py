@@ -1,5 +1,7 @@
-"""CODEFACS (Wang et al., Cancer Discovery 2022, doi 10.1158/2159-8290.CD-21-0887) as an engine: its inputs, its run, its
-outputs. The user brings its R scripts, R with rslurm, and a Slurm cluster.
+"""CODEFACS as an engine: its inputs, its run, its outputs.
+
+Wang et al., Cancer Discovery 2022, doi 10.1158/2159-8290.CD-21-0887. The user brings its R scripts, R with rslurm, and a
+Slurm cluster.
 
     inputs    bulk.txt        tab-separated, genes x patients, TPM, first column GENE, upper case, no symbol twice
               signature.txt   tab-separated, genes x cell types
@@ -31,8 +33,8 @@ def script_in(codefacs_folder):
     """Path of the R script; raises where it, R, rslurm or Slurm is missing."""
     found = [codefacs_folder / name for name in SCRIPTS if (codefacs_folder / name).is_file()]
     if not found:
-        raise FileNotFoundError(f"no {' or '.join(SCRIPTS)} in {codefacs_folder}: give the scripts folder of your copy of "
-                                "CODEFACS with --codefacs-dir")
+        raise FileNotFoundError(f"no {' or '.join(SCRIPTS)} in {codefacs_folder}: give the scripts folder of your copy "
+                                "of CODEFACS with --codefacs-dir")
     for program, remedy in (("Rscript", "install R, or load its module"),
                             ("sbatch", "CODEFACS sends its jobs to Slurm: run this on a login node")):
         if not shutil.which(program):
@@ -80,15 +82,16 @@ def read_outputs(folder, patients, genes):
     names = ("confidence_score.txt", "estimated_cell_fractions.txt")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"no {' and no '.join(missing)} in {folder}: the CODEFACS run is not finished, see its log")
+        raise FileNotFoundError(f"no {' and no '.join(missing)} in {folder}: the CODEFACS run is not finished, see its "
+                                "log")
     confidence, fractions = (expression_table.read(folder / name) for name in names)
     if list(confidence.columns) != list(fractions.columns):
         raise ValueError(f"{folder}: cell types differ or are ordered differently in confidence_score.txt "
                          f"({', '.join(confidence)}) and estimated_cell_fractions.txt ({', '.join(fractions)})")
     files = {re.fullmatch(r"expression_(.+)\.txt", path.name)[1]: path for path in folder.glob("expression_*.txt")}
     if set(files) != set(confidence.columns):
-        raise ValueError(f"{folder}: expression_<cell type>.txt and confidence_score.txt are about different cell types: "
-                         f"{some(sorted(set(files) ^ set(confidence.columns)))}")
+        raise ValueError(f"{folder}: expression_<cell type>.txt and confidence_score.txt are about different cell "
+                         f"types: {some(sorted(set(files) ^ set(confidence.columns)))}")
     expression_table.check_cell_types(confidence.columns, folder / "confidence_score.txt")
     if not ((confidence >= 0) & (confidence <= 1)).all(axis=None):
         raise ValueError(f"{folder}/confidence_score.txt: values outside 0..1")

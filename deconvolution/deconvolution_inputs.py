@@ -56,8 +56,8 @@ def load(files, gene_map, min_markers_found):
     by_symbol = reference.set_axis(reference.index.str.upper())
     reference = by_symbol.reindex(bulk.index.str.upper()).set_axis(bulk.index)
     if len(bulk.columns) < 3 * len(signature.columns):
-        notes.append(f"{len(bulk.columns)} patients are fewer than three times the {len(signature.columns)} cell types: "
-                     "no factors are fitted, and no confidence is above 0.5")
+        notes.append(f"{len(bulk.columns)} patients are fewer than three times the {len(signature.columns)} cell types:"
+                     " no factors are fitted, and no confidence is above 0.5")
     return Inputs(bulk, found.dropna().to_numpy(int), signature, reference, notes)
 
 
@@ -72,8 +72,8 @@ def on_one_scale(bulk, path):
     strange = (ratio > OTHER_SCALE) | (ratio < 1 / OTHER_SCALE)
     if not strange.any():
         return bulk, []
-    return bulk / ratio.where(strange, 1), [f"{path.name}: {strange.sum()} patients have totals far from the others' and "
-                                            f"were scaled to their median: {some(bulk.columns[strange])}"]
+    return bulk / ratio.where(strange, 1), [f"{path.name}: {strange.sum()} patients have totals far from the others' "
+                                            f"and were scaled to their median: {some(bulk.columns[strange])}"]
 
 
 def check_signature(signature, path):
@@ -86,7 +86,7 @@ def check_signature(signature, path):
     _, strength, directions = np.linalg.svd(signature / np.linalg.norm(signature, axis=0), full_matrices=False)
     pair = sorted(signature.columns[np.argsort(-np.abs(directions[-1]))[:2]])
     if strength[-1] * CONDITION_HOPELESS < strength[0]:
-        raise ValueError(f"{path}: {pair[0]} and {pair[1]} cannot be told apart (the signature is singular): merge them")
+        raise ValueError(f"{path}: {pair[0]} and {pair[1]} cannot be told apart (singular signature): merge them")
     if strength[-1] * CONDITION_DOUBTFUL < strength[0]:
         return [f"{path.name}: {pair[0]} and {pair[1]} are nearly collinear (condition number "
                 f"{strength[0] / strength[-1]:.0f}): do not trust how they are told apart"]

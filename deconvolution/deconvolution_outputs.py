@@ -26,8 +26,8 @@ def write(folder, result, parameters, inputs, with_text):
     genes, patients, cell_types = result.bulk.index, result.bulk.columns, result.confidence.columns
     (folder / "expression.h5").unlink(missing_ok=True)
     summary = summarise(result)
-    tables = {"estimated_cell_fractions.txt": (result.fractions, "\t"), "confidence_score.txt": (result.confidence, "\t"),
-              "summary.csv": (summary.reset_index(names="cell_type").set_index("cell_type"), ",")}
+    tables = {"estimated_cell_fractions.txt": (result.fractions, "\t"),
+              "confidence_score.txt": (result.confidence, "\t"), "summary.csv": (summary.rename_axis("cell_type"), ",")}
     if with_text:  # as CODEFACS writes it
         tables |= {f"expression_{cell_type}.txt": (pd.DataFrame(result.expression[k], genes, patients), " ")
                    for k, cell_type in enumerate(cell_types)}
@@ -37,8 +37,8 @@ def write(folder, result, parameters, inputs, with_text):
     with whole(folder / "report.pdf") as part:
         deconvolution_report.draw(part, result, summary)
     with whole(folder / "expression.h5") as part:
-        expression_file.write(part, result.expression, result.bulk.to_numpy(), cell_types, genes, patients, result.method,
-                              parameters, inputs)
+        expression_file.write(part, result.expression, result.bulk.to_numpy(), cell_types, genes, patients,
+                              result.method, parameters, inputs)
     return summary
 
 

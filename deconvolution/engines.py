@@ -24,7 +24,8 @@ def run_native(data, seed, known_fractions):
 def run_codefacs(folder, data, codefacs_folder, arguments):
     """Run CODEFACS on the data in <folder>/codefacs; returns the folder of its outputs."""
     if codefacs_folder is None:
-        raise ValueError("--method codefacs needs --codefacs-dir (to run it) or --codefacs-output (to read a finished run)")
+        raise ValueError("--method codefacs needs --codefacs-dir, to run it, or --codefacs-output, to read a finished "
+                         "run")
     script = codefacs.script_in(codefacs_folder.resolve())
     work = (folder / "codefacs").resolve()
     output = work / "output"

@@ -34,7 +34,10 @@ def names(file, dataset):
 def sha256(path):
     """Checksum of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def as_json(mapping):
@@ -51,7 +54,7 @@ def is_finished(path, parameters, inputs):
         with h5py.File(path, "r") as file:
             made = {what: json.loads(file.attrs[what]) for what in ("parameters", "inputs")}
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path} was not written by this script ({error}): remove it, or run with --overwrite") from error
+        raise ValueError(f"{path} was not written by this script ({error}): run with --overwrite") from error
     for what, now in (("parameters", parameters), ("inputs", inputs)):
         now = json.loads(as_json(now))
         for name in sorted(made[what].keys() | now.keys()):

@@ -58,8 +58,8 @@ def checked(table, path, gene_map=None):
     if len(negative):
         raise ValueError(f"{path}: negative values in {some(negative)}: linear values (TPM) are needed, not logarithms")
     if table.to_numpy().max() <= LARGEST_LOG:
-        raise ValueError(f"{path}: the largest value is {table.to_numpy().max():.3g}, so the values look like logarithms:"
-                         " give linear values (TPM)")
+        raise ValueError(f"{path}: the largest value is {table.to_numpy().max():.3g}, so the values look like "
+                         "logarithms: give linear values (TPM)")
     table, mapped = with_symbols(table, path, gene_map)
     upper = table.index.str.upper()
     copies = upper.duplicated(keep=False)

@@ -49,8 +49,8 @@ def in_order(path, rows, columns):
     for what, have, want in (("rows", table.index, rows), ("columns", table.columns, columns)):
         different = set(have) ^ set(want)
         if different or len(have) != len(want):
-            raise ValueError(f"{path}: its {what} are not those of expression.h5 ({expression_table.some(sorted(different))}"
-                             "): run deconvolution/1main_deconvolution.py --overwrite")
+            raise ValueError(f"{path}: its {what} are not those of expression.h5: "
+                             f"{expression_table.some(sorted(different))}: run 1main_deconvolution.py --overwrite")
     return table.loc[rows, columns]
 
 
@@ -82,8 +82,8 @@ def from_tables(files, genes_in_rows, method):
             table = table if genes_in_rows else table.T
             different = set(table.columns) ^ set(abundance.index)
             if different:
-                raise ValueError(f"{path}: its patients are not those of {FRACTIONS}: {expression_table.some(different)}; "
-                                 "are genes in rows (--genes-in-rows)?")
+                raise ValueError(f"{path}: its patients are not those of {FRACTIONS}: "
+                                 f"{expression_table.some(sorted(different))}; are genes in rows (--genes-in-rows)?")
             table, _ = expression_table.checked(table[abundance.index], path)
             scores = np.ones(len(table))
             if confidence is not None:

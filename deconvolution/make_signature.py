@@ -25,8 +25,8 @@ SEED = 42
 
 
 def main(args):
-    outputs = {name: args.project_path / name for name in ("signature.tsv.gz", "reference.tsv.gz", "signature_choice.csv")}
-    there = [path for path in outputs.values() if path.exists()]
+    outputs = [args.project_path / name for name in ("signature.tsv.gz", "reference.tsv.gz", "signature_choice.csv")]
+    there = [path for path in outputs if path.exists()]
     if there and not args.overwrite:
         raise ValueError(f"{there[0]} exists: it may be your own; --overwrite replaces it")
     counts, genes, labels = single_cells.read(args.single_cells, args.labels, args.label_column)
@@ -36,7 +36,7 @@ def main(args):
     for name in sorted(n_cells.index[n_cells < marker_genes.MIN_CELLS]):
         logging.info(f"note: {name} left out: {n_cells[name]} cells, {marker_genes.MIN_CELLS} are needed")
     if len(types) < 2:
-        raise ValueError(f"{args.single_cells}: {len(types)} cell types with {marker_genes.MIN_CELLS} cells; two are needed")
+        raise ValueError(f"{args.single_cells}: {len(types)} cell types have enough cells; two are needed")
     expression_table.check_cell_types(types, args.single_cells)
     logging.info(f"{counts.shape[0]} cells, {len(genes)} genes ({n_copies} rows of repeated symbols left out), "
                  f"{len(types)} cell types")
@@ -51,8 +51,8 @@ def main(args):
     best = min(conditions, key=conditions.get)
     logging.info(f"{len(rows)} genes, up to {best} a type, condition number {conditions[best]:.1f}")
     reference = pd.DataFrame(profile, genes, types)
-    tables = dict(zip(outputs.values(), (reference.iloc[rows], reference[profile.sum(axis=1) > 0],
-                                         pd.DataFrame(conditions.items(), columns=["n_markers", "condition"]).set_index("n_markers"))))
+    choice = pd.DataFrame({"condition_number": conditions}).rename_axis("n_markers")
+    tables = dict(zip(outputs, (reference.iloc[rows], reference[profile.sum(axis=1) > 0], choice)))
     if args.state_column:
         tables[args.project_path / "reference_states.tsv.gz"] = by_state(counts, genes, labels, args)
     for path, table in tables.items():

@@ -1,8 +1,8 @@
 """Marker genes of cell types from single cells, and how many of them to take.
 
-Following the recipe of CODEFACS' authors: every type is cut into random parts, the cells of a part are added up, genes are
-ranked by a one-sided Wilcoxon test of the type's parts against the other types' and by fold change, and the number of
-markers a type gives the signature with the smallest condition number.
+Every type is cut into random halves, several times, and the cells of each half are added up. Genes are ranked by a
+one-sided Wilcoxon test of the type's halves against the other types', then by fold change; as many markers a type are
+taken as give the signature the smallest condition number.
 """
 import numpy as np
 from scipy.stats import mannwhitneyu

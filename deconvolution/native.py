@@ -19,7 +19,8 @@ import rank_choice
 @dataclass
 class Deconvolution:
     """fractions (n_samples, n_cell_types); expression (n_cell_types, n_genes, n_samples), in the units of bulk;
-    confidence (n_genes, n_cell_types), 0..1; rank, the largest number of factors; held_out {rank: relative error of entries left out}."""
+    confidence (n_genes, n_cell_types), 0..1; rank: the largest number of factors;
+    held_out {rank: relative error of entries left out}."""
     fractions: np.ndarray
     expression: np.ndarray
     confidence: np.ndarray

@@ -4,8 +4,8 @@ A gene of a cell type is kept when its confidence, the share of patients with a 
 high enough, and when it is in the list of --genes, if one is given. A cell type without such a gene has no labels.
 
 Reads   deconvolution/expression.h5, confidence_score.txt, estimated_cell_fractions.txt;
-        with --labels FOLDER labels of another tool (BayesPrism, CIBERSORTx, ...) instead: <cell type>.tsv, .csv or .txt,
-        one table patients x genes per cell type, linear; estimated_cell_fractions.txt; confidence_score.txt (optional)
+        with --labels FOLDER those of another tool (BayesPrism, CIBERSORTx, ...) instead: <cell type>.tsv, .csv or .txt
+        (patients x genes, linear), estimated_cell_fractions.txt, confidence_score.txt (optional)
 Writes  targets.h5, deconvolution/target_genes.csv (genes that each filter left, per cell type)
 
     python deconvolution/prepare_targets.py demo --bulk
@@ -74,7 +74,7 @@ if __name__ == "__main__":
                    help="share of patients, default %(default)s")
     p.add_argument("--min-variance", type=float, default=target_labels.MIN_VARIANCE,
                    help="of the label, default %(default)s")
-    p.add_argument("--log-base", type=float, default=2, help="labels are log(TPM + 1) in this base, default %(default)s")
+    p.add_argument("--log-base", type=float, default=2, help="of the labels, log(TPM + 1), default %(default)s")
     p.add_argument("--genes", type=Path, help="text file, one gene a line: keep only these")
     p.add_argument("--labels", type=Path, help="folder with labels of another tool")
     p.add_argument("--genes-in-rows", action="store_true", help="the tables of --labels are genes x patients")

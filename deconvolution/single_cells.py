@@ -13,7 +13,7 @@ def read(path, labels_path, label_column):
 
     Parameters
     ----------
-    path : Path, `.h5ad`, `.mtx[.gz]` (genes x cells, with genes.tsv and barcodes.tsv beside it), or a table genes x cells
+    path : Path, `.h5ad`; `.mtx[.gz]`, genes x cells, with genes.tsv and barcodes.tsv beside it; or a table genes x cells
     labels_path : Path or None, table with one row a cell, for files other than .h5ad
     label_column : str, column of the labels (in .obs of .h5ad)
 
@@ -27,16 +27,16 @@ def read(path, labels_path, label_column):
         counts, genes, labels = read_h5ad(path)
     else:
         if labels_path is None:
-            raise ValueError(f"{path} has no labels of its own: give --labels FILE, one row a cell, first column the cell id")
+            raise ValueError(f"{path} has no labels of its own: give --labels FILE, one row a cell, cell id first")
         counts, genes, cells = read_mtx(path) if ".mtx" in path.name else read_table(path)
         labels = pd.read_csv(labels_path, sep=None, engine="python", index_col=0, dtype=str)
-        missing = cells.difference(labels.index)
-        if len(missing) or labels.index.has_duplicates:
+        n_labels = labels.index.value_counts().reindex(cells, fill_value=0)
+        if (n_labels != 1).any():
             raise ValueError(f"{labels_path}: cells of {path.name} without exactly one label: "
-                             f"{expression_table.some(missing if len(missing) else labels.index[labels.index.duplicated()])}")
+                             f"{expression_table.some(cells[n_labels != 1])}")
         labels = labels.loc[cells]
     if label_column not in labels:
-        raise ValueError(f"no column {label_column!r} with the labels of the cells; there are {expression_table.some(labels)}")
+        raise ValueError(f"no column {label_column!r} of labels; there are {expression_table.some(labels)}")
     if counts.shape[1] == 0 or counts.min() < 0 or not np.isfinite(counts.data).all():
         raise ValueError(f"{path}: counts must be numbers that are not negative")
     if not np.array_equal(counts.data[:10000], np.round(counts.data[:10000])):

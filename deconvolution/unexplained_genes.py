@@ -27,5 +27,5 @@ def notes(bulk, reference, fractions):
     if above.sum() < MIN_GENES or above.sum() < ALARMING_RATIO * below.sum():
         return []
     strongest = bulk.index[known][np.argsort(-fold)[:5]]
-    return [f"{above.sum()} genes are more than {UNEXPLAINED_FOLD} times above what the cell types explain ({below.sum()} "
-            f"below), first {some(strongest)}: a cell type may be missing from the signature"]
+    return [f"{above.sum()} genes are more than {UNEXPLAINED_FOLD} times above what the cell types explain "
+            f"({below.sum()} below), first {some(strongest)}: a cell type may be missing from the signature"]
