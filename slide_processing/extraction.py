@@ -14,21 +14,19 @@ import cv2
 import numpy as np
 
 import slide_reader
-import stain
 import tiling
+from tiling import THUMBNAIL_PX, shrink
 
 WINDOW_TILES = 8            # tiles a thread that are being prepared or wait for a batch
-THUMBNAIL_PX = tiling.TILE_PX // 16
 
 
 @dataclass
 class Tile:
-    """One tile on its way. Glass has no picture; an unreadable tile has only `error`."""
+    """One tile on its way. Glass is not prepared; an unreadable tile has only `error`."""
 
     thumbnail: np.ndarray = None        # uint8 (THUMBNAIL_PX, THUMBNAIL_PX, 3), as scanned
     mean_rgb: tuple = None              # as scanned, 0..255
-    normalised: np.ndarray = None       # thumbnail after stain normalisation
-    picture: np.ndarray = None          # input of the encoder
+    prepared: object = None             # what the encoder makes of a tissue tile
     error: slide_reader.UnreadableTile = None
 
 
@@ -67,8 +65,8 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
     scanned, normalised = mosaic, mosaic.copy()
     kept, mean_rgb, unreadable = [], [], []
 
-    def pictures():
-        """Pictures of the tissue tiles in order; notes everything else on the way."""
+    def tissue():
+        """The tissue tiles in order, prepared; notes everything else on the way."""
         for i, tile in enumerate(tiles):
             if tile.error is not None:
                 unreadable.append(i)
@@ -77,27 +75,30 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
                 continue
             row, column = divmod(i, n_columns)
             scanned[row, :, column] = tile.thumbnail
-            if tile.picture is not None:
-                normalised[row, :, column] = tile.normalised
+            if tile.prepared is not None:
                 kept.append(i)
                 mean_rgb.append(tile.mean_rgb)
-                yield tile.picture
+                yield tile.prepared
 
     with contextlib.ExitStack() as stack:
         readers = stack.enter_context(reader_pool(path))
         pool = stack.enter_context(threads(n_threads))
-        encode_pool = pool if encoder.device.type == "cpu" else stack.enter_context(threads(1))
+        encode_pool, n_encoding = pool, n_threads
+        if encoder.device.type != "cpu":
+            encode_pool, n_encoding = stack.enter_context(threads(1)), 1
         tiles = in_order(pool, WINDOW_TILES * n_threads,
-                         lambda corner: prepare(readers, *corner, edge, encoder.picture), coords.tolist())
-        batches = in_order(encode_pool, n_threads + 1, encoder.encode, batched(pictures(), encoder.batch_tiles))
-        features = np.concatenate([encoder.encode([]), *batches])
+                         lambda corner: prepare(readers, *corner, edge, encoder.prepare), coords.tolist())
+        batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), encoder.batch_tiles))
+        features, thumbnails = map(np.concatenate, zip(encoder.encode([]), *batches))
+    kept = np.array(kept, int)
+    normalised[kept // n_columns, :, kept % n_columns] = thumbnails
     shape = (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
-    return Extraction(features, np.array(kept, int), np.array(mean_rgb, np.float32).reshape(-1, 3),
-                      np.array(unreadable, int), scanned.reshape(shape), normalised.reshape(shape))
+    return Extraction(features, kept, np.array(mean_rgb, np.float32).reshape(-1, 3), np.array(unreadable, int),
+                      scanned.reshape(shape), normalised.reshape(shape))
 
 
-def prepare(readers, x, y, edge, to_picture):
-    """Read one tile and, if it is tissue, normalise it and make the encoder's input."""
+def prepare(readers, x, y, edge, to_prepared):
+    """Read one tile and, if it is tissue, begin its way to features."""
     with readers() as reader:
         try:
             rgb = reader.read_tile(x, y, edge)
@@ -105,13 +106,7 @@ def prepare(readers, x, y, edge, to_picture):
             return Tile(error=error)
     if not tiling.is_tissue(rgb):
         return Tile(shrink(rgb))
-    normalised = stain.normalise(rgb)
-    return Tile(shrink(rgb), cv2.mean(rgb)[:3], shrink(normalised), to_picture(normalised))
-
-
-def shrink(rgb):
-    """A tile at 1/16."""
-    return cv2.resize(rgb, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    return Tile(shrink(rgb), cv2.mean(rgb)[:3], to_prepared(rgb))
 
 
 def in_order(pool, window, work, items):

@@ -4,7 +4,7 @@ import time
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-import extraction
+from tiling import THUMBNAIL_PX
 
 GRID_COLOUR = (0, 160, 0)
 GAP_PX = 16                 # white space around and between the two mosaics
@@ -39,6 +39,6 @@ def write_mask(path, scanned, normalised, title):
 def with_grid(mosaic):
     """The mosaic with a line around each tile."""
     lined = np.pad(mosaic, ((0, 1), (0, 1), (0, 0)))
-    lined[::extraction.THUMBNAIL_PX] = GRID_COLOUR
-    lined[:, ::extraction.THUMBNAIL_PX] = GRID_COLOUR
+    lined[::THUMBNAIL_PX] = GRID_COLOUR
+    lined[:, ::THUMBNAIL_PX] = GRID_COLOUR
     return lined

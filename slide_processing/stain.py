@@ -35,8 +35,9 @@ def normalise(rgb):
         A tile that shows no two stains (blank, black, of one colour) comes back with corrected brightness only.
     """
     planes = cv2.split(rgb)
-    brightness = brightness_table(planes)
-    od_table = (-np.log(brightness / 255.0)).astype(np.float32)
+    counts = sum(cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel().astype(np.int64) for plane in planes)
+    brightness = brightness_table(counts)
+    od_table = od_of(brightness)
     od = np.stack([cv2.LUT(plane, od_table).ravel() for plane in planes])
     try:
         stains = stain_matrix(od)
@@ -46,19 +47,30 @@ def normalise(rgb):
     c99 = [percentile(row, MAX_CONCENTRATION_PERCENTILE) for row in c]
     if min(c99) <= 0:
         return brightness[rgb]
-    rebuild = -TARGET_STAINS * (TARGET_CONCENTRATIONS / c99)[:, None]
-    rebuilt = rebuild.T.astype(np.float32) @ c
+    rebuilt = rebuild_matrix(c99) @ c
     np.exp(rebuilt, out=rebuilt)
     rebuilt *= 255
     return cv2.merge([plane.reshape(rgb.shape[:2]) for plane in rebuilt.astype(np.uint8)])
 
 
-def brightness_table(planes):
-    """Corrected brightness of each grey level, uint8 (256,): I * 255 / P95, clipped, truncated, zeros become 1."""
-    counts = sum(cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel().astype(np.int64) for plane in planes)
+def brightness_table(counts):
+    """Corrected brightness of each grey level, uint8 (256,): I * 255 / P95, clipped, truncated, zeros become 1.
+
+    `counts` are the numbers of values of each grey level in the tile, all channels together.
+    """
     p95 = percentile_of_counts(counts, BRIGHTNESS_PERCENTILE)
     levels = np.arange(256) * 255.0 / p95 if p95 > 0 else np.arange(256)
     return np.maximum(np.clip(levels, 0, 255).astype(np.uint8), 1)
+
+
+def od_of(brightness):
+    """Optical density of brightness 1..255, float32."""
+    return (-np.log(brightness / 255.0)).astype(np.float32)
+
+
+def rebuild_matrix(c99):
+    """Matrix (3, 2) that turns concentrations with these 99th percentiles into -OD of the target stains."""
+    return (-TARGET_STAINS * (TARGET_CONCENTRATIONS / c99)[:, None]).T.astype(np.float32)
 
 
 def percentile_of_counts(counts, q):
@@ -98,16 +110,10 @@ def stain_matrix(od):
     stained = np.compress((od > MIN_OD).any(axis=0), od, axis=1)
     if stained.shape[1] < MIN_STAINED_PX:
         raise Unstained
-    _, vectors = np.linalg.eigh(scatter(stained))
-    plane = vectors[:, [2, 1]]                                  # two leading eigenvectors, (3, 2)
-    plane = plane * np.where(plane[0] < 0, -1, 1)
-    low, high = angle_percentiles(plane.T.astype(np.float32) @ stained)
-    if high - low < MIN_STAIN_ANGLE:
-        raise Unstained
-    stains = (plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])).T
-    if stains[0, 0] <= stains[1, 0]:
-        stains = stains[::-1]
-    return stains / np.linalg.norm(stains, axis=1, keepdims=True)
+    plane = stain_plane(scatter(stained))
+    x, y = plane.T.astype(np.float32) @ stained
+    angles = np.arctan2(y, x)
+    return stains_between(plane, *(percentile(angles, q) for q in ANGLE_PERCENTILES))
 
 
 def scatter(points):
@@ -120,10 +126,21 @@ def scatter(points):
     return np.array([[a @ b for a in centred] for b in centred])
 
 
-def angle_percentiles(projected):
-    """Percentiles 1 and 99 of arctan2(y, x) of points (2, n), radians."""
-    angles = np.arctan2(projected[1], projected[0])
-    return [percentile(angles, q) for q in ANGLE_PERCENTILES]
+def stain_plane(scatter_matrix):
+    """The two leading eigenvectors of a symmetric (3, 3) matrix as columns (3, 2), first components not negative."""
+    _, vectors = np.linalg.eigh(scatter_matrix)
+    plane = vectors[:, [2, 1]]
+    return plane * np.where(plane[0] < 0, -1, 1)
+
+
+def stains_between(plane, low, high):
+    """Stains at two angles (radians) in the plane, unit rows (2, 3), haematoxylin (more red) first."""
+    if high - low < MIN_STAIN_ANGLE:
+        raise Unstained
+    stains = (plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])).T
+    if stains[0, 0] <= stains[1, 0]:
+        stains = stains[::-1]
+    return stains / np.linalg.norm(stains, axis=1, keepdims=True)
 
 
 def concentrations(od, stains):

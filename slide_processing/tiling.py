@@ -4,6 +4,7 @@ import numpy as np
 
 TILE_PX = 512               # side of a tile after resampling, pixels
 MAGNIFICATION = 20          # objective power of the tiles, about 0.5 um per pixel
+THUMBNAIL_PX = TILE_PX // 16    # side of a tile in the mask, pixels
 MIN_EDGE_MAGNITUDE = 15     # Sobel magnitude (0..255) below which a pixel counts as flat
 MAX_FLAT_FRACTION = 0.5     # a tile with a larger share of flat pixels is glass
 
@@ -39,3 +40,8 @@ def is_tissue(rgb):
     magnitude = cv2.addWeighted(gx, 0.5, gy, 0.5, 0)
     n_flat = np.count_nonzero(magnitude < MIN_EDGE_MAGNITUDE)
     return n_flat <= MAX_FLAT_FRACTION * magnitude.size
+
+
+def shrink(rgb):
+    """A tile at 1/16, for the mask."""
+    return cv2.resize(rgb, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)

@@ -2,9 +2,11 @@
 import copy
 import runpy
 
+import cv2
 import encoder_weights
 import numpy as np
 import pytest
+import tiling
 import torch
 import torchvision
 from conftest import ROOT
@@ -43,6 +45,11 @@ def plain_features(state_file, pictures):
         return network.eval()(torch.stack([published["transform"](picture) for picture in pictures])).numpy()
 
 
+def encode(encoder, pictures):
+    """Features of tiles that need no stain normalisation."""
+    return encoder.encode([(tiling.shrink(picture), encoder.picture(picture)) for picture in pictures])[0]
+
+
 def cosine(a, b):
     return np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
@@ -51,17 +58,17 @@ def cosine(a, b):
 def test_features_are_those_of_the_plain_way(state_file, precision, least):
     pictures = tiles(3)
     encoder = TileEncoder("resnet50", str(state_file), 0, precision, "cpu")
-    found = encoder.encode([encoder.picture(picture) for picture in pictures])
+    found = encode(encoder, pictures)
     assert cosine(found, plain_features(state_file, pictures)).min() > least
     assert found.dtype == np.float32
 
 
 def test_features_do_not_depend_on_the_batch(state_file):
     encoder = TileEncoder("resnet50", str(state_file), 0, "fp32", "cpu")
-    pictures = [encoder.picture(tile) for tile in tiles(5)]
-    alone = np.concatenate([encoder.encode([picture]) for picture in pictures])
-    np.testing.assert_allclose(encoder.encode(pictures), alone, rtol=1e-4, atol=1e-4)
-    assert encoder.encode([]).shape == (0, 2048)
+    pictures = tiles(5)
+    alone = np.concatenate([encode(encoder, [picture]) for picture in pictures])
+    np.testing.assert_allclose(encode(encoder, pictures), alone, rtol=1e-4, atol=1e-4)
+    assert [array.shape for array in encoder.encode([])] == [(0, 2048), (0, 32, 32, 3)]
 
 
 def test_folding_leaves_no_batch_norm_and_the_same_numbers(random_resnet):
@@ -138,7 +145,7 @@ def test_state_dict_goes_to_disk_and_back(name, tmp_path):
         / torch.tensor(row.std).view(3, 1, 1)
     with torch.no_grad():
         expected = network(x).numpy()
-    found = encoder.encode([picture])
+    found = encode(encoder, tiles(1))
     assert found.shape == (1, row.n_features)
     assert cosine(found, expected).min() > 0.9999
     assert encoder.settings["weights"] == "w.pth"
@@ -187,3 +194,13 @@ def test_phikon_v2_of_transformers_loads():
             shapes |= {f"encoder.layer.{i}.{name}.weight": weight, f"encoder.layer.{i}.{name}.bias": bias}
     found = row.rename({name: torch.empty(shape, device="meta") for name, shape in shapes.items()})
     assert {name: value.shape for name, value in found.items()} == expected
+
+
+def test_tiles_resized_in_torch_are_those_of_pil(state_file):
+    """The way that pictures take on a GPU, here on the CPU: within one grey level of the other way."""
+    encoder = TileEncoder("resnet50", str(state_file), 0, "fp32", "cpu")
+    smooth = [cv2.GaussianBlur(tile, (0, 0), 5) for tile in tiles(2)]
+    thumbnails, pictures = encoder.pictures_on_gpu(torch.from_numpy(np.stack(smooth)).permute(0, 3, 1, 2))
+    for thumbnail, picture, tile in zip(thumbnails, pictures.permute(0, 2, 3, 1).numpy(), smooth):
+        assert np.abs(picture.astype(int) - encoder.picture(tile)).max() <= 1
+        assert np.abs(thumbnail.astype(int) - tiling.shrink(tile)).max() <= 1

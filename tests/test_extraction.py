@@ -28,11 +28,12 @@ class MeanColour:
     settings = {"encoder": "mean", "encoder_version": 1, "weights": "none", "weights_seed": -1, "weights_sha256": "0",
                 "precision": "fp32"}
 
-    def picture(self, rgb):
-        return rgb
+    def prepare(self, rgb):
+        return stain.normalise(rgb)
 
-    def encode(self, pictures):
-        return np.array([picture.mean(axis=(0, 1)) for picture in pictures], np.float32).reshape(-1, N_FEATURES)
+    def encode(self, tiles):
+        return (np.array([tile.mean(axis=(0, 1)) for tile in tiles], np.float32).reshape(-1, N_FEATURES),
+                np.array([tiling.shrink(tile) for tile in tiles], np.uint8).reshape(-1, 32, 32, 3))
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_rows_follow_the_grid(slide):
     with slide_reader.SlideReader(slide[0]) as reader:
         tiles = [reader.read_tile(i % 5 * 512, i // 5 * 512, 512) for i in found.kept]
     np.testing.assert_allclose(found.mean_rgb, [tile.mean(axis=(0, 1)) for tile in tiles], atol=0.01)
-    np.testing.assert_array_equal(found.features, MeanColour().encode([stain.normalise(tile) for tile in tiles]))
+    np.testing.assert_array_equal(found.features, MeanColour().encode([stain.normalise(tile) for tile in tiles])[0])
     for i in range(15):
         place = np.s_[i // 5 * 32:i // 5 * 32 + 32, i % 5 * 32:i % 5 * 32 + 32]
         assert (found.normalised[place] == 255).all() == (i not in found.kept)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import slide_reader
 import stain
+import stain_batch
 import tiling
+import torch
 from conftest import ROOT
 
 published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
@@ -108,3 +110,13 @@ def test_the_same_tile_brighter_or_darker_looks_the_same():
     tile = stained_tile(np.random.default_rng(1))
     darker = (tile * 0.8).astype(np.uint8)
     assert np.abs(stain.normalise(tile).astype(int) - stain.normalise(darker)).mean() < 3
+
+
+def test_many_tiles_at_once_are_those_one_by_one():
+    """The code for a GPU, here on the CPU: painted, random and degenerate tiles in one batch."""
+    tiles = [stained_tile(np.random.default_rng(seed), side=64) for seed in range(4)]
+    tiles += [np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8) for seed in range(2)]
+    tiles += [tile for tile in DEGENERATE.values() if tile.shape == WHITE.shape]
+    found = stain_batch.normalise(torch.from_numpy(np.stack(tiles))).numpy()
+    for one, tile in zip(found, tiles):
+        assert np.abs(one.astype(int) - stain.normalise(tile)).max() <= 1

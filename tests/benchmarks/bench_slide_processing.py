@@ -58,12 +58,12 @@ def steps(path, edge, network):
     print(f"stain normalisation of {len(kept)} tiles: at most "
           f"{max(np.abs(a.astype(int) - b).max() for a, b in zip(published, ours))} grey level apart")
     published_ms, inputs = mean_ms(published_way.transform, published)
-    ours_ms, pictures = mean_ms(encoder.picture, ours)
-    table["resize to the encoder"] = published_ms, ours_ms
+    table["resize to the encoder"] = published_ms, mean_ms(encoder.picture, ours)[0]
+    prepared = [encoder.prepare(tile) for tile in kept[:8]]
     with torch.no_grad():
         published_ms, _ = mean_ms(lambda batch: network(torch.stack(batch)), [inputs[:8]] * 2)
     for precision, ours in encoders.items():
-        table[f"ResNet-50 {precision}"] = published_ms / 8, mean_ms(ours.encode, [pictures[:8]] * 2)[0] / 8
+        table[f"ResNet-50 {precision}"] = published_ms / 8, mean_ms(ours.encode, [prepared] * 2)[0] / 8
     return table
 
 
