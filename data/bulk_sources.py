@@ -13,7 +13,7 @@ from tqdm import tqdm
 from near_ids import some
 from text_tables import read_strings, separator_of
 
-STAR_COLUMNS = ["gene_id", "gene_name", "gene_type", "tpm_unstranded"]
+GENE_COLUMNS = ["gene_id", "gene_name", "gene_type"]
 GENE_MAP_COLUMNS = {"gene_id": ("gene_id", "id", "Ensembl_ID", "Gene stable ID"),  # GDC, Xena probe map, BioMart
                     "gene_name": ("gene_name", "gene", "symbol", "Gene name"),
                     "gene_type": ("gene_type", "Gene type")}
@@ -24,19 +24,19 @@ LARGEST_LOG = 25      # log2 of a million is 20; linear TPM of a whole sample ha
 EXTRA_COLUMNS = ("Entrez_Gene_Id", "ENTREZID", "Description")  # of cBioPortal and GCT-like tables, no samples
 
 
-def read_star(path):
-    """gene_id, gene_name, gene_type, tpm_unstranded of the genes of one STAR counts table."""
+def read_star(path, columns):
+    """Some columns, gene_id among them, of the genes of one STAR counts table."""
     try:
         with open(path, encoding="utf-8") as file:
             skipped = file.readline().startswith("#")
-        table = pd.read_csv(path, sep="\t", skiprows=int(skipped), usecols=STAR_COLUMNS, keep_default_na=False,
+        table = pd.read_csv(path, sep="\t", skiprows=int(skipped), usecols=columns, keep_default_na=False,
                             na_values={"tpm_unstranded": [""]})
     except (ValueError, OSError) as error:
         raise ValueError(f"it is no STAR counts table of GDC ({error})") from None
     table = table[~table["gene_id"].str.startswith("N_")]
-    if table.empty or table["tpm_unstranded"].isna().any():
+    if table.empty or table.isna().any(axis=None):
         raise ValueError("it is truncated: genes without TPM")
-    return table
+    return table.reset_index(drop=True)
 
 
 def read_star_files(paths):
@@ -51,12 +51,13 @@ def read_star_files(paths):
     values, models, gene_tables, problems = {}, {}, {}, {}
     for patient, path in tqdm(paths.items(), unit="file", disable=None):
         try:
-            star = read_star(path)
+            star = read_star(path, ["gene_id", "tpm_unstranded"])
+            model = hashlib.sha256("\n".join(star["gene_id"]).encode()).hexdigest()
+            if model not in gene_tables:
+                gene_tables[model] = read_star(path, GENE_COLUMNS)
         except ValueError as error:
             problems[patient] = str(error)
             continue
-        model = hashlib.sha256("\n".join(star["gene_id"]).encode()).hexdigest()
-        gene_tables.setdefault(model, star[["gene_id", "gene_name", "gene_type"]].reset_index(drop=True))
         models[patient], values[patient] = model, star["tpm_unstranded"].to_numpy(np.float32)
     if not values:
         raise ValueError(f"none of {len(paths)} expression files can be read: {next(iter(problems.values()))}")

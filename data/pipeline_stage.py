@@ -23,6 +23,7 @@ class Stage:
 class Facts:
     """What the files of a project say; None for files that are absent."""
     metadata: object
+    made: object  # attributes of features/<Slide.ID>.h5, no rows where none are
     bulk: object
     response: object
     targets: object

@@ -27,7 +27,8 @@ def of_project(project):
         except ValueError as error:
             found[name] = None
             inputs.problems.append(str(error))
-    facts = Facts(**found)
+    metadata = found["metadata"]
+    facts = Facts(made=None if metadata is None else project_facts.read_slide_features(project, metadata), **found)
     check_inputs(inputs, project, facts)
     return [inputs, deconvolution(project, facts), targets(project, facts), slide_stages.slides(project, facts),
             slide_stages.collected(project, facts), folds(facts), *training_stages.models(project, facts),

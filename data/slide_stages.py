@@ -4,7 +4,6 @@ import hashlib
 import openslide
 from tqdm import tqdm
 
-import project_facts
 from near_ids import some
 from pipeline_stage import Stage
 
@@ -21,7 +20,9 @@ def slides(project, facts):
     if facts.metadata is None:
         stage.problems.append("metadata.csv is missing or cannot be read")
         return stage
-    made = project_facts.read_slide_features(project, facts.metadata)
+    made = facts.made
+    if made.empty and facts.features:
+        return Stage("slides", "not needed", "features.h5 is there, without the files it was made from")
     masked = facts.metadata["slide_id"].map(lambda slide_id: (project / "mask" / f"{slide_id}.pdf").is_file())
     finished = facts.metadata["slide_id"].isin(made.index) & masked
     unfinished, stale = facts.metadata[~finished], changed_slides(project, facts.metadata[finished], made)
@@ -48,8 +49,8 @@ def options_like(made):
     options = ""
     if made["encoder"] != "resnet50":
         options += f" --encoder {made['encoder']}"
-    if made["weights"] != "imagenet":
-        options += f" --weights {made['weights']}"
+    if made["weights"] != "imagenet":  # of a file only the name is known
+        options += " --weights " + ("random" if made["weights"] == "random" else f"PATH/{made['weights']}")
     if made.get("weights_seed", -1) not in (-1, 0):
         options += f" --seed {made['weights_seed']}"
     return options + (f" --precision {made['precision']}" if made["precision"] != "fp32" else "")
@@ -112,11 +113,10 @@ def collected(project, facts):
     absent = sorted(set(there["slide_id"]) - set(facts.metadata["slide_id"]))
     if absent:
         stage.notes.append(f"{len(absent)} slides of features.h5 are not in metadata.csv: {some(absent, 3)}")
-    if not attributes.get("source"):
-        made = project_facts.read_slide_features(project, facts.metadata)
+    if len(facts.made):
         digest = hashlib.sha256()
-        for slide in facts.metadata[facts.metadata["slide_id"].isin(made.index)].itertuples():
-            content = made.loc[slide.slide_id, "content_sha256"]
+        for slide in facts.metadata[facts.metadata["slide_id"].isin(facts.made.index)].itertuples():
+            content = facts.made.loc[slide.slide_id, "content_sha256"]
             digest.update(f"{slide.slide_id}\t{slide.patient_id}\t{content}\n".encode())
         if digest.hexdigest() != attributes.get("content_sha256"):
             stage.state, stage.options = "stale", "--overwrite"
