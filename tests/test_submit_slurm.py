@@ -327,6 +327,17 @@ def test_what_slurm_is_asked_for(project, tmp_path, stand_in_slurm):
     assert calls(project) == ["1main_processing 2-3"]
 
 
+def test_models_wait_while_a_slide_is_made_again(project, tmp_path, stand_in_slurm):
+    local(project)
+    (project / "features" / "S 3.h5").unlink()
+    shutil.rmtree(project / "results" / "direct_preds" / "result_1_2")
+    submit(project, **stand_in_slurm)
+    assert list(asked(tmp_path)) == ["slides", "masks", "features", "splits", "continue"]
+    (project / "faults" / "S 3").write_text("fail")
+    assert local(project).returncode == 1, "features.h5 of an earlier run is there, but it is not what was asked for"
+    assert not (project / "results" / "direct_preds" / "result_1_2").exists()
+
+
 def test_arrays_are_cut_at_max_array_size_and_wait_for_each_other_when_limited(project, tmp_path, stand_in_slurm):
     submit(project, "--slides-per-task", 1, "--max-running", 2, **stand_in_slurm)
     jobs = asked(tmp_path)
@@ -650,7 +661,7 @@ def test_slurm_demo_cohort_gives_the_bytes_of_the_local_run(demo_cohort, slurm, 
     submitted = subprocess.run(list(map(str, [*command, demo_cohort, *options])), env=environment, capture_output=True,
                                text=True)
     assert submitted.returncode == 0, submitted.stderr
-    wait(slurm, seconds=400)
+    wait(slurm, seconds=900)
     assert log_of(demo_cohort, "continue_0").rstrip().splitlines()[-2] == "finished", log_of(demo_cohort, "continue_0")
     local_run = subprocess.run(list(map(str, [*command, here, *options, "--local", 2])), env=environment,
                                capture_output=True, text=True)

@@ -80,10 +80,10 @@ def slide_times(project):
 
 def fold_times(project):
     """Start-up of training, and the work of one model, in seconds."""
-    for script, *words in (("deconvolution/1main_deconvolution.py",), ("deconvolution/prepare_targets.py", "--confidence", 0),
-                           ("slide_processing/collect_features.py",), ("prediction/make_splits.py", "--outer", 3,
-                                                                       "--inner", 3)):
-        timed(script, project, *words)
+    timed("deconvolution/1main_deconvolution.py", project)
+    timed("deconvolution/prepare_targets.py", project, "--confidence", 0)
+    timed("slide_processing/collect_features.py", project)
+    timed("prediction/make_splits.py", project, "--outer", 3, "--inner", 3)
     seconds, printed = timed("prediction/1main_cs_exp_regression.py", project, "all", "all", "CAFs", "--processes", 1)
     work = [float(of_model) for of_model in re.findall(r"epoch \d+ of \d+, ([\d.]+) s", printed)]
     return seconds - sum(work), sum(work) / len(work)
@@ -92,6 +92,6 @@ def fold_times(project):
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("start_slurm", help="script that starts a Slurm in a folder")
-    p.add_argument("--tiles", type=int, default=2400, help="tissue tiles of a slide, default %(default)s (TCGA's median)")
+    p.add_argument("--tiles", type=int, default=2400, help="tissue tiles default %(default)s, the median of TCGA")
     p.add_argument("--rates", type=float, nargs="*", default=[300.0], help="more tiles per second, such as of a GPU")
     main(p.parse_args())
