@@ -20,15 +20,15 @@ BIOLOGY_SEED = 2021
 
 # Typical fraction of cells, its spread between patients (sd of the log) and shift by one sd of each of STATES (log).
 FRACTIONS = pd.DataFrame.from_dict({
-    "B-cells": (.05, .80, .00, .45, .00),
-    "CAFs": (.20, .50, .00, .00, .40),
-    "Cancer Epithelial": (.42, .50, .10, .00, .00),
-    "Endothelial": (.06, .60, .00, .00, .00),
-    "Myeloid": (.08, .70, .00, .25, .00),
-    "Normal Epithelial": (.06, .90, -.20, .00, .00),
-    "PVL": (.05, .80, .00, .00, .15),
-    "Plasmablasts": (.04, .90, .00, .40, .00),
-    "T-cells": (.11, .70, .00, .45, .00),
+    "B-cells": (.05, 1.0, .00, .45, .00),
+    "CAFs": (.20, .70, .00, .00, .40),
+    "Cancer Epithelial": (.42, .60, .10, .00, .00),
+    "Endothelial": (.06, .85, .00, .00, .00),
+    "Myeloid": (.08, .80, .00, .25, .00),
+    "Normal Epithelial": (.06, 1.0, -.20, .00, .00),
+    "PVL": (.05, .90, .00, .00, .15),
+    "Plasmablasts": (.04, 1.0, .00, .40, .00),
+    "T-cells": (.11, .90, .00, .45, .00),
 }, orient="index", columns=["typical", "spread", *STATES])
 
 MARKERS = {

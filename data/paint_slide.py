@@ -48,7 +48,7 @@ def looks(grade, inflammation, stroma):
         "Myeloid": Look(7.5, .75, .12, .08, .85, .3, 2., halo=11 + 4 * inflammation, shift=3, cytoplasm=(.06, .22),
                         foam=.5),
         "CAFs": Look(8.5 * math.exp(.2 * stroma), .30 + .10 * stroma, .2, .08, 1.2, .25, nucleolus=1 + stroma,
-                     halo=9, cytoplasm=(.1, .9)),
+                     halo=9, cytoplasm=(.16, 1.)),
         "Endothelial": Look(7, .32, .15, .05, 1.4, .2),
         "PVL": Look(7.5, .25, .15, .05, 1.15, .2, halo=5, cytoplasm=(.05, .75)),
         "Normal Epithelial": Look(7.2, .75, .06, .02, 1.15, .12),
@@ -98,7 +98,7 @@ def paint_stroma(rng, shape, tissue, stroma):
     texture, direction = fibres(rng, shape, 2.5 + 2.5 * stroma)
     loose = enlarge(landscape(rng, shape, 260), texture.shape) - 1.5 - .8 * stroma  # little where stroma reacts
     eosin = .40 * math.exp(.35 * stroma) * np.clip(1 + (.50 - .1 * stroma) * texture, .1, 2.2)
-    eosin *= 1 - .75 * smoothstep(-loose, .4)
+    eosin *= 1 - .55 * smoothstep(-loose, .4)
     eosin *= smoothstep(-enlarge(tissue, texture.shape), .02)
     eosin = enlarge(eosin, shape)
     eosin *= 1 + .1 * grain(rng, shape, .8)
@@ -162,7 +162,7 @@ def paint_tumour_cells(rng, canvas, nest, spacing, grade, stamps):
     column, row = (np.clip(xy // COARSE, 0, np.array(nest.shape[::-1]) - 1)).astype(int).T
     xy = xy[nest[row, column] > .02]
     dice = rng.random(len(xy))
-    is_lumen = dice < .10 / (1 + np.exp(3 * grade))
+    is_lumen = dice < .08 / (1 + np.exp(3 * grade))
     is_mitosis = dice > 1 - .012 * np.exp(1.4 * grade)
     put(rng, canvas, xy[is_lumen], stamps["lumen"])
     put(rng, canvas, xy[~is_lumen & ~is_mitosis], stamps["Cancer Epithelial"])

@@ -20,7 +20,8 @@ stage() {  # heading, script and its arguments after the project
 
 stage "Demo cohort: slides, bulk expression and the truth behind them" data/make_demo_cohort.py
 stage "Deconvolution: cell fractions and cell-type expression" deconvolution/1main_deconvolution.py
-stage "Targets: labels of confident genes" deconvolution/prepare_targets.py
+# 60 patients leave few genes at the default confidence; at 0.5 a gene is more likely than not ranked right.
+stage "Targets: labels of confident genes" deconvolution/prepare_targets.py --confidence 0.5
 stage "Slides to tiles to features, random convolutions" slide_processing/1main_processing.py all --weights random
 stage "Masks of all slides in one PDF" slide_processing/collect_mask.py
 stage "Features of all slides in one file" slide_processing/collect_features.py
