@@ -19,6 +19,8 @@ import slide_table
 from encoders import ENCODERS
 from slide_script import parser, run
 
+RANDOM = ": random convolution features"
+
 
 def arguments():
     p = parser(__doc__)
@@ -26,7 +28,8 @@ def arguments():
     p.add_argument("--encoder", default="resnet50", choices=list(ENCODERS), help="default %(default)s")
     p.add_argument("--weights", default="imagenet", help="imagenet (default), random, or the path of a state dict")
     p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
-    p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="default %(default)s")
+    p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"],
+                   help="of the network, default %(default)s; on a GPU fp32 lets convolutions use TF32")
     p.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu or cuda")
     p.add_argument("--max-unreadable", type=float, default=0.0, metavar="SHARE",
                    help="accept slides of which this share of the tiles cannot be decoded, default %(default)s")
@@ -51,6 +54,8 @@ def main(args):
     from tile_encoder import TileEncoder    # and torch with it, which takes seconds
 
     encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device)
+    logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, args.weights, RANDOM * (args.weights == "random"),
+                 args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
         with processing_log.entry(args.project_path, i, slides.slide_id[i]) as entry:

@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+import feature_file
+
 MUST_AGREE = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
               "magnification")
 HDF5_OVERHEAD_BYTES = 1 << 20   # generous: headers, ids
@@ -29,7 +31,7 @@ def shared_attributes(sources, slides):
     """
     digest, shared = hashlib.sha256(), None
     for path, slide in zip(sources, slides.itertuples()):
-        with h5py.File(path) as file:
+        with feature_file.opened(path) as file:
             found = dict(file.attrs)
         for name in ("slide_id", "patient_id"):
             if found[name] != getattr(slide, name):
@@ -59,7 +61,7 @@ def write(path, sources, slides, attributes, dtype):
     """Write the file; gives the number of tiles of each slide, int (n_slides,)."""
     shapes = []
     for source in sources:
-        with h5py.File(source) as file:
+        with feature_file.opened(source) as file:
             shapes.append(file["features"].shape)
     n_tiles, n_features = np.array([n for n, _ in shapes]), shapes[0][1]
     first_tile = np.concatenate([[0], np.cumsum(n_tiles)])
@@ -71,7 +73,7 @@ def write(path, sources, slides, attributes, dtype):
         coords = out.create_dataset("coords", (first_tile[-1], 2), np.int32)
         for i, source in enumerate(tqdm(sources, unit="slide", disable=None)):
             rows = slice(first_tile[i], first_tile[i + 1])
-            with h5py.File(source) as file:
+            with feature_file.opened(source) as file:
                 features[rows], coords[rows] = file["features"][:], file["coords"][:]
                 for name, mean in means.items():
                     if n_tiles[i]:

@@ -28,9 +28,9 @@ def main(args):
         logging.info(line)
     missing = status[~status.status.isin(["done", "empty"])]
     if len(missing):
-        raise FileNotFoundError(f"no features of {len(missing)} of {len(slides)} slides: {', '.join(missing.slide_id)}; "
-                                "run 1main_processing.py with slide index "
-                                f"{slide_table.format_indexes(missing.index)}")
+        names = ", ".join(missing.slide_id)
+        raise FileNotFoundError(f"no features of {len(missing)} of {len(slides)} slides, {names}: run "
+                                f"1main_processing.py with slide index {slide_table.format_indexes(missing.index)}")
     sources = [args.project_path / "features" / f"{slide_id}.h5" for slide_id in slides.slide_id]
     attributes = cohort_file.shared_attributes(sources, slides)
     out = args.project_path / "features.h5"

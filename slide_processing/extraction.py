@@ -2,6 +2,9 @@
 
 One pool of threads does both jobs, preparing a tile and encoding a batch; both release Python's lock. On a GPU
 encoding has a thread of its own. At most WINDOW_TILES tiles a thread are under way, whatever the slide's size.
+
+Glass is read like tissue: the coarse levels of a pyramid are compressed anew, so they promise nothing about the
+edges at level 0 that decide what is tissue.
 """
 import contextlib
 import os

@@ -41,11 +41,8 @@ def write_features(path, features, coords, mean_rgb, unreadable, attributes):
 
 def check_settings(path, expected):
     """Refuse a feature file of which an attribute differs from `expected` (dict)."""
-    try:
-        with h5py.File(path) as file:
-            found = dict(file.attrs)
-    except OSError as error:
-        raise OSError(f"{path} is no feature file ({error}): delete it") from None
+    with opened(path) as file:
+        found = dict(file.attrs)
     for name, value in expected.items():
         if found.get(name) != value:
             raise ValueError(f"{path} was made with {name} = {found.get(name)}, not {value}: use --overwrite, "
@@ -54,5 +51,13 @@ def check_settings(path, expected):
 
 def count_tiles(path):
     """Number of tissue tiles in a feature file."""
-    with h5py.File(path) as file:
+    with opened(path) as file:
         return len(file["features"])
+
+
+def opened(path):
+    """A feature file, open for reading."""
+    try:
+        return h5py.File(path)
+    except OSError as error:
+        raise OSError(f"{path} is no feature file ({error}): delete it, and process the slide again") from None

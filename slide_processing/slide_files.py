@@ -66,6 +66,6 @@ def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable
 
 def title(attributes, n_kept):
     """Lines above the mask."""
-    return [attributes["slide_id"],
-            "{slide_magnification:g}x ({magnification_source}), {n_rows} rows x {n_columns} columns".format(**attributes),
+    grid = "{slide_magnification:g}x ({magnification_source}), {n_rows} rows x {n_columns} columns"
+    return [attributes["slide_id"], grid.format(**attributes),
             f"{attributes['n_tiles_total']} tiles, {n_kept} selected"]

@@ -79,10 +79,10 @@ def rename_ctranspath(state):
     that it opens instead of the one that it closes."""
     kept = {name: value for name, value in state.items()
             if not name.endswith(("relative_position_index", "attn_mask"))}
-    if any(name.startswith("layers.0.downsample") for name in kept):
-        kept = {re.sub(r"^layers\.(\d)\.downsample", lambda match: f"layers.{int(match[1]) + 1}.downsample", name): value
-                for name, value in kept.items()}
-    return kept
+    if not any(name.startswith("layers.0.downsample") for name in kept):
+        return kept
+    return {re.sub(r"^layers\.(\d)\.down", lambda match: f"layers.{int(match[1]) + 1}.down", name): value
+            for name, value in kept.items()}
 
 
 PHIKON_NAMES = [    # (pattern in transformers' Dinov2Model, name in timm)

@@ -50,7 +50,8 @@ NM_PER_PX = 500
 def write_scn(path, picture, left, top, width, height):
     """Write a Leica slide of `width` x `height` px of which only `picture`, at (left, top), was scanned."""
     rows, columns = picture.shape[:2]
-    overview = SCN_IMAGE.format(ifd=0, px_x=300, px_y=250, x=0, y=0, view_x=width * NM_PER_PX, view_y=height * NM_PER_PX)
+    overview = SCN_IMAGE.format(ifd=0, px_x=300, px_y=250, x=0, y=0, view_x=width * NM_PER_PX,
+                                view_y=height * NM_PER_PX)
     scanned = SCN_IMAGE.format(ifd=1, px_x=columns, px_y=rows, x=left * NM_PER_PX, y=top * NM_PER_PX,
                                view_x=columns * NM_PER_PX, view_y=rows * NM_PER_PX)
     description = SCN.format(width=width * NM_PER_PX, height=height * NM_PER_PX, images=overview + scanned)
@@ -74,7 +75,8 @@ def write_huge_svs(path, side_px, power=40, tissue_share=0.05, block_px=512):
     description = f"Aperio Image Library v12 test|AppMag = {power}".encode() + b"\0"
     body = b"".join(jpegs) + b"\0" * (sum(map(len, jpegs)) % 2)
     offsets_at = 8 + len(body)
-    sizes_at, text_at, bits_at = offsets_at + 4 * n * n, offsets_at + 8 * n * n, offsets_at + 8 * n * n + len(description)
+    sizes_at, text_at = offsets_at + 4 * n * n, offsets_at + 8 * n * n
+    bits_at = text_at + len(description)
     directory_at = bits_at + 6 + (bits_at % 2)
     short, long, ascii_ = 3, 4, 2
     entries = [(256, long, 1, side_px), (257, long, 1, side_px), (258, short, 3, bits_at), (259, short, 1, 7),
@@ -83,7 +85,8 @@ def write_huge_svs(path, side_px, power=40, tissue_share=0.05, block_px=512):
                (325, long, n * n, sizes_at), (530, short, 2, 2 | 2 << 16)]
     with open(path, "wb") as file:
         file.write(struct.pack("<2sHI", b"II", 42, directory_at) + body)
-        file.write(places[which].astype("<u4").tobytes() + np.array([len(j) for j in jpegs])[which].astype("<u4").tobytes())
+        for array in (places, np.array([len(jpeg) for jpeg in jpegs])):
+            file.write(array[which].astype("<u4").tobytes())
         file.write(description + struct.pack("<3H", 8, 8, 8))
         file.seek(directory_at)
         file.write(struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *e) for e in entries) + bytes(4))

@@ -28,13 +28,15 @@ def weights(tmp_path_factory):
 def watch(project, *arguments):
     """Run slide processing; give its exit code, stderr and resident memory (MB) by number of slides done."""
     log, memory = project / "logs" / "slide_processing.csv", {}
-    with subprocess.Popen([sys.executable, str(ROOT / "slide_processing/1main_processing.py"), str(project), "all",
-                           *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    script = str(ROOT / "slide_processing" / "1main_processing.py")
+    with subprocess.Popen([sys.executable, script, str(project), "all", *map(str, arguments)],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             time.sleep(0.2)
             n_rows = log.read_bytes().count(b"\n") - 1 if log.exists() else 0
-            pages = open(f"/proc/{process.pid}/statm").read().split()
-            memory[n_rows] = max(memory.get(n_rows, 0), int(pages[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20) if pages else 0
+            with open(f"/proc/{process.pid}/statm") as statm:
+                pages = int(statm.read().split()[1])    # resident
+            memory[n_rows] = max(memory.get(n_rows, 0), pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
         return process.returncode, process.stderr.read(), memory
 
 

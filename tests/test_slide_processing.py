@@ -115,7 +115,8 @@ def test_collection(finished, run_script):
     assert (finished / "features.h5").stat().st_mtime_ns == before
     done = run_script("slide_processing/collect_features.py", finished, "--dtype", "float16")
     assert done.returncode == 1 and "float32, not float16: use --overwrite" in done.stderr
-    assert run_script("slide_processing/collect_features.py", finished, "--dtype", "float16", "--overwrite").returncode == 0
+    done = run_script("slide_processing/collect_features.py", finished, "--dtype", "float16", "--overwrite")
+    assert done.returncode == 0
     with h5py.File(finished / "features.h5") as file:
         assert file["features"].dtype == "f2" and file["mean_features"].dtype == "f4"
 
@@ -140,7 +141,7 @@ def test_finished_slides_are_skipped_fast_and_other_weights_refused(finished, ru
 
 
 def test_interrupted_work_ends_in_the_same_files(finished, tmp_path, weights):
-    """SIGTERM after the first slide: gone within seconds, nothing left over; SIGKILL after the next; then to the end."""
+    """SIGTERM after the first slide: gone within seconds, nothing left; SIGKILL after the next; then to the end."""
     project = unprocessed(finished, tmp_path / "project")
     process = start(project, weights)
     wait_for(project / "features" / "s0.h5", process)
@@ -229,8 +230,9 @@ def test_failures_are_isolated_and_accounted_for(troubled):
     assert log.status.to_dict() == {
         "good": "done", "absent": "failed", "text": "failed", "mute": "failed", "coarse": "failed",
         "bad-block": "failed", "cut": "failed", "empty": "empty", "tiny": "failed", "by-mpp": "done", "last": "done"}
-    for slide_id, reason in {"absent": "check Filename", "text": "no whole-slide image", "mute": "does not say its magnif",
-                             "coarse": "--allow-upsampling", "bad-block": "x=512, y=0", "tiny": "smaller than one tile",
+    for slide_id, reason in {"absent": "check Filename", "text": "no whole-slide image",
+                             "mute": "does not say its magnification", "coarse": "--allow-upsampling",
+                             "bad-block": "x=512, y=0", "tiny": "smaller than one tile",
                              "cut": "cut.svs" if "cannot be opened" in log.reason["cut"] else "is unreadable"}.items():
         assert reason in log.reason[slide_id]
     assert done.returncode == 1 and "Traceback" not in done.stderr

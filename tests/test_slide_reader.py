@@ -98,7 +98,8 @@ def test_hiccups_of_the_file_system(slide, monkeypatch, failures, readable):
 
 def test_tiles_are_resampled_from_level_0(slide):
     with slide_reader.SlideReader(slide[0]) as reader, openslide.OpenSlide(slide[0]) as plain:
-        expected = plain.read_region((100, 200), 0, (1014, 1014)).convert("RGB").resize((512, 512), Image.Resampling.BICUBIC)
+        region = plain.read_region((100, 200), 0, (1014, 1014)).convert("RGB")
+        expected = region.resize((512, 512), Image.Resampling.BICUBIC)
         np.testing.assert_array_equal(reader.read_tile(100, 200, 1014), np.asarray(expected))
 
 

@@ -88,7 +88,8 @@ def test_magnification_and_where_it_comes_from(given, power, source):
 
 
 @pytest.mark.parametrize("given, warned", [
-    ({"power": "40", "mpp": "0.25"}, False), ({"power": "40", "mpp": "0.5"}, True), ({"power": "20", "mpp": "0.45"}, False),
+    ({"power": "40", "mpp": "0.25"}, False), ({"power": "40", "mpp": "0.5"}, True),
+    ({"power": "20", "mpp": "0.45"}, False),
     ({"power": "20", "table_power": 40.0}, True), ({"power": "20", "mpp": "0.4"}, True)])
 def test_contradictions_are_reported(given, warned):
     assert (power_of(**given)[2] is not None) == warned

@@ -69,11 +69,12 @@ def steps(path, edge, network):
 
 def timed(name, function, n_tiles):
     """Run, print and give the seconds and the result."""
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     result = function()
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"  {name:34s} {seconds:7.2f} s  {n_tiles / seconds:6.1f} tiles/s   peak memory so far {peak_mb:5.0f} MB")
+    print(f"  {name:20s} {seconds:7.2f} s ({cpu_seconds:6.2f} s of CPU)  {n_tiles / seconds:6.1f} tiles/s   "
+          f"peak memory so far {peak_mb:5.0f} MB")
     return seconds, result
 
 
@@ -99,7 +100,8 @@ def bench(path, magnification, network):
         runs[precision, device] = timed(f"ours, {precision} on {device}", lambda: extraction.extract(
             path, coords, n_rows, n_columns, edge, encoder, n_cpus), len(coords))
     torch.set_num_threads(n_cpus)
-    plain_s, (corners, features) = timed("published", lambda: published_way.slide_features(path, edge, network), len(coords))
+    plain_s, (corners, features) = timed(
+        "published", lambda: published_way.slide_features(path, edge, network), len(coords))
     for (precision, device), (seconds, found) in runs.items():
         assert np.array_equal(coords[found.kept], corners), "the tiles differ"
         print(f"  {precision} on {device}: {plain_s / seconds:4.1f} times faster, {len(corners)} tiles kept by both, "
