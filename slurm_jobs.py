@@ -37,6 +37,7 @@ cd {cwd} || exit 1
 {setup}
 exec {command} "$SLURM_ARRAY_TASK_ID"
 """
+SIGNAL_DELAY_S = 1.5
 running, stopping = set(), threading.Event()  # of this process: child processes, and whether it was told to stop
 
 
@@ -249,23 +250,23 @@ def recorded_job(task_list):
     return next((row[1] for row in rows if row[0] == task_list.stem), None)
 
 
-def stop_starting(*_):
-    """Signal handler: start no further command. What runs hears the signal itself, from Slurm or from the terminal."""
-    stopping.set()
+def stop(*_):
+    """Signal handler: start no further command, and end those that run.
 
-
-def stop_all(*_):
-    """Signal handler: start no further command, and end those that run."""
+    Slurm's scancel and a terminal signal all processes, Slurm's time limit this one alone. A second signal would cut
+    short the cleaning up after the first one, so only those are told that still run after a moment.
+    """
     stopping.set()
-    for child in list(running):
-        child.terminate()
+    timer = threading.Timer(SIGNAL_DELAY_S, lambda: [child.terminate() for child in list(running)])
+    timer.daemon = True
+    timer.start()
 
 
 def run_task(task_list, index, log, cpus, context):
     """Run the commands of one task, one after the other, and end the log with the worst exit code, which is returned.
 
-    A stop that Slurm sends (time limit, preemption, scancel) reaches the commands as well: they drop the slide or
-    model at hand, and nothing is left half-written. `context` says in the log's first line who runs the task.
+    A command that is stopped drops the slide or model at hand, and leaves nothing half-written. `context` says in the
+    log's first line who runs the task.
     """
     started, worst = time.monotonic(), 0
     environment = dict(os.environ, OMP_NUM_THREADS=str(cpus), SLURM_CPUS_PER_TASK=str(cpus))

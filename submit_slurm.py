@@ -168,8 +168,8 @@ def submit(args):
 def run_here(args):
     """The plan on this machine, until nothing is left that was not tried."""
     since = ""
-    signal.signal(signal.SIGINT, slurm_jobs.stop_starting)
-    signal.signal(signal.SIGTERM, slurm_jobs.stop_all)
+    signal.signal(signal.SIGINT, slurm_jobs.stop)
+    signal.signal(signal.SIGTERM, slurm_jobs.stop)
     while steps := step_plan(args, [], since):
         folder = slurm_jobs.new_folder(args.project_path)
         since = since or folder.name
@@ -182,7 +182,7 @@ def run_here(args):
 
 def run_task(task_list, index):
     """What a job does."""
-    signal.signal(signal.SIGTERM, slurm_jobs.stop_starting)
+    signal.signal(signal.SIGTERM, slurm_jobs.stop)
     job = f"{os.uname().nodename}, job {os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
     return slurm_jobs.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
 

@@ -577,6 +577,8 @@ def test_slurm_task_stopped_in_the_middle_and_requeued(project, slurm, on_slurm)
     job = re.search(r"slides, job (\d+)", on_slurm("--slides-per-task", 5).stdout)[1]
     wait(slurm, until=project / "started-S 1")
     tell(slurm, "scontrol", "requeue", f"{job}_0")
+    while "exit 143" not in log_of(project, "slides_0"):
+        time.sleep(0.1)
     (project / "faults" / "S 1").unlink()
     wait(slurm)
     log = log_of(project, "slides_0")
