@@ -30,7 +30,7 @@ def main(args):
         logging.info("everything is done; the figures are in %s", args.project_path / "figures")
         return 0
     if following.problems:
-        logging.info("%s cannot start: %s", following.name, following.problems[0])
+        logging.info("%s cannot start: mend what is listed above, then check again", following.name)
         return 1
     logging.info("next: python %s %s %s", following.script, shlex.quote(str(args.project_path)), following.options)
     return 0

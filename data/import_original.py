@@ -38,12 +38,12 @@ def main(args):
     if project_inputs.is_finished(project, record, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
-    (project / "preparation.json").unlink(missing_ok=True)
     slides = original_project.read_slides(original, args.patient_column)
     folds, test_slides = (None, None) if args.without_splits else original_project.folds(original, slides)
     response, note = original_project.response(original, slides)
     logging.info(note or "no patient_data.pkl: no response")
 
+    project_inputs.write_record(project, record, finished=False)
     with whole(project / "targets.h5") as part:
         for line in original_targets.write(part, original, slides, args.log_base):
             logging.info(line)
@@ -62,8 +62,7 @@ def main(args):
             response.rename_axis("Patient.ID").rename("Response").to_csv(part)
     with whole(project / "metadata.csv") as part:
         cohort_table.metadata(slides.assign(magnification="", mpp="")).to_csv(part, index=False)
-    with whole(project / "preparation.json") as part:
-        part.write_text(json.dumps(record, indent=1) + "\n")
+    project_inputs.write_record(project, record, finished=True)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def main(args):
         bulk, notes = bulk_sources.under_symbols(expression[sample_of].set_axis(sample_of.index, axis=1),
                                                  args.expression, genes)
     slides = used[used["filename"] != ""]
+    project_inputs.write_record(project, record, finished=False)
     if args.slides:
         project_inputs.link_slides(project, slides)
     report = project_inputs.report_of(row=("slide_id", cohort))

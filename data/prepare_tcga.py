@@ -46,6 +46,7 @@ def main(args):
         raise ValueError(f"no patient has both a slide and expression: {slides['reason'].value_counts().to_dict()}")
     clinical = tcga_download.clinical(args.clinical, bulk.columns) if args.clinical else None
     report = project_inputs.report_of(slide=("file_name", slides), expression=("sample_id", samples))
+    project_inputs.write_record(project, record, finished=False)
     project_inputs.link_slides(project, used.rename(columns={"file_name": "filename"}))
     metadata = used[["slide_id", "file_name", "patient_id"]].set_axis(["Slide.ID", "Filename", "Patient.ID"], axis=1)
     project_inputs.write(project, record, metadata, bulk, clinical, report)

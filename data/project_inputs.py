@@ -1,7 +1,8 @@
 """The inputs of a project folder, made from one's own files: metadata.csv, bulk_expression.tsv.gz, clinical.csv.
 
-preparation.json, written last, holds what the inputs were made from; preparation.csv one row for every file or id that
-was looked at: kind, id, patient_id, reason ("" = used, else why it was left out).
+preparation.json, written before and after them, holds what they were made from, and whether they are finished;
+preparation.csv one row for every file or id that was looked at: kind, id, patient_id, reason ("" = used, else why it
+was left out).
 """
 import gzip
 import hashlib
@@ -40,12 +41,19 @@ def is_finished(project, record, overwrite):
                              "replace them with --overwrite")
         return False
     made, record = json.loads(path.read_text()), json.loads(json.dumps(record))
+    finished = made.pop("finished")
     different = [f"{name} was {made.get(name)}, now {record.get(name)}" for name in sorted(made.keys() | record.keys())
                  if made.get(name) != record.get(name)]
     if different:
         raise ValueError(f"{project} was prepared in another way ({'; '.join(different)}): keep it, give another "
                          "folder, or prepare it again with --overwrite")
-    return True
+    return finished
+
+
+def write_record(project, record, finished):
+    """preparation.json. Before the first output it says so, that a run which was killed can be taken up again."""
+    with whole(project / "preparation.json") as part:
+        part.write_text(json.dumps(record | {"finished": finished}, indent=1) + "\n")
 
 
 def link_slides(project, slides):
@@ -63,7 +71,6 @@ def link_slides(project, slides):
 
 def write(project, record, metadata, bulk, clinical, report):
     """Write the tables, each whole or absent; `bulk` (genes x patients) and `clinical` may be None."""
-    (project / "preparation.json").unlink(missing_ok=True)
     with whole(project / "metadata.csv") as part:
         metadata.to_csv(part, index=False)
     if bulk is not None:
@@ -75,8 +82,7 @@ def write(project, record, metadata, bulk, clinical, report):
             clinical.to_csv(part, index=False)
     with whole(project / "preparation.csv") as part:
         report.to_csv(part, index=False)
-    with whole(project / "preparation.json") as part:
-        part.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(project, record, finished=True)
 
 
 def report_of(**tables):

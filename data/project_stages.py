@@ -79,8 +79,8 @@ def deconvolution(project, facts):
             method = facts.targets["attributes"].get("deconvolution_method")
             return Stage("deconvolution", "not needed", f"targets.h5 is there ({method})")
         if tables["signature"] is None:
-            stage.problems.append("signature.tsv[.gz] is missing: marker genes x cell types, linear, from single-cell "
-                                  "data of the same tissue (Wu et al. 2021, GSE176078, for breast)")
+            stage.problems.append("signature.tsv[.gz] is missing: deconvolution/make_signature.py makes it from "
+                                  "annotated single cells of the tissue (breast: Wu et al. 2021, GSE176078)")
         return stage
     with project_facts.open_h5(path) as file:
         attributes = project_facts.plain_attributes(file)

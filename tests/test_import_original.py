@@ -226,7 +226,7 @@ def test_bad_input_is_named(original, run_script, tmp_path, name, change, messag
     copy = with_changed(original, tmp_path, name, change)
     done = run_script("data/import_original.py", copy, tmp_path / "p", "--encoder", "ctranspath")
     assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
-    assert not list(copy.rglob("harm")) and not (tmp_path / "p" / "preparation.json").exists()
+    assert not list(copy.rglob("harm")) and not (tmp_path / "p" / "metadata.csv").exists()
 
 
 def test_rows_in_another_order_are_joined_by_id_and_reported():

@@ -100,6 +100,17 @@ def test_unmatched_rows_are_left_out_when_allowed(cohort, run_script):
     assert "P-02" not in pd.read_csv(cohort.parent / "p" / "bulk_expression.tsv.gz", sep="\t")
 
 
+def test_killed_run_is_taken_up_again(cohort, run_script):
+    assert prepare(run_script, cohort).returncode == 0
+    project = cohort.parent / "p"
+    before = {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()}
+    edit(project / "preparation.json", "true", "false")  # as between its first output and its last
+    (project / "bulk_expression.tsv.gz").unlink()
+    done = prepare(run_script, cohort)
+    assert done.returncode == 0 and "skipped" not in done.stdout, done.stderr
+    assert {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()} == before
+
+
 def test_near_ids():
     assert near_ids.with_near_matches(["tcga_a1", "Q"], ["TCGA-A1", "TCGA-A2"]) == "tcga_a1 (TCGA-A1?), Q"
     assert near_ids.with_near_matches(list("abcdefg"), [], 2) == "a, b and 5 more"
