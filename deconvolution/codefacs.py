@@ -1,7 +1,7 @@
 """CODEFACS as an engine: its inputs, its run, its outputs.
 
-Wang et al., Cancer Discovery 2022, doi 10.1158/2159-8290.CD-21-0887. The user brings its R scripts, R with rslurm, and a
-Slurm cluster.
+Wang et al., Cancer Discovery 2022, doi 10.1158/2159-8290.CD-21-0887. The user brings its R scripts, R with rslurm, and
+a Slurm cluster.
 
     inputs    bulk.txt        tab-separated, genes x patients, TPM, first column GENE, upper case, no symbol twice
               signature.txt   tab-separated, genes x cell types

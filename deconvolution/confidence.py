@@ -28,13 +28,15 @@ MIN_MEAN_FRACTION = .02  # types below this mean abundance,
 MIN_SAMPLES = 50         # and cohorts below this size
 
 
-def by_simulation(model, markers, reference, rank, random, fractions_known):
+def by_simulation(model, markers, reference, platform_log_sd, rank, random, fractions_known):
     """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates.
 
+    `reference` is in units of each gene's mean over samples, as the model is; `platform_log_sd` is how wrong it is
+    about a gene in all types together (reference_fit.misfit).
     `fractions_known`: they were given, so the simulation gives them too."""
     log_sd = signature_log_sd(model.means, reference, model.fractions)
-    first, refit = simulate_and_refit(model, markers, log_sd, rank, random, fractions_known)
-    second, _ = simulate_and_refit(refit, markers, log_sd, rank, random, fractions_known)
+    first, refit = simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, fractions_known)
+    second, _ = simulate_and_refit(refit, markers, log_sd, platform_log_sd, rank, random, fractions_known)
     score = np.stack([calibrated(*columns) for columns in zip(first.T, second.T)], axis=1)
     doubtful = model.fractions.mean(axis=0) < MIN_MEAN_FRACTION
     if len(model.fractions) < MIN_SAMPLES:
@@ -42,7 +44,7 @@ def by_simulation(model, markers, reference, rank, random, fractions_known):
     return np.where(doubtful, np.minimum(score, DOUBTFUL), score)
 
 
-def simulate_and_refit(model, markers, log_sd, rank, random, fractions_known):
+def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, fractions_known):
     """Kendall's tau (n_genes, n_cell_types) between expression drawn from `model` and what is estimated from its bulk
     (0 where either is constant), and the model of that estimate."""
     truth = simulate(model, random)
@@ -53,7 +55,8 @@ def simulate_and_refit(model, markers, log_sd, rank, random, fractions_known):
     means = model.means / gene_mean
     fractions = model.fractions
     if not fractions_known:
-        signature = means[markers] * lognormal(random, log_sd, means[markers].shape)
+        platform = lognormal(random, platform_log_sd, (len(markers), 1))
+        signature = means[markers] * platform * lognormal(random, log_sd, means[markers].shape)
         fractions = cell_fractions.estimate(bulk[markers], signature)
     means = mean_expression.estimate(bulk, fractions, means * lognormal(random, log_sd, means.shape))
     refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS)
@@ -72,8 +75,8 @@ def calibrated(first, second):
 
 
 def signature_log_sd(means, reference, fractions):
-    """How wrong the signature is (n_cell_types,), natural log: the sd over genes of what bulk makes of the reference,
-    at least SIGNATURE_LOG_SD."""
+    """How wrong the signature is about each type (n_cell_types,), natural log: the sd over genes of what bulk makes of
+    the reference, at least SIGNATURE_LOG_SD. A factor that all types of a gene share does not count."""
     known = np.isfinite(reference).all(axis=1) & (np.nan_to_num(reference).sum(axis=1) > 0)
     means, reference, fractions = means[known], reference[known], fractions.mean(axis=0)
     reference = reference * (means @ fractions / np.maximum(reference @ fractions, 1e-12))[:, None]

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-import deconvolution_report
 import expression_file
 from deconvolution_script import whole
 
@@ -24,6 +23,8 @@ class Result:
 def write(folder, result, parameters, inputs, with_text):
     """All files; expression.h5 last, because it tells a later run that the others are there."""
     genes, patients, cell_types = result.bulk.index, result.bulk.columns, result.confidence.columns
+    import deconvolution_report  # matplotlib takes a second to start, which bad input and a skipped re-run need not
+
     (folder / "expression.h5").unlink(missing_ok=True)
     summary = summarise(result)
     tables = {"estimated_cell_fractions.txt": (result.fractions, "\t"),

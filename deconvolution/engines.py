@@ -5,7 +5,7 @@ import pandas as pd
 
 import codefacs
 import native
-import unexplained_genes
+import reference_fit
 from deconvolution_outputs import Result
 
 
@@ -16,7 +16,10 @@ def run_native(data, seed, known_fractions):
                              seed, known_fractions)
     errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
     notes = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
-    notes += unexplained_genes.notes(data.bulk, data.reference, done.fractions)
+    notes += reference_fit.notes(data.bulk, data.reference, done.fractions)
+    if done.unrelated > reference_fit.UNRELATED:
+        notes.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
+                     "confidence is above 0.5; are the gene names right?")
     return Result("native", pd.DataFrame(done.fractions, patients, cell_types),
                   pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk, data.notes + notes)
 

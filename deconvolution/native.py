@@ -14,18 +14,20 @@ import confidence
 import expression_model
 import mean_expression
 import rank_choice
+import reference_fit
 
 
 @dataclass
 class Deconvolution:
     """fractions (n_samples, n_cell_types); expression (n_cell_types, n_genes, n_samples), in the units of bulk;
     confidence (n_genes, n_cell_types), 0..1; rank: the largest number of factors;
-    held_out {rank: relative error of entries left out}."""
+    held_out {rank: relative error of entries left out}; unrelated: the share that reference_fit.misfit gives."""
     fractions: np.ndarray
     expression: np.ndarray
     confidence: np.ndarray
     rank: int
     held_out: dict
+    unrelated: float
 
 
 def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
@@ -44,14 +46,18 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
     if not known:
         fractions = cell_fractions.estimate(bulk[markers], signature)
     fractions = fractions.astype(np.float32)
+    random = np.random.default_rng(seed)
     gene_mean = bulk.mean(axis=1, keepdims=True)
     scaled = (bulk / gene_mean).astype(np.float32)
+    platform, unrelated = reference_fit.misfit(bulk, reference, fractions, random)
+    reference = (reference / gene_mean).astype(np.float32)
     means = mean_expression.estimate(scaled, fractions, reference)
-    random = np.random.default_rng(seed)
     rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random)
     model = expression_model.fit(scaled, fractions, means, rank)
     expression = expression_model.estimate(model, scaled)
-    scores = confidence.by_simulation(model, markers, reference, rank, random, known)
+    scores = confidence.by_simulation(model, markers, reference, platform, rank, random, known)
+    if unrelated > reference_fit.UNRELATED:
+        scores = np.minimum(scores, confidence.DOUBTFUL)
     scores[np.ptp(expression, axis=2).T == 0] = 0  # a constant says nothing about patients
     expression *= gene_mean.astype(np.float32)
-    return Deconvolution(fractions, expression, scores, rank, held_out)
+    return Deconvolution(fractions, expression, scores, rank, held_out, unrelated)

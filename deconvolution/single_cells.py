@@ -13,7 +13,7 @@ def read(path, labels_path, label_column):
 
     Parameters
     ----------
-    path : Path, `.h5ad`; `.mtx[.gz]`, genes x cells, with genes.tsv and barcodes.tsv beside it; or a table genes x cells
+    path : Path, `.h5ad`; `.mtx[.gz]`, genes x cells, genes.tsv and barcodes.tsv beside it; or a table genes x cells
     labels_path : Path or None, table with one row a cell, for files other than .h5ad
     label_column : str, column of the labels (in .obs of .h5ad)
 

@@ -19,7 +19,7 @@ from sklearn.svm import NuSVR
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deconvolution"))
 import native  # noqa: E402
-import unexplained_genes  # noqa: E402
+import reference_fit  # noqa: E402
 
 N_SVR_SAMPLES = 30   # nu-SVR takes about a second a sample
 EDGES = [0, .1, .25, .5, .75, .9, .95, .99, 1.0001]
@@ -236,7 +236,7 @@ def show_native(name, data, out):
     for cell_type, own, right in zip(data["cell_types"], kept, tau >= .3):
         print(f"    {cell_type}: {own.sum()} kept" + (f", precision {right[own].mean():.3f}" if own.any() else ""))
     frame = pd.DataFrame(data["bulk"], [str(g) for g in range(len(data["bulk"]))])
-    for note in unexplained_genes.notes(frame, pd.DataFrame(data["reference"], frame.index), done.fractions):
+    for note in reference_fit.notes(frame, pd.DataFrame(data["reference"], frame.index), done.fractions):
         print(f"    note: {note}")
     if out:
         out.mkdir(parents=True, exist_ok=True)

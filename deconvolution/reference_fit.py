@@ -1,0 +1,51 @@
+"""Whether the reference is about this bulk at all, and whether bulk shows genes that its cell types cannot explain."""
+import numpy as np
+
+from expression_table import some
+
+UNEXPLAINED_FOLD = 5     # bulk this many times above the reference's prediction, in the median patient
+ALARMING_RATIO = 3       # of genes that far above to genes that far below: platforms alone err both ways
+MIN_SHARE = .005         # of all genes, so far above
+UNRELATED = .8           # misfit, as a share of that of genes paired at random, from which the reference explains nothing
+FLOOR = .05              # in units of a gene's mean in bulk: predictions below are about nothing
+
+
+def misfit(bulk, reference, fractions, random):
+    """How far the genes' levels in bulk are from the reference's prediction: robust sd over genes of their ratio, natural
+    log, and that sd as a share of the one when genes of bulk and reference are paired at random.
+
+    Arrays bulk (n_genes, n_samples), reference (n_genes, n_cell_types) with NaN rows where unknown, fractions (n_samples,
+    n_cell_types)."""
+    known = np.isfinite(reference).all(axis=1)
+    level, predicted = bulk[known].mean(axis=1), reference[known] @ fractions.mean(axis=0)
+
+    def robust_sd(predicted):
+        ratio = predicted / level
+        log_ratio = np.log(ratio / np.median(ratio[ratio > 0]) + FLOOR)
+        return 1.4826 * np.median(np.abs(log_ratio - np.median(log_ratio)))
+
+    sd = robust_sd(predicted)
+    return sd, sd / max(robust_sd(random.permutation(predicted)), 1e-12)
+
+
+def notes(bulk, reference, fractions):
+    """Lines for the report, none when all is well.
+
+    Parameters
+    ----------
+    bulk : DataFrame (n_genes, n_patients)
+    reference : DataFrame (n_genes, n_cell_types), NaN rows without reference
+    fractions : ndarray (n_patients, n_cell_types)
+    """
+    known = reference.notna().all(axis=1).to_numpy()
+    predicted = reference[known].to_numpy() @ fractions.T
+    measured = bulk[known].to_numpy()
+    floor = np.percentile(measured[measured > 0], 25)
+    fold = np.median((measured + floor) / (predicted + floor), axis=1)
+    fold /= np.median(fold)
+    above, below = fold > UNEXPLAINED_FOLD, fold < 1 / UNEXPLAINED_FOLD
+    if above.mean() < MIN_SHARE or above.sum() < ALARMING_RATIO * below.sum():
+        return []
+    strongest = bulk.index[known][np.argsort(-fold)[:5]]
+    return [f"{above.sum()} genes are more than {UNEXPLAINED_FOLD} times above what the cell types explain "
+            f"({below.sum()} below), first {some(strongest)}: a cell type may be missing from the signature"]

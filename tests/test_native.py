@@ -1,0 +1,156 @@
+"""Laws of the native deconvolution."""
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+from scipy.stats import kendalltau
+
+import cell_fractions
+import confidence
+import factor_model
+import mixed_cells
+import native
+import nonnegative
+import rank_choice
+import reference_fit
+import residual_share
+
+
+def deconvolve(data, **changes):
+    data = data | changes
+    markers = data["bulk"].index.get_indexer(data["signature"].index)
+    return native.deconvolve(data["bulk"].to_numpy(), markers, data["signature"].to_numpy(),
+                             data["reference"].to_numpy(), 0)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return mixed_cells.mix()
+
+
+@pytest.fixture(scope="module")
+def done(data):
+    return deconvolve(data)
+
+
+def test_coordinate_descent_equals_scipy_nnls():
+    random = np.random.default_rng(0)
+    a, b = random.random((30, 12, 4)), random.standard_normal((30, 12))
+    x = nonnegative.coordinate_descent(np.einsum("pgk,pgl->pkl", a, a), np.einsum("pgk,pg->pk", a, b), np.zeros(4), 500)
+    np.testing.assert_allclose(x, [nnls(*problem)[0] for problem in zip(a, b)], atol=1e-6)
+
+
+def test_fractions_are_exact_without_noise():
+    random = np.random.default_rng(1)
+    signature, fractions = random.lognormal(3, 1, (60, 5)), random.dirichlet(np.ones(5), 20)
+    np.testing.assert_allclose(cell_fractions.estimate(signature @ fractions.T, signature), fractions, atol=2e-3)
+
+
+def test_fractions_bear_corrupted_genes():
+    random = np.random.default_rng(1)
+    signature, fractions = random.lognormal(3, 1.5, (200, 5)), random.dirichlet(np.ones(5), 40)
+    bulk = signature @ fractions.T
+    bulk[:20] *= random.uniform(0, 50, (20, 40))
+    assert np.abs(cell_fractions.estimate(bulk, signature) - fractions).mean() < .02
+
+
+def test_fractions_sum_to_one_and_resemble_the_truth(data, done):
+    np.testing.assert_allclose(done.fractions.sum(axis=1), 1, atol=1e-5)
+    assert np.sqrt(np.mean((done.fractions - data["fractions"]) ** 2)) < .04
+
+
+def test_scale_of_bulk_only_scales_the_expression(data, done):
+    scaled = deconvolve(data, bulk=data["bulk"] * 8)
+    np.testing.assert_allclose(scaled.fractions, done.fractions, atol=1e-5)
+    np.testing.assert_allclose(scaled.expression, done.expression * 8, rtol=1e-3, atol=1e-2)
+
+
+def test_order_of_samples_and_types_does_not_matter(data):
+    """With known random draws out of the way: the model itself."""
+    bulk = data["bulk"].to_numpy()
+    scaled = (bulk / bulk.mean(axis=1, keepdims=True)).astype(np.float32)
+    means = (data["reference"].to_numpy() / bulk.mean(axis=1, keepdims=True)).astype(np.float32)
+    fractions = data["fractions"].astype(np.float32)
+    samples, types = np.random.default_rng(0).permutation(60), np.array([2, 0, 3, 1])
+
+    def parts(scaled, means, fractions):
+        factors = factor_model.fit(scaled - means @ fractions.T, means, fractions, 6)
+        return np.stack([factors.part(k) for k in range(4)])
+
+    one = parts(scaled, means, fractions)
+    other = parts(scaled[:, samples], means[:, types], fractions[samples][:, types])
+    np.testing.assert_allclose(other, one[types][:, :, samples], atol=2e-2)
+
+
+def test_factors_find_what_varies_within_a_type(data, done):
+    tau = np.array([confidence.kendall(*pair) for pair in zip(data["expression"], done.expression)])
+    mirror = np.array([confidence.kendall(of_type, data["bulk"].to_numpy()) for of_type in data["expression"]])
+    varies = data["expression"].std(axis=2) > .1 * data["expression"].mean(axis=2)
+    assert np.median(tau[0][varies[0]]) > .5
+    for k in range(4):
+        assert np.median(tau[k][varies[k]]) > np.median(mirror[k][varies[k]])
+
+
+def test_no_factors_where_nothing_varies():
+    data = mixed_cells.mix(spread=0, noise=.05)
+    bulk = data["bulk"].to_numpy()
+    scaled = (bulk / bulk.mean(axis=1, keepdims=True)).astype(np.float32)
+    means = (data["reference"].to_numpy() / bulk.mean(axis=1, keepdims=True)).astype(np.float32)
+    fractions = data["fractions"].astype(np.float32)
+    rank, errors = rank_choice.choose(scaled - means @ fractions.T, means, fractions, np.random.default_rng(0))
+    assert min(errors.values()) > .95
+    factors = factor_model.fit(scaled - means @ fractions.T, means, fractions, 8)
+    assert max(np.abs(factors.part(k)).mean() / means[:, k].mean() for k in range(4)) < .05
+
+
+def test_few_samples_have_no_factors():
+    data = mixed_cells.mix(n_patients=11)
+    done = deconvolve(data)
+    assert done.rank == 0
+    assert done.confidence.max() <= confidence.DOUBTFUL
+
+
+def test_shares_of_the_residual_never_exceed_it():
+    random = np.random.default_rng(0)
+    means, fractions = random.random((20, 3)), random.dirichlet(np.ones(3), 8)
+    shares = list(residual_share.gains(means, fractions, np.full(20, 2.)))
+    total = sum(f * share for f, share in zip(fractions.T, shares))
+    assert (total > 0).all() and (total <= 1 + 1e-9).all()
+
+
+def test_kendall_from_ranks_is_near_the_exact_one():
+    random = np.random.default_rng(0)
+    a = random.standard_normal((20, 300))
+    b = a + random.lognormal(0, 1, (20, 1)) * random.standard_normal((20, 300))
+    np.testing.assert_allclose(confidence.kendall(a, b), [kendalltau(*pair).statistic for pair in zip(a, b)], atol=.03)
+
+
+def test_confidence_never_falls_with_the_score():
+    random = np.random.default_rng(0)
+    second = random.random(1000)
+    first = second + .1 * random.standard_normal(1000)
+    score = confidence.calibrated(first, second)
+    assert (np.diff(score[np.argsort(first)]) >= 0).all() and score.min() >= 0 and score.max() <= 1
+
+
+def test_confident_genes_are_accurate(data, done):
+    tau = np.array([confidence.kendall(*pair) for pair in zip(data["expression"], done.expression)]).T
+    kept = done.confidence >= .95
+    assert kept.sum() > 20 and np.mean(tau[kept] >= .3) > .85
+
+
+def test_confidence_collapses_when_genes_are_permuted(data):
+    bulk = data["bulk"].iloc[np.random.default_rng(0).permutation(len(data["bulk"]))].set_axis(data["bulk"].index)
+    assert np.mean(deconvolve(data, bulk=bulk).confidence >= .95) < .02
+
+
+def test_same_seed_same_numbers(data, done):
+    again = deconvolve(data)
+    np.testing.assert_array_equal(again.expression, done.expression)
+    np.testing.assert_array_equal(again.confidence, done.confidence)
+
+
+def test_a_missing_cell_type_is_noticed(data, done):
+    assert reference_fit.notes(data["bulk"], data["reference"], done.fractions) == []
+    known = mixed_cells.TYPES[1:]
+    without = data | {"signature": data["signature"][known], "reference": data["reference"][known]}
+    assert "missing" in reference_fit.notes(data["bulk"], without["reference"], deconvolve(without).fractions)[0]
