@@ -32,7 +32,7 @@ def of_project(project):
     check_inputs(inputs, project, facts)
     return [inputs, deconvolution(project, facts), targets(project, facts), slide_stages.slides(project, facts),
             slide_stages.collected(project, facts), folds(facts), *training_stages.models(project, facts),
-            tables(project), figures(project)]
+            tables(project, facts), figures(project)]
 
 
 def check_inputs(stage, project, facts):
@@ -132,9 +132,11 @@ def folds(facts):
                  if lacking else [])
 
 
-def tables(project):
+def tables(project, facts):
     """Are the tables there, and younger than the models?"""
     stage, results = Stage("tables", script="prediction/collect_results.py"), project / "results"
+    if facts.features and facts.features["attributes"].get("source"):
+        stage.options = "--no-baselines"  # one of them needs the colours of tiles, which imported features lack
     if not (results / "summary.csv").is_file() or not (results / "predictions.h5").is_file():
         return stage
     age = (results / "predictions.h5").stat().st_mtime

@@ -1,6 +1,7 @@
 """A project of the published scripts, built here as they write it, is taken over; its models predict the same."""
 import json
 import pickle
+import shlex
 import types
 
 import h5py
@@ -153,7 +154,11 @@ def test_labels_folds_and_response_are_those_of_the_original(imported, original)
 
 def test_tables_are_collected_from_imported_models(imported, run_script):
     project, _ = imported
-    done = run_script("prediction/collect_results.py", project, "--no-baselines")
+    check = run_script("data/check_project.py", project)
+    assert check.returncode == 0, check.stdout
+    _, script, folder, *options = shlex.split(check.stdout.splitlines()[-1].removeprefix("next: "))
+    assert script == "prediction/collect_results.py" and folder == str(project)
+    done = run_script(script, project, *options)
     assert done.returncode == 0, done.stderr
     summary = pd.read_csv(project / "results" / "summary.csv")
     assert {*CELL_TYPES, "abundance", "direct"} <= set(summary["target"])
