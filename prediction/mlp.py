@@ -6,6 +6,8 @@
 The mean over tiles commutes with the last layer, so it is taken before that wide layer, at a cost n_tiles times
 smaller. Without dropout and ReLU it commutes with the first layer too: a regression is evaluated on slide means.
 """
+import copy
+
 import association
 import numpy as np
 import torch
@@ -52,7 +54,7 @@ def fit(pooling, labels, train, valid, config):
     loss_of = {"regression": nn.functional.mse_loss,
                "classification": nn.functional.binary_cross_entropy_with_logits}[config.head]
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-    history, best_score, best_epoch, best_state = [], -np.inf, 0, None
+    history, best_score, best_epoch, best_state = [], -np.inf, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, config.max_epochs + 1):
         train_loss = 0.0
         for rows in train[torch.randperm(len(train), generator=generator, device=train.device)].split(config.batch_size):
@@ -67,7 +69,8 @@ def fit(pooling, labels, train, valid, config):
                         "valid_loss": loss_of(outputs, labels[valid]).item(), score_name: score})
         if score > best_score:
             best_score, best_epoch = score, epoch
-            best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            for name, tensor in network.state_dict().items():
+                best_state[name].copy_(tensor)
         if epoch - best_epoch >= config.patience or (score == 1 and config.keep == "best"):  # nothing is better than 1
             break
     if config.keep == "best":

@@ -14,7 +14,7 @@ import simulated_cohort
 from scipy import stats
 from sklearn import metrics
 
-SMALL = ("--hidden", "16", "--max-epochs", "60", "--patience", "20")
+SMALL = ("--hidden", "256", "--max-epochs", "200", "--patience", "20")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 """The three trainings as a user runs them: alone or together, killed, repeated, doubled, with bad input."""
+import dataclasses
 import json
 import os
 import shutil
@@ -8,13 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import cohort_files
+import cross_validation
 import fold_results
 import h5py
+import mlp
+import model_config
 import numpy as np
 import pandas as pd
 import pytest
 import simulated_cohort
 import torch
+import training
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPRESSION, ABUNDANCE, DIRECT = (f"prediction/1main_{name}.py" for name in (
@@ -95,7 +101,8 @@ def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(tr
     assert contents(trained / "results") == before
 
 
-@pytest.mark.parametrize("kill, survivors", [(signal.SIGKILL, True), (signal.SIGTERM, False)])
+@pytest.mark.parametrize("kill, survivors", [
+    (signal.SIGKILL, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow)])
 def test_a_killed_training_leaves_whole_folds_and_is_taken_up_again(trained, project, run_script, kill, survivors):
     command = [sys.executable, ROOT / EXPRESSION, project, "all", "all", "CAFs", *SMALL, "--processes", "2"]
     folds = project / "results" / "CAFs_preds"
@@ -130,6 +137,36 @@ def test_two_processes_on_one_fold(project, run_script):
     fails(done, "1 of 2 models failed", "abundance result_0_1")
     assert f"is being made by process {os.getpid()}" in done.stdout
     assert (folds / "result_0_0").is_dir() and not (folds / "result_0_1").exists() and other.is_dir()
+
+
+def test_slides_of_a_patient_are_never_on_two_sides(trained):
+    slides = cohort_files.read_slides(trained / "features.h5")
+    target = cohort_files.read_abundance(trained / "targets.h5")
+    splits = json.loads((trained / "splits.json").read_text())
+    for outer in range(3):
+        for inner in range(2):
+            task = cross_validation.Task(target, outer, inner, model_config.Config("regression", "mean", 1, 1), {}, None)
+            rows, _ = training.rows_and_labels(task, slides, splits)
+            sides = [set(slides.patient_ids[of_part]) for of_part in rows.values()]
+            assert sum(map(len, sides)) == len(set.union(*sides)) == 40 and sum(map(len, rows.values())) == 44
+
+
+def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, caplog):
+    """The fallback without a GPU at hand: the first fit fails as a GPU's would, the second gets no resident tiles."""
+    slides, target = cohort_files.read_slides(trained / "features.h5"), cohort_files.read_abundance(trained / "targets.h5")
+    splits = json.loads((trained / "splits.json").read_text())
+    config = model_config.Config("regression", "tiles", max_epochs=2, patience=2, hidden=4)
+    pool, fit = training.pooling_of(slides, config), mlp.fit
+
+    def short_of_memory(pool, *arguments):
+        if pool.tiles is not None:
+            raise torch.cuda.OutOfMemoryError
+        return fit(pool, *arguments)
+    monkeypatch.setattr(mlp, "fit", short_of_memory)
+    record = {"target": "abundance", **dataclasses.asdict(config)}
+    task = cross_validation.Task(target, 0, 0, config, record, tmp_path / "result_0_0")
+    training.train_one(task, slides, splits, pool)
+    assert (tmp_path / "result_0_0" / "predictions.h5").is_file() and "GPU out of memory" in caplog.text
 
 
 def test_folds_of_one_class_fail_and_the_others_are_trained(project, run_script):
