@@ -4,6 +4,7 @@ Picture and expression of a patient come from the same hidden cell fractions and
 else links them. Most slides are 20x, every tenth 40x; the second has its magnification in metadata.csv only; the
 last is nearly empty. The same seed gives the same files; other seeds give other patients of the same biology.
 
+Reads   nothing
 Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signature.tsv.gz, reference.tsv.gz,
         clinical.csv, truth/ (expression.h5 in the format of deconvolution/expression.h5, fractions.tsv,
         states.csv, parameters.json)
