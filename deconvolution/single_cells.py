@@ -67,7 +67,7 @@ def read_mtx(path):
         for candidate in (path.parent / f"{kind}.tsv", path.parent / f"{kind}.tsv.gz"):
             if candidate.is_file():
                 table = pd.read_csv(candidate, sep="\t", header=None, dtype=str)
-                names[kind] = pd.Index(table[min(1, table.shape[1] - 1)] if kind != "barcodes" else table[0])
+                names[kind] = pd.Index(table[min(1, table.shape[1] - 1) if kind != "barcodes" else 0].to_numpy())
     genes, cells = names.get("genes", names.get("features")), names.get("barcodes")
     if genes is None or cells is None:
         raise FileNotFoundError(f"genes.tsv (or features.tsv) and barcodes.tsv must lie beside {path}")
