@@ -5,6 +5,8 @@ Writes  <project_path>/results/<cell type>_preds/result_<outer>_<inner>/ (files:
 
     python prediction/1main_cs_exp_regression.py demo all all all
 """
+import logging
+
 import cohort_files
 import cross_validation
 import prediction_script
@@ -13,10 +15,16 @@ MAX_EPOCHS, PATIENCE = 500, 50  # method, table of the three models
 
 
 def main(args):
-    targets_path = args.project_path / "targets.h5"
-    targets = [cohort_files.read_expression(targets_path, cell_type)
-               for cell_type in cohort_files.choose_cell_types(targets_path, args.cell_type)]
+    targets_path, targets = args.project_path / "targets.h5", []
+    cell_types = cohort_files.choose_cell_types(targets_path, args.cell_type)
+    for cell_type in cell_types:
+        try:
+            targets.append(cohort_files.read_expression(targets_path, cell_type))
+        except ValueError as error:  # no gene left in one cell type is no reason to leave the others
+            logging.error(f"failed: {error}")
     cross_validation.train(args, targets, cross_validation.config_of(args, "regression", args.pooling))
+    if len(targets) < len(cell_types):
+        raise ValueError(f"{len(cell_types) - len(targets)} of {len(cell_types)} cell types have no model, see above")
 
 
 if __name__ == "__main__":

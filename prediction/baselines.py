@@ -8,11 +8,13 @@
 The penalty is chosen as the epoch of the model is: by the mean R on the validation slides of each inner fold.
 """
 import dataclasses
+import functools
 
 import association
 import cohort_files
 import numpy as np
 import out_of_fold
+import pandas as pd
 
 PENALTIES = np.logspace(-4, 2, 7)  # relative to the mean squared length of a centred training row
 MODELS = ("ridge", "mean colour", "bulk target", "shuffled labels")
@@ -30,7 +32,7 @@ def predict(model, slides, target, splits, folds, bulk_path, seed):
     if model == "bulk target":
         if target.name in ("abundance", "direct") or not bulk_path.is_file():
             return None
-        taught = cohort_files.read_bulk(bulk_path, target)
+        taught = read_bulk(bulk_path, target)
         target = restricted(target, taught)
     taught_labels, labels = taught.of_slides(slides), target.of_slides(slides)
     rows, predictions = [], []
@@ -79,3 +81,20 @@ def restricted(target, other):
     column = {output: i for i, output in enumerate(target.outputs)}
     columns = [column[output] for output in other.outputs]
     return dataclasses.replace(target, outputs=other.outputs, labels=target.labels[:, columns])
+
+
+def read_bulk(path, target):
+    """Bulk expression of a target's patients and genes, log2(TPM + 1), as a target; genes without bulk are dropped."""
+    table = bulk_table(path)
+    genes = target.outputs[np.isin(target.outputs, table.index)]
+    patients = target.patient_ids[np.isin(target.patient_ids, table.columns)]
+    labels = np.log2(table.loc[genes, patients].to_numpy(float).T + 1)
+    return cohort_files.checked_target(f"{target.name}, bulk", patients, genes, labels, "genes")
+
+
+@functools.cache  # the same for all cell types
+def bulk_table(path):
+    """The bulk expression as it is, genes x patients; genes with more than one row are left out."""
+    table = pd.read_csv(path, sep="\t", index_col=0)
+    table.columns = table.columns.astype(str)
+    return table[~table.index.duplicated(keep=False)]

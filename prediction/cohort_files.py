@@ -149,17 +149,6 @@ def read_response(path):
                           "response")
 
 
-def read_bulk(path, target):
-    """Bulk expression of a target's patients and genes, log2(TPM + 1), as a target; genes without bulk are dropped."""
-    table = pd.read_csv(path, sep="\t", index_col=0)
-    table = table[~table.index.duplicated(keep=False)]
-    table.columns = table.columns.astype(str)
-    genes = target.outputs[np.isin(target.outputs, table.index)]
-    patients = target.patient_ids[np.isin(target.patient_ids, table.columns)]
-    labels = np.log2(table.loc[genes, patients].to_numpy(float).T + 1)
-    return checked_target(f"{target.name}, bulk", patients, genes, labels, "genes")
-
-
 def checked_target(name, patient_ids, outputs, labels, kind):
     """Make a Target of the outputs that are finite and vary; ValueError when none is left."""
     labels = labels.astype(np.float32)

@@ -65,3 +65,11 @@ def test_what_only_test_slides_know_gains_nothing(cohort):
     leak[test, 0] = labels[test, 0] - labels[:, 0].mean()
     r_with, r_without = (r_of(cohort, "ridge", s)[0] for s in (dataclasses.replace(slides, mean_features=leak), without))
     assert r_with - r_without < 0.05
+
+
+def test_bulk_is_joined_by_gene_and_patient(cohort, tmp_path):
+    target = cohort[2]
+    (tmp_path / "bulk_expression.tsv").write_text("gene\tP001\tP000\nGENE4\t3\t0\nGENE2\t1\t7\nother\t5\t5\n")
+    bulk = baselines.read_bulk(tmp_path / "bulk_expression.tsv", target)
+    assert list(bulk.patient_ids) == ["P000", "P001"] and list(bulk.outputs) == ["GENE2", "GENE4"]
+    assert bulk.labels.tolist() == [[3, 0], [1, 2]]

@@ -86,11 +86,3 @@ def test_bad_clinical_tables_are_refused(tmp_path, table, complaint):
     (tmp_path / "clinical.csv").write_text(table)
     with pytest.raises(ValueError, match=complaint):
         cohort_files.read_response(tmp_path / "clinical.csv")
-
-
-def test_bulk_is_joined_by_gene_and_patient(project):
-    target = cohort_files.read_expression(project / "targets.h5", "CAFs")
-    (project / "bulk_expression.tsv").write_text("gene\tP001\tP000\nGENE4\t3\t0\nGENE2\t1\t7\nother\t5\t5\n")
-    bulk = cohort_files.read_bulk(project / "bulk_expression.tsv", target)
-    assert list(bulk.patient_ids) == ["P000", "P001"] and list(bulk.outputs) == ["GENE2", "GENE4"]
-    assert bulk.labels.tolist() == [[3, 0], [1, 2]]

@@ -180,6 +180,15 @@ def test_folds_of_one_class_fail_and_the_others_are_trained(project, run_script)
     fails(done, "models failed", "result_0_0")
 
 
+def test_a_cell_type_without_genes_fails_and_the_others_are_trained(project, run_script):
+    with h5py.File(project / "targets.h5", "r+") as file:
+        file["expression/CAFs/labels"][:] = 1
+    done = run_script(EXPRESSION, project, 0, 0, "all", *SMALL)
+    assert "CAFs: no genes left" in done.stdout
+    assert [path.name for path in (project / "results").iterdir()] == ["Cancer Epithelial_preds"]
+    fails(done, "1 of 2 cell types have no model")
+
+
 def test_folds_drawn_for_other_patients_and_unknown_folds(project, run_script):
     fails(run_script(ABUNDANCE, project, 3, 0), "there is no fold '3': give 0 to 2, or all")
     fails(run_script(EXPRESSION, project, 0, 0, "Tcells"), "no cell type 'Tcells'", "CAFs")
