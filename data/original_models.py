@@ -17,6 +17,7 @@ from project_facts import plain_attributes
 TARGETS = {"cell_fraction_preds": "abundance", "direct_preds": "direct"}  # other folders are <cell type>_preds
 NAMES = {"layer0.0.weight": "first.weight", "layer0.0.bias": "first.bias", "layer1.weight": "last.weight",
          "layer1.bias": "last.bias"}
+SAME = 1e-3  # difference of predictions that rounding explains
 
 
 def import_all(original, project, slides, folds, test_slides, response):
@@ -31,7 +32,7 @@ def import_all(original, project, slides, folds, test_slides, response):
         name = TARGETS.get(folder.name, folder.name.removesuffix("_preds"))
         labels = labels_of(name, project / "targets.h5", response)
         differences = []
-        for source in sorted(folder.glob("result_*_*")):
+        for source in sorted(path.parent for path in folder.glob("result_*_*/model_trained.pth")):
             outer, inner = map(int, source.name.split("_")[1:])
             state = read_state(source / "model_trained.pth")
             config = {"target": name, "outer": outer, "inner": inner, "hidden": len(state["first.bias"]),
@@ -39,12 +40,18 @@ def import_all(original, project, slides, folds, test_slides, response):
             parts = predicted(state, features, folds["outer"][outer], inner, labels, slides, name == "direct")
             with whole(project / "results" / folder.name / source.name) as part:
                 write(part, state, config, labels.columns, parts)
-            differences.append(largest_difference(source, parts["test"], test_slides[outer]))
-        compared = [difference for difference in differences if difference is not None]
-        lines.append(f"{name}: {len(differences)} models, " + (
-            f"predictions differ by at most {max(compared):.1e} from those of {len(compared)}" if compared else
-            "without predictions to compare with"))
+            differences.append(largest_difference(source, parts["test"], test_slides[outer], name == "direct"))
+        lines.append(f"{name}: {len(differences)} models, {comparison(differences)}")
     return lines
+
+
+def comparison(differences):
+    """What the differences to the predictions of the original (None: it has none) tell."""
+    compared = [difference for difference in differences if difference is not None]
+    if not compared:
+        return "without predictions to compare with"
+    text = f"predictions differ by at most {max(compared):.1e} from those of {len(compared)}"
+    return text if max(compared) < SAME else f"{text}: NOT THE SAME, they come from other features, weights or folds"
 
 
 def labels_of(name, targets, response):
@@ -102,7 +109,7 @@ def predict(state, features_path, rows, direct):
     return 1 / (1 + np.exp(-(np.array(hidden) @ last.T + b1)))
 
 
-def largest_difference(folder, test, slide_ids):
+def largest_difference(folder, test, slide_ids, direct):
     """Largest difference to the test predictions that the published scripts wrote beside the model; None without them.
 
     `slide_ids`: slides of the rows of that file.
@@ -112,6 +119,8 @@ def largest_difference(folder, test, slide_ids):
         return None
     there = np.load(paths[0], allow_pickle=False) if paths[0].suffix == ".npy" else np.loadtxt(paths[0])
     place = {slide_id: i for i, slide_id in enumerate(slide_ids)}
+    if direct and (there.min() < 0 or there.max() > 1):
+        there = 1 / (1 + np.exp(-there))  # some versions store them before the sigmoid
     there = there.reshape(len(slide_ids), -1)[[place[slide_id] for slide_id in test["slide_ids"]]]
     return np.abs(there - test["predictions"]).max(initial=0)
 

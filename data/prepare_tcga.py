@@ -27,8 +27,8 @@ from data_script import parser, run
 def main(args):
     project = args.project_path
     manifest = gdc_download.read_manifests(args.manifest)
-    slides = tcga_download.slides(args.slide_sheet, args.slides, args.frozen, manifest, args.md5)
-    samples = tcga_download.samples(args.expression, args.expression_sheet, manifest, args.md5)
+    slides = tcga_download.find_slides(args.slide_sheet, args.slides, args.frozen, manifest, args.md5)
+    samples = tcga_download.find_samples(args.expression, args.expression_sheet, manifest, args.md5)
     tables = {name: getattr(args, name) for name in ("slide_sheet", "expression_sheet", "clinical", "gene_map")}
     record = {"sections": "frozen" if args.frozen else "diagnostic", "log2_offset": args.log2,
               "allow_missing": args.allow_missing, "slide_files": project_inputs.sha256_of_sizes(slides["path"]),
@@ -38,13 +38,13 @@ def main(args):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
 
-    bulk, notes = tcga_download.bulk(samples, args.expression, args.log2, args.gene_map)
+    bulk, notes = tcga_download.read_bulk(samples, args.expression, args.log2, args.gene_map)
     tcga_download.refuse_missing(project, slides, samples, manifest, args.allow_missing)
     tcga_selection.leave_out(slides, ~slides["patient_id"].isin(bulk.columns), "no expression of the patient")
     used = slides[slides["reason"] == ""].sort_values("slide_id")
     if used.empty:
         raise ValueError(f"no patient has both a slide and expression: {slides['reason'].value_counts().to_dict()}")
-    clinical = tcga_download.clinical(args.clinical, bulk.columns) if args.clinical else None
+    clinical = tcga_download.read_clinical(args.clinical, bulk.columns) if args.clinical else None
     report = project_inputs.report_of(slide=("file_name", slides), expression=("sample_id", samples))
     project_inputs.write_record(project, record, finished=False)
     project_inputs.link_slides(project, used.rename(columns={"file_name": "filename"}))

@@ -11,14 +11,14 @@ from data_script import whole
 MISSING = "missing: "  # begins the reasons that a new download would mend
 
 
-def slides(sheet_path, folder, frozen, manifest, check_md5):
+def find_slides(sheet_path, folder, frozen, manifest, check_md5):
     """Slides of the sheet: file_id, file_name, slide_id, patient_id, path, reason."""
     sheet = gdc_download.read_sample_sheet(sheet_path, "Slide Image")
     table = tcga_selection.choose_slides(sheet, tcga_selection.FROZEN if frozen else tcga_selection.DIAGNOSTIC)
     return with_paths(table, folder, manifest, check_md5)
 
 
-def samples(source, sheet_path, manifest, check_md5):
+def find_samples(source, sheet_path, manifest, check_md5):
     """Expression samples, of a folder by its sheet or the columns of a table: sample_id, patient_id, path, reason."""
     if source.is_file():
         columns = list(bulk_sources.read_samples(source, n_rows=0))
@@ -40,20 +40,20 @@ def with_paths(table, folder, manifest, check_md5):
     return table
 
 
-def bulk(samples_, source, log_offset, gene_map):
+def read_bulk(samples, source, log_offset, gene_map):
     """Table genes x patients of the samples without a reason, and notes; unreadable files get a reason."""
-    used = samples_[samples_["reason"] == ""].set_index("patient_id")
+    used = samples[samples["reason"] == ""].set_index("patient_id")
     if source.is_file():
         table = bulk_sources.read_matrix(source, log_offset)[list(used["sample_id"])].set_axis(used.index, axis=1)
         genes = bulk_sources.read_gene_map(gene_map) if gene_map else None
     else:
         table, genes, problems = bulk_sources.read_star_files(used["path"].sort_index().to_dict())
         for patient, problem in problems.items():
-            samples_.loc[(samples_["patient_id"] == patient) & (samples_["reason"] == ""), "reason"] = MISSING + problem
+            samples.loc[(samples["patient_id"] == patient) & (samples["reason"] == ""), "reason"] = MISSING + problem
     return bulk_sources.under_symbols(table.sort_index(axis=1), source, genes)
 
 
-def clinical(path, patients):
+def read_clinical(path, patients):
     """clinical.csv of some patients from the portal's clinical.tsv."""
     what = "clinical.tsv of the portal's Clinical download (TSV)"
     table = gdc_download.read_columns(path, [], what)
@@ -62,9 +62,9 @@ def clinical(path, patients):
     return tcga_selection.clinical_table(table, set(patients))
 
 
-def refuse_missing(project, slides_, samples_, manifest, allow_missing):
+def refuse_missing(project, slides, samples, manifest, allow_missing):
     """Unless allowed, stop for files that are not whole: log each, write the manifest of a new download."""
-    missing = pd.concat([slides_, samples_])
+    missing = pd.concat([slides, samples])
     missing = missing[missing["reason"].str.startswith(MISSING)]
     for row in missing.itertuples():
         logging.info("%s/%s %s", row.file_id, row.file_name, row.reason)

@@ -234,6 +234,13 @@ def test_bad_input_is_named(original, run_script, tmp_path, name, change, messag
     assert not list(copy.rglob("harm")) and not (tmp_path / "p" / "metadata.csv").exists()
 
 
+def test_models_of_other_features_are_reported(original, run_script, tmp_path):
+    changed = "results/cell_fraction_preds/result_0_1/test_preds.txt"
+    copy = with_changed(original, tmp_path, changed, lambda path, target: np.savetxt(target, np.loadtxt(path)[::-1]))
+    done = run_script("data/import_original.py", copy, tmp_path / "p", "--encoder", "ctranspath")
+    assert done.returncode == 0 and done.stdout.count("NOT THE SAME") == 1
+
+
 def test_rows_in_another_order_are_joined_by_id_and_reported():
     slides = pd.DataFrame({"slide_id": ["P1-A", "P1-B", "P2-A"], "patient_id": ["P1", "P1", "P2"]})
     table = pd.DataFrame({"x": [2., 1, 1]}, index=["P2-A", "P1-A", "P1-B"])
