@@ -30,7 +30,8 @@ def arguments():
     p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
     p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"],
                    help="of the network, default %(default)s; on a GPU fp32 lets convolutions use TF32")
-    p.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu or cuda")
+    p.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"],
+                   help="auto (default) takes a GPU where there is one")
     p.add_argument("--max-unreadable", type=float, default=0.0, metavar="SHARE",
                    help="accept slides of which this share of the tiles cannot be decoded, default %(default)s")
     p.add_argument("--allow-upsampling", action="store_true", help="accept slides scanned at 10x or coarser")
