@@ -1,7 +1,7 @@
 """Step 1: fractions of the cell types in every sample, from the marker genes.
 
 Weighted non-negative least squares on relative residuals. Genes that fit badly in all samples (platform, a wrong
-signature) and single entries that do (outliers) count less. Equations: data/README.md, "the native model".
+signature) and single entries that do (outliers) count less.
 """
 import numpy as np
 
