@@ -124,10 +124,11 @@ def check(splits, path):
 
 
 def check_patients(splits, path, slides, target):
-    """ValueError when patients of the folds have no slide or no label; note of patients that have no fold."""
+    """Patients with slides and labels but no fold; ValueError when patients of the folds have no slide or no label."""
     have = set(slides.patient_ids) & set(target.patient_ids)
-    lacking = set(splits["patients"]) - have
-    if lacking and target.name != "direct":  # many patients have no response, and that is no mistake
+    needed = set(slides.patient_ids) if target.name == "direct" else have  # to have no response is no mistake
+    lacking = set(splits["patients"]) - needed
+    if lacking:
         raise ValueError(f"{path} was drawn for other patients: no slides with tissue or no labels ({target.name}) for "
                          f"{cohort_files.examples(sorted(lacking))}; draw it again with make_splits.py --overwrite")
     return sorted(have - set(splits["patients"]))
