@@ -80,7 +80,8 @@ def is_finished(project, parameters, overwrite):
     if overwrite or not record.exists():
         return False
     made = json.loads(record.read_text())
-    different = [f"{name} {made.get(name)}, now {value}" for name, value in parameters.items() if made.get(name) != value]
+    different = [f"{name} {made.get(name)}, now {value}"
+                 for name, value in parameters.items() if made.get(name) != value]
     if different:
         raise ValueError(f"the cohort in {project} was made with {'; '.join(different)}: "
                          "give another folder, or --overwrite")
