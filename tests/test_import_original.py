@@ -178,9 +178,8 @@ def test_second_import_is_skipped_and_features_pkl_alone_gives_the_same(original
     with h5py.File(project / "features.h5") as one, h5py.File(tmp_path / "p" / "features.h5") as other:
         np.testing.assert_array_equal(one["features"][:], other["features"][:])
         assert one.attrs["content_sha256"] == other.attrs["content_sha256"]
-    for script in ("1main_abundance_regression.py",):
-        done = run_script(f"prediction/{script}", tmp_path / "p", 0, 0, "--max-epochs", 2)
-        assert done.returncode == 0, done.stderr
+    done = run_script("prediction/1main_abundance_regression.py", tmp_path / "p", 0, 0, "--max-epochs", 2)
+    assert done.returncode == 0, done.stderr
 
 
 def with_changed(original, tmp_path, name, change):
