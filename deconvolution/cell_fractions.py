@@ -9,7 +9,7 @@ from nonnegative import coordinate_descent
 
 EM_ITERATIONS = 100
 REWEIGHTINGS = 15
-HUBER = 1.5            # residuals beyond this many robust standard deviations lose weight
+CAUCHY = 1.5           # an entry this many robust standard deviations off has half the weight
 MIN_LOG_SD = .05       # nobody measures a gene better than this, natural log
 FLOOR_PERCENTILE = 5   # of the positive bulk values: what counts as "about nothing" in a logarithm
 
@@ -50,9 +50,9 @@ def poisson_em(bulk, signature):
 
 
 def relative_weights(bulk, fit, floor):
-    """Weight of each entry (n_markers, n_samples): 1 / variance, where the sd grows with the fit and with how badly
-    the gene fits over all samples; Huber's factor for the single entry."""
-    residual = np.abs(np.log((bulk + floor) / (fit + floor)))
-    sd = 1.4826 * np.median(residual, axis=1, keepdims=True) + MIN_LOG_SD  # 1.4826: a normal sd from its median
-    huber = np.minimum(1, HUBER * sd / np.maximum(residual, 1e-12))
-    return huber / ((fit + floor) ** 2 * (sd ** 2 + MIN_LOG_SD))
+    """Weight of each entry (n_markers, n_samples): of a log residual relative to the gene's sd over all samples, by
+    Cauchy's law; and of the gene, which is wrong rather than noisy when it fits badly everywhere, by the sd cubed."""
+    residual = np.log((bulk + floor) / (fit + floor))
+    sd = 1.4826 * np.median(np.abs(residual), axis=1, keepdims=True) + MIN_LOG_SD  # 1.4826: a normal sd from its median
+    entry = 1 / (1 + (residual / (CAUCHY * sd)) ** 2)
+    return entry / ((fit + floor) ** 2 * (sd ** 3 + MIN_LOG_SD))
