@@ -9,20 +9,21 @@ from scipy import stats
 
 def pearson(predictions, labels):
     """Pearson R of each column; array (n_outputs,), NaN where predictions or labels are constant."""
-    x, y = centred(labels), centred(predictions)
-    return (x * y).sum(0) / ((x * x).sum(0) * (y * y).sum(0)) ** 0.5
+    return pearson_and_slope(predictions, labels)[0]
 
 
-def slope(predictions, labels):
-    """Least-squares slope of prediction on label of each column; array (n_outputs,), NaN for constant labels."""
+def pearson_and_slope(predictions, labels):
+    """Pearson R, and the least-squares slope of prediction on label (NaN for constant labels), of each column."""
     x, y = centred(labels), centred(predictions)
-    return (x * y).sum(0) / (x * x).sum(0)
+    xy, xx = (x * y).sum(0), (x * x).sum(0)
+    return xy / (xx * (y * y).sum(0)) ** 0.5, xy / xx
 
 
 def centred(values):
     """Columns minus their means; a constant column becomes exactly zero."""
     shifted = values - values[:1]
-    return shifted - shifted.mean(0)
+    shifted -= shifted.mean(0)
+    return shifted
 
 
 def one_sided_p(r, n):

@@ -61,10 +61,12 @@ def write(path, config, network, history, outputs, parts):
         best = fold_plots.probabilities(test["labels"][:, 0], test["predictions"][:, 0])
     else:
         table = pd.DataFrame({"cell_type" if config["target"] == "abundance" else "gene": outputs})
-        for statistic, function in (("r", association.pearson), ("slope", association.slope)):
-            for name, part in parts.items():
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    table[f"{name}_{statistic}"] = function(part["predictions"], part["labels"])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistics = {name: association.pearson_and_slope(part["predictions"], part["labels"])
+                          for name, part in parts.items()}
+        for i, statistic in enumerate(("r", "slope")):
+            for name in parts:
+                table[f"{name}_{statistic}"] = statistics[name][i]
         table.to_csv(path / "correlation.csv", index=False)
         best = fold_plots.best_predictions(test["labels"], test["predictions"], outputs, table["test_r"].to_numpy())
     fold_plots.save(best, path / "best_preds.pdf")

@@ -36,7 +36,7 @@ def correlations(predicted, name):
     """What genes and cell types have in common; R is NaN where predictions are constant."""
     labels, predictions = predicted.labels.astype(float), predicted.predictions.astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        r, slope = association.pearson(predictions, labels), association.slope(predictions, labels)
+        r, slope = association.pearson_and_slope(predictions, labels)
     p = association.one_sided_p(r, len(labels))
     return pd.DataFrame({name: predicted.outputs, "n_patients": len(labels), "pearson_r": r, "slope": slope,
                          "p_one_sided": p, "p_holm_sidak": association.holm_sidak(p),

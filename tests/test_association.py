@@ -17,7 +17,7 @@ def samples():
 
 def test_pearson_slope_and_p_are_those_of_scipy(samples):
     predictions, labels = samples
-    r, slope = association.pearson(predictions, labels), association.slope(predictions, labels)
+    r, slope = association.pearson_and_slope(predictions, labels)
     p = association.one_sided_p(r, len(labels))
     for column in range(labels.shape[1]):
         oracle = stats.linregress(labels[:, column], predictions[:, column], alternative="greater")
