@@ -17,6 +17,8 @@ import contextlib
 import logging
 from pathlib import Path
 
+import pandas as pd
+
 import gdc_download
 import project_inputs
 import tcga_download
@@ -38,8 +40,9 @@ def main(args):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
 
-    bulk, notes = tcga_download.read_bulk(samples, args.expression, args.log2, args.gene_map)
-    tcga_download.refuse_missing(project, slides, samples, manifest, args.allow_missing)
+    tcga_download.refuse_missing(project, pd.concat([slides, samples]), manifest, args.allow_missing)
+    bulk, notes, unreadable = tcga_download.read_bulk(samples, args.expression, args.log2, args.gene_map)
+    tcga_download.refuse_missing(project, unreadable, manifest, args.allow_missing)
     tcga_selection.leave_out(slides, ~slides["patient_id"].isin(bulk.columns), "no expression of the patient")
     used = slides[slides["reason"] == ""].sort_values("slide_id")
     if used.empty:

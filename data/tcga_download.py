@@ -41,16 +41,18 @@ def with_paths(table, folder, manifest, check_md5):
 
 
 def read_bulk(samples, source, log_offset, gene_map):
-    """Table genes x patients of the samples without a reason, and notes; unreadable files get a reason."""
-    used = samples[samples["reason"] == ""].set_index("patient_id")
+    """Table genes x patients of the samples without a reason, notes, and the rows of unreadable files, now with one."""
+    wanted = samples["reason"] == ""
+    used = samples[wanted].set_index("patient_id")
     if source.is_file():
         table = bulk_sources.read_matrix(source, log_offset)[list(used["sample_id"])].set_axis(used.index, axis=1)
         genes = bulk_sources.read_gene_map(gene_map) if gene_map else None
     else:
         table, genes, problems = bulk_sources.read_star_files(used["path"].sort_index().to_dict())
         for patient, problem in problems.items():
-            samples.loc[(samples["patient_id"] == patient) & (samples["reason"] == ""), "reason"] = MISSING + problem
-    return bulk_sources.under_symbols(table.sort_index(axis=1), source, genes)
+            samples.loc[wanted & (samples["patient_id"] == patient), "reason"] = MISSING + problem
+    table, notes = bulk_sources.under_symbols(table.sort_index(axis=1), source, genes)
+    return table, notes, samples[wanted & (samples["reason"] != "")]
 
 
 def read_clinical(path, patients):
@@ -62,10 +64,9 @@ def read_clinical(path, patients):
     return tcga_selection.clinical_table(table, set(patients))
 
 
-def refuse_missing(project, slides, samples, manifest, allow_missing):
+def refuse_missing(project, files, manifest, allow_missing):
     """Unless allowed, stop for files that are not whole: log each, write the manifest of a new download."""
-    missing = pd.concat([slides, samples])
-    missing = missing[missing["reason"].str.startswith(MISSING)]
+    missing = files[files["reason"].str.startswith(MISSING)]
     for row in missing.itertuples():
         logging.info("%s/%s %s", row.file_id, row.file_name, row.reason)
     if missing.empty or allow_missing:
