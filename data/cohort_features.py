@@ -28,11 +28,7 @@ def write(path, slides, bags, attributes):
     n_tiles, means, digest, n_features, file = [], [], hashlib.sha256(), None, h5py.File(path, "w")
     with file:
         for slide, (features, coords) in zip(slides.itertuples(), tqdm(bags, total=len(slides), disable=None)):
-            if features.ndim != 2 or n_features not in (None, features.shape[1]) or features.dtype.kind != "f":
-                raise ValueError(f"features of {slide.slide_id} are {features.dtype} of shape {features.shape}, needed:"
-                                 f" floating numbers (n_tiles, {n_features or 'n_features'}), alike for all slides")
-            if not np.isfinite(features).all():
-                raise ValueError(f"features of {slide.slide_id} are not all finite: extract them again")
+            check(features, slide.slide_id, n_features)
             if n_features is None:
                 n_features = features.shape[1]
                 dtype = np.float16 if features.dtype == np.float16 else np.float32
@@ -52,3 +48,12 @@ def write(path, slides, bags, attributes):
             file.create_dataset(name, data=list(ids), dtype=h5py.string_dtype())
         file.attrs.update(WEIGHTS | attributes | {"content_sha256": digest.hexdigest()})
     return n_tiles
+
+
+def check(features, slide_id, n_features):
+    """ValueError unless `features` are finite floating numbers (n_tiles, n_features); n_features None: any number."""
+    if features.ndim != 2 or n_features not in (None, features.shape[1]) or features.dtype.kind != "f":
+        raise ValueError(f"features of {slide_id} are {features.dtype} of shape {features.shape}, needed: floating "
+                         f"numbers (n_tiles, {n_features or 'n_features'}), alike for all slides")
+    if not np.isfinite(features).all():
+        raise ValueError(f"features of {slide_id} are not all finite: extract them again")
