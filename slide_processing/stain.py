@@ -47,7 +47,7 @@ def normalise(rgb):
     c99 = [percentile(row, MAX_CONCENTRATION_PERCENTILE) for row in c]
     if min(c99) <= 0:
         return brightness[rgb]
-    rebuilt = rebuild_matrix(c99) @ c
+    rebuilt = times(rebuild_matrix(c99), c)
     np.exp(rebuilt, out=rebuilt)
     rebuilt *= 255
     return cv2.merge([plane.reshape(rgb.shape[:2]) for plane in rebuilt.astype(np.uint8)])
@@ -111,9 +111,15 @@ def stain_matrix(od):
     if stained.shape[1] < MIN_STAINED_PX:
         raise Unstained
     plane = stain_plane(scatter(stained))
-    x, y = plane.T.astype(np.float32) @ stained
+    x, y = times(plane.T, stained)
     angles = np.arctan2(y, x)
     return stains_between(plane, *(percentile(angles, q) for q in ANGLE_PERCENTILES))
+
+
+def times(matrix, planes):
+    """matrix (m, k) times planes (k, n_px), float32, by numpy's own loops: BLAS would start threads of its own
+    below each of the threads that work on tiles, and they would wait for each other."""
+    return np.einsum("ij,jk->ik", matrix.astype(np.float32), planes)
 
 
 def scatter(points):
@@ -123,7 +129,7 @@ def scatter(points):
     """
     centred = points.astype(np.float64)
     centred -= centred.mean(axis=1, keepdims=True)
-    return np.array([[a @ b for a in centred] for b in centred])
+    return np.einsum("ik,jk->ij", centred, centred)
 
 
 def stain_plane(scatter_matrix):
@@ -160,7 +166,7 @@ def concentrations(od, stains):
     ndarray of float32, shape (2, n_px)
     """
     g = stains[0] @ stains[1]
-    b = stains.astype(np.float32) @ od - np.float32(LASSO_LAMBDA)
-    free = (np.linalg.inv([[1, g], [g, 1]]) @ stains).astype(np.float32) @ od - np.float32(LASSO_LAMBDA / (1 + g))
+    b = times(stains, od) - np.float32(LASSO_LAMBDA)
+    free = times(np.linalg.inv([[1, g], [g, 1]]) @ stains, od) - np.float32(LASSO_LAMBDA / (1 + g))
     inner = np.minimum if g >= 0 else np.maximum
     return np.maximum(inner(free, b, out=free), 0, out=free)
