@@ -6,6 +6,8 @@ from expression_table import some
 UNEXPLAINED_FOLD = 5     # bulk this many times above the reference's prediction, in the median patient
 ALARMING_RATIO = 3       # of genes that far above to genes that far below: platforms alone err both ways
 MIN_SHARE = .005         # of all genes, so far above
+GROUPED = .85           # of the variance of the leading direction lies between two groups; 0.64 if normal
+MIN_GROUP = .1           # of the patients
 UNRELATED = .8           # misfit, as a share of that of genes paired at random, from which the reference explains nothing
 FLOOR = .05              # in units of a gene's mean in bulk: predictions below are about nothing
 
@@ -41,11 +43,33 @@ def notes(bulk, reference, fractions):
     predicted = reference[known].to_numpy() @ fractions.T
     measured = bulk[known].to_numpy()
     floor = np.percentile(measured[measured > 0], 25)
-    fold = np.median((measured + floor) / (predicted + floor), axis=1)
-    fold /= np.median(fold)
+    ratio = (measured + floor) / (predicted + floor)
+    return missing_type(bulk.index[known], np.median(ratio, axis=1)) + two_groups(bulk.columns, np.log(ratio))
+
+
+def missing_type(genes, fold):
+    """A line when many genes are far above the prediction in the median patient (fold, (n_genes,)), few far below."""
+    fold = fold / np.median(fold)
     above, below = fold > UNEXPLAINED_FOLD, fold < 1 / UNEXPLAINED_FOLD
     if above.mean() < MIN_SHARE or above.sum() < ALARMING_RATIO * below.sum():
         return []
-    strongest = bulk.index[known][np.argsort(-fold)[:5]]
     return [f"{above.sum()} genes are more than {UNEXPLAINED_FOLD} times above what the cell types explain "
-            f"({below.sum()} below), first {some(strongest)}: a cell type may be missing from the signature"]
+            f"({below.sum()} below), first {some(genes[np.argsort(-fold)[:5]])}: a cell type may be missing from the "
+            "signature, or these values are damaged"]
+
+
+def two_groups(patients, log_ratio):
+    """A line when the leading direction of log_ratio (n_genes, n_patients) parts the patients into two clear groups."""
+    centred = log_ratio - np.median(log_ratio, axis=1, keepdims=True)
+    score = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    order = np.argsort(score)
+    ranked = score[order] - score.mean()
+    sizes = np.arange(1, len(score))
+    left = np.cumsum(ranked)[:-1]  # sums of the first 1, 2, ... patients; the others have the opposite sum
+    between = left ** 2 * (1 / sizes + 1 / (len(score) - sizes)) / np.sum(ranked ** 2)
+    best = np.argmax(between)
+    small = order[:best + 1] if best + 1 <= len(score) / 2 else order[best + 1:]
+    if between[best] < GROUPED or len(small) < MIN_GROUP * len(score):
+        return []
+    return [f"{len(small)} patients differ from the others in very many genes ({some(patients[np.sort(small)])}): another "
+            "platform or batch would do that, and confidence does not know of it"]

@@ -154,3 +154,10 @@ def test_a_missing_cell_type_is_noticed(data, done):
     known = mixed_cells.TYPES[1:]
     without = data | {"signature": data["signature"][known], "reference": data["reference"][known]}
     assert "missing" in reference_fit.notes(data["bulk"], without["reference"], deconvolve(without).fractions)[0]
+
+
+def test_patients_of_another_platform_are_noticed(data, done):
+    bulk = data["bulk"].copy()
+    bulk.iloc[:, :20] *= np.random.default_rng(0).lognormal(0, 1, (len(bulk), 1))
+    line, = reference_fit.notes(bulk, data["reference"], done.fractions)
+    assert line.startswith("20 patients differ") and "P000" in line
