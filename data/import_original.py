@@ -45,13 +45,15 @@ def main(args):
 
     project_inputs.write_record(project, record, finished=False)
     with whole(project / "targets.h5") as part:
-        for line in original_targets.write(part, original, slides, args.log_base):
-            logging.info(line)
+        labelled, notes = original_targets.write(part, original, slides, args.log_base)
+    for line in notes:
+        logging.info(line)
     with whole(project / "features.h5") as part:
         n_tiles = cohort_features.write(part, slides, original_project.bags(original, slides),
                                         PUBLISHED | {"encoder": args.encoder, "source": "import_original.py"})
     logging.info("features.h5: %d slides, %d tiles", len(slides), sum(n_tiles))
     if folds:
+        folds = original_project.restricted(folds, labelled)
         with whole(project / "splits.json") as part:
             part.write_text(json.dumps(folds, indent=1))
         logging.info("splits.json: %d x %d folds, no patient on two sides", folds["n_outer"], folds["n_inner"])

@@ -120,6 +120,16 @@ def folds(folder, slides):
     return splits, [slides["slide_id"].iloc[np.asarray(test).astype(int)].tolist() for test in rows["test_idx"]]
 
 
+def restricted(splits, patients):
+    """The folds without the patients who are not among `patients`, which have no labels."""
+    def kept(side):
+        return [patient for patient in side if patient in patients]
+
+    outer = [{"test": kept(fold["test"]), "inner": [{name: kept(side) for name, side in inner.items()}
+                                                    for inner in fold["inner"]]} for fold in splits["outer"]]
+    return splits | {"patients": kept(splits["patients"]), "outer": outer}
+
+
 def patients_of(rows, slides, path):
     """Patients of rows of slides, sorted."""
     rows = np.asarray(rows).astype(int)

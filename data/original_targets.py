@@ -8,7 +8,7 @@ UNKNOWN = {name: np.nan for name in ("min_confidence", "min_nonzero_fraction", "
 
 
 def write(path, original, slides, log_base):
-    """Write the file and give lines about it. Patients without a label somewhere are left out of all labels."""
+    """Write the file; give its patients and lines about it. Patients without a label somewhere are left out."""
     abundance, note = original_project.abundance(original, slides)
     tables, notes = {}, [note]
     for cell_type, table, note in original_project.expression(original, slides):
@@ -21,7 +21,7 @@ def write(path, original, slides, log_base):
         labelled &= table.notna().all(axis=1).reindex(labelled.index, fill_value=False)
     patients = labelled.index[labelled]
     if len(patients) < len(labelled):
-        notes.append(f"{len(labelled) - len(patients)} patients without all labels left out")
+        notes.append(f"{len(labelled) - len(patients)} patients without all labels left out, of the folds too")
     with h5py.File(path, "w") as file:
         text = {"dtype": h5py.string_dtype()}
         file.create_dataset("patient_ids", data=list(patients), **text)
@@ -34,4 +34,4 @@ def write(path, original, slides, log_base):
         file.create_dataset("abundance/cell_types", data=list(abundance), **text)
         file.attrs.update(UNKNOWN | {"log_base": log_base or np.nan, "deconvolution_method": "imported",
                                      "deconvolution_sha256": "", "parameters": "{}", "inputs": "{}"})
-    return notes
+    return set(patients), notes

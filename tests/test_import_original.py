@@ -13,6 +13,7 @@ from torch import nn
 
 import cohort_files
 import mlp
+import patient_splits
 import pooling
 import row_join
 
@@ -238,6 +239,23 @@ def test_models_of_other_features_are_reported(original, run_script, tmp_path):
     copy = with_changed(original, tmp_path, changed, lambda path, target: np.savetxt(target, np.loadtxt(path)[::-1]))
     done = run_script("data/import_original.py", copy, tmp_path / "p", "--encoder", "ctranspath")
     assert done.returncode == 0 and done.stdout.count("NOT THE SAME") == 1
+
+
+def without_label(path, target):
+    table = pd.read_pickle(path)
+    table.iloc[5] = np.nan
+    table.to_pickle(target)
+
+
+def test_patients_without_labels_are_in_no_fold(original, run_script, tmp_path):
+    copy = with_changed(original, tmp_path, "breast_T-cells_log_exp_merged.pkl", without_label)
+    done = run_script("data/import_original.py", copy, tmp_path / "p", "--encoder", "ctranspath")
+    assert done.returncode == 0 and "1 patients without all labels left out" in done.stdout, done.stderr
+    splits = patient_splits.read(tmp_path / "p" / "splits.json")
+    assert "TCGA-A1-0005" not in splits["patients"] and len(splits["patients"]) == N_PATIENTS - 1
+    target = cohort_files.read_abundance(tmp_path / "p" / "targets.h5")
+    slides = cohort_files.read_slides(tmp_path / "p" / "features.h5")
+    patient_splits.check_patients(splits, "splits.json", slides, target)
 
 
 def test_rows_in_another_order_are_joined_by_id_and_reported():
