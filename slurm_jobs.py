@@ -1,35 +1,20 @@
-"""Tasks as jobs: task lists and job scripts, the queue, what a task does where it runs, and what its log tells.
+"""Tasks as job arrays: the queue, what Slurm is asked for, and the submission.
 
-Everything of one submission is in <project_path>/logs/slurm/<time>/:
-
-    <step>.tsv            task list: index, command, units; a task of several commands has several rows
-    <step>.sh             job script of the array
-    <step>_<index>.log    what the task printed, from all its tries, each ending with a line "exit <code> ..."
-    jobs.tsv              step, job id, sbatch command, one row after each submission
-
-A step is a stage, with -retry after a kill for memory and a number where MaxArraySize asks for several arrays. Slurm
-knows a job by the path of its script, so jobs of a project are recognised in the queue even when sbatch was cut off
-before it could say which id it got.
+Slurm knows a job by the path of its script, so jobs of a project are recognised in the queue even when sbatch was cut
+off before it could say which id it got.
 """
-import concurrent.futures
-import contextlib
-import datetime
-import fcntl
-import functools
 import getpass
 import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import slurm_plan
+import slurm_tasks
 
 ROOT = Path(__file__).resolve().parent
 SCRIPT = """#!/bin/bash
@@ -37,8 +22,6 @@ cd {cwd} || exit 1
 {setup}
 exec {command} "$SLURM_ARRAY_TASK_ID"
 """
-SIGNAL_DELAY_S = 1.5
-running, stopping = set(), threading.Event()  # of this process: child processes, and whether it was told to stop
 
 
 @dataclass(frozen=True)
@@ -51,67 +34,11 @@ class Job:
 
     @property
     def stage_name(self):
-        return stage_name(self.script)
+        return slurm_tasks.stage_name(self.script)
 
     @property
     def units(self):
-        return read_task_list(self.script.with_suffix(".tsv"))[self.index][1]
-
-
-def new_folder(project, is_dry_run=False):
-    """Make the folder of this submission; its name sorts after all earlier ones, whatever the clocks of nodes say."""
-    latest = max((path.name for path in folders(project)), default="")
-    moment = datetime.datetime.now()
-    while (name := f"{moment:%Y%m%d-%H%M%S}") <= latest:
-        moment += datetime.timedelta(seconds=1)
-    folder = project / "logs" / "slurm" / name
-    if not is_dry_run:
-        folder.mkdir(parents=True)
-    return folder
-
-
-def folders(project, since=""):
-    """Folders of submissions, oldest first."""
-    return sorted(path for path in (project / "logs" / "slurm").glob("*-*") if path.name >= since)
-
-
-@contextlib.contextmanager
-def only_one(project, is_waiting):
-    """Hold the project's lock: two submissions at the same moment would not see each other's jobs."""
-    (project / "logs" / "slurm").mkdir(parents=True, exist_ok=True)
-    with open(project / "logs" / "slurm" / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX if is_waiting else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another submit_slurm.py is at work on {project}: wait for it") from None
-        yield
-
-
-def arrays(step, max_array_size):
-    """(name, tasks) of the job arrays of a step: Slurm accepts no index above MaxArraySize - 1."""
-    pieces = [step.tasks[i:i + max_array_size] for i in range(0, len(step.tasks), max_array_size)]
-    return [(step.name if len(pieces) == 1 else f"{step.name}-{n}", piece) for n, piece in enumerate(pieces, 1)]
-
-
-def task_list(tasks):
-    """Text of a task list."""
-    return "".join(f"{index}\t{command}\t{shlex.join(task.units)}\n" for index, task in enumerate(tasks)
-                   for command in task.commands)
-
-
-@functools.lru_cache(maxsize=None)
-def read_task_list(path):
-    """Index to (commands, units)."""
-    found = {}
-    for line in path.read_text().splitlines():
-        index, command, units = line.split("\t")
-        found.setdefault(int(index), ([], shlex.split(units)))[0].append(command)
-    return found
-
-
-def stage_name(path):
-    """Name of the stage that a task list or a job script is for."""
-    return path.stem.split("-")[0]
+        return slurm_tasks.read_task_list(self.script.with_suffix(".tsv"))[self.index][1]
 
 
 def ask(command):
@@ -145,6 +72,12 @@ def max_array_size():
         return 1001
 
 
+def arrays(step, max_array_size):
+    """(name, tasks) of the job arrays of a step: Slurm accepts no index above MaxArraySize - 1."""
+    pieces = [step.tasks[i:i + max_array_size] for i in range(0, len(step.tasks), max_array_size)]
+    return [(step.name if len(pieces) == 1 else f"{step.name}-{n}", piece) for n, piece in enumerate(pieces, 1)]
+
+
 def submit(folder, steps, queued, stages, args):
     """Submit the job arrays of the steps, each after all that come before its stage; the last one after everything.
 
@@ -160,7 +93,7 @@ def submit(folder, steps, queued, stages, args):
         after = [job_id for name in by_name if name in before for job_id in ids.get(name, ())]
         for name, tasks in arrays(step, limit):
             script, list_path = folder / f"{name}.sh", folder / f"{name}.tsv"
-            files = {list_path: task_list(tasks), script: job_script(list_path, args)}
+            files = {list_path: slurm_tasks.task_list(tasks), script: job_script(list_path, args)}
             options = resources(step, max(len(task.units) for task in tasks), args)
             command = sbatch(script, len(tasks), options, args.max_running, after)
             job_id = (show if args.dry_run else hand_over)(script, command, files)
@@ -206,6 +139,13 @@ def hand_over(script, command, files):
     return job_id
 
 
+def recorded_job(task_list):
+    """The job id that jobs.tsv has for a task list, or None."""
+    path = task_list.with_name("jobs.tsv")
+    rows = [line.split("\t") for line in path.read_text().splitlines()] if path.is_file() else []
+    return next((row[1] for row in rows if row[0] == task_list.stem), None)
+
+
 def setting(values, stage, default):
     """A value given for a stage, or for all, or the default; `values` as submit_slurm.by_stage makes them."""
     return values.get(stage.name, values.get("", default))
@@ -225,62 +165,3 @@ def resources(step, n_units, args):
                "constraint": setting(args.constraint, stage, "")}
     return [*(f"--{name}={value}" for name, value in options.items() if value),
             *shlex.split(args.sbatch_args.get("", "")), *shlex.split(args.sbatch_args.get(stage.name, ""))]
-
-
-def run_here(folder, step, n_processes, cpus):
-    """Run the tasks of a step on this machine, `n_processes` at a time with `cpus` CPUs each."""
-    path = folder / f"{step.name}.tsv"
-    path.write_text(task_list(step.tasks))
-
-    def run(index):
-        if not stopping.is_set():
-            log = path.with_name(f"{step.name}_{index}.log")
-            with open(log, "a") as file:
-                code = run_task(path, index, file, cpus, "this machine")
-            print(f"{step.name} {index + 1} of {len(step.tasks)}: exit {code} ({log})", flush=True)
-
-    with concurrent.futures.ThreadPoolExecutor(n_processes) as pool:
-        list(pool.map(run, range(len(step.tasks))))
-
-
-def recorded_job(task_list):
-    """The job id that jobs.tsv has for a task list, or None."""
-    path = task_list.with_name("jobs.tsv")
-    rows = [line.split("\t") for line in path.read_text().splitlines()] if path.is_file() else []
-    return next((row[1] for row in rows if row[0] == task_list.stem), None)
-
-
-def stop(*_):
-    """Signal handler: start no further command, and end those that run.
-
-    Slurm's scancel and a terminal signal all processes, Slurm's time limit this one alone. A second signal would cut
-    short the cleaning up after the first one, so only those are told that still run after a moment.
-    """
-    stopping.set()
-    timer = threading.Timer(SIGNAL_DELAY_S, lambda: [child.terminate() for child in list(running)])
-    timer.daemon = True
-    timer.start()
-
-
-def run_task(task_list, index, log, cpus, context):
-    """Run the commands of one task, one after the other, and end the log with the worst exit code, which is returned.
-
-    A command that is stopped drops the slide or model at hand, and leaves nothing half-written. `context` says in the
-    log's first line who runs the task.
-    """
-    started, worst = time.monotonic(), 0
-    environment = dict(os.environ, OMP_NUM_THREADS=str(cpus), SLURM_CPUS_PER_TASK=str(cpus))
-    print(f"# {datetime.datetime.now():%Y-%m-%d %H:%M:%S} {context}", file=log, flush=True)
-    for command in read_task_list(task_list)[index][0]:
-        if stopping.is_set():
-            worst = worst or 128 + signal.SIGTERM
-            break
-        print(f"$ {command}", file=log, flush=True)
-        with subprocess.Popen(shlex.split(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                              env=environment) as child:
-            running.add(child)
-            code = child.wait()
-            running.discard(child)
-        worst = max(worst, 128 - code if code < 0 else code)
-    print(f"exit {worst} after {time.monotonic() - started:.1f} s", file=log, flush=True)
-    return worst

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import slurm_jobs
 import slurm_plan
+import slurm_tasks
 
 LOG_TAIL_BYTES = 20000
 ROW = "{:<15}{:>8}{:>9}{:>9}{:>8}{:>9}"
@@ -29,11 +30,11 @@ class Attempt:
 def attempts(project, since=""):
     """Where (stage name, unit) was tried last, as (task list, index), in the submissions from folder `since` on."""
     latest = {}
-    for folder in slurm_jobs.folders(project, since):
+    for folder in slurm_tasks.folders(project, since):
         for task_list in sorted(folder.glob("*.tsv"), key=lambda path: path.stat().st_mtime_ns):
             if task_list.name != "jobs.tsv":
-                for index, (_, units) in slurm_jobs.read_task_list(task_list).items():
-                    latest.update({(slurm_jobs.stage_name(task_list), unit): (task_list, index) for unit in units})
+                for index, (_, units) in slurm_tasks.read_task_list(task_list).items():
+                    latest.update({(slurm_tasks.stage_name(task_list), unit): (task_list, index) for unit in units})
     return latest
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import slurm_jobs
 import slurm_plan
 import slurm_status
+import slurm_tasks
 from slurm_plan import Stage
 
 # minutes: time limit of the stage, or for each slide or model of a task
@@ -95,7 +96,7 @@ def main(args):
         return 0
     if args.dry_run:
         return submit(args)
-    with slurm_jobs.only_one(args.project_path, is_waiting=args.since):
+    with slurm_tasks.only_one(args.project_path, is_waiting=args.since):
         return run_here(args) if args.local else submit(args)
 
 
@@ -158,7 +159,7 @@ def submit(args):
     steps = step_plan(args, jobs, args.since)
     if not steps and not jobs:
         return conclude(args)
-    folder = slurm_jobs.new_folder(args.project_path, args.dry_run)
+    folder = slurm_tasks.new_folder(args.project_path, args.dry_run)
     again = [sys.executable, str(Path(__file__).resolve()), *args.given, "--continue", args.since or folder.name]
     steps.append(slurm_plan.Step(CONTINUE, (slurm_plan.Task((shlex.join(again),), (CONTINUE.name,)),)))
     slurm_jobs.submit(folder, steps, jobs, STAGES, args)
@@ -168,23 +169,23 @@ def submit(args):
 def run_here(args):
     """The plan on this machine, until nothing is left that was not tried."""
     since = ""
-    signal.signal(signal.SIGINT, slurm_jobs.stop)
-    signal.signal(signal.SIGTERM, slurm_jobs.stop)
+    signal.signal(signal.SIGINT, slurm_tasks.stop)
+    signal.signal(signal.SIGTERM, slurm_tasks.stop)
     while steps := step_plan(args, [], since):
-        folder = slurm_jobs.new_folder(args.project_path)
+        folder = slurm_tasks.new_folder(args.project_path)
         since = since or folder.name
         for step in steps:
-            slurm_jobs.run_here(folder, step, args.local, args.cpus)
-        if slurm_jobs.stopping.is_set():
+            slurm_tasks.run_here(folder, step, args.local, args.cpus)
+        if slurm_tasks.stopping.is_set():
             raise ValueError("stopped: run the same command again to go on")
     return conclude(args)
 
 
 def run_task(task_list, index):
     """What a job does."""
-    signal.signal(signal.SIGTERM, slurm_jobs.stop)
+    signal.signal(signal.SIGTERM, slurm_tasks.stop)
     job = f"{os.uname().nodename}, job {os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
-    return slurm_jobs.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
+    return slurm_tasks.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
 
 
 def report(args, jobs):
