@@ -8,16 +8,16 @@ ALARMING_RATIO = 3       # of genes that far above to genes that far below: plat
 MIN_SHARE = .005         # of all genes, so far above
 GROUPED = .85           # of the variance of the leading direction lies between two groups; 0.64 if normal
 MIN_GROUP = .1           # of the patients
-UNRELATED = .8           # misfit, as a share of that of genes paired at random, from which the reference explains nothing
+UNRELATED = .8           # misfit, as a share of that of genes paired at random: the reference explains nothing
 FLOOR = .05              # in units of a gene's mean in bulk: predictions below are about nothing
 
 
 def misfit(bulk, reference, fractions, random):
-    """How far the genes' levels in bulk are from the reference's prediction: robust sd over genes of their ratio, natural
-    log, and that sd as a share of the one when genes of bulk and reference are paired at random.
+    """How far the genes' levels in bulk are from the reference's prediction: robust sd over genes of their ratio,
+    natural log, and that sd as a share of the one when genes of bulk and reference are paired at random.
 
-    Arrays bulk (n_genes, n_samples), reference (n_genes, n_cell_types) with NaN rows where unknown, fractions (n_samples,
-    n_cell_types)."""
+    Arrays bulk (n_genes, n_samples), reference (n_genes, n_cell_types) with NaN rows where unknown, fractions
+    (n_samples, n_cell_types)."""
     known = np.isfinite(reference).all(axis=1)
     level, predicted = bulk[known].mean(axis=1), reference[known] @ fractions.mean(axis=0)
 
@@ -71,5 +71,5 @@ def two_groups(patients, log_ratio):
     small = order[:best + 1] if best + 1 <= len(score) / 2 else order[best + 1:]
     if between[best] < GROUPED or len(small) < MIN_GROUP * len(score):
         return []
-    return [f"{len(small)} patients differ from the others in very many genes ({some(patients[np.sort(small)])}): another "
-            "platform or batch would do that, and confidence does not know of it"]
+    return [f"{len(small)} patients differ from the others in very many genes ({some(patients[np.sort(small)])}): "
+            "another platform or batch would do that, and confidence does not know of it"]

@@ -19,7 +19,8 @@ def mix(n_genes=240, n_patients=60, noise=.05, spread=.5, seed=0):
     expression = np.stack([means[:, k, None] * np.exp(spread * np.outer(
         random.standard_normal(n_genes) * (random.random(n_genes) < .5), random.standard_normal(n_patients)))
         for k in range(4)])
-    bulk = np.einsum("kgi,ik->gi", expression, fractions) * np.exp(noise * random.standard_normal((n_genes, n_patients)))
+    bulk = np.einsum("kgi,ik->gi", expression, fractions)
+    bulk *= np.exp(noise * random.standard_normal((n_genes, n_patients)))
     reference = pd.DataFrame(means, genes, TYPES)
     return {"bulk": pd.DataFrame(bulk, genes, patients), "signature": reference[:n_markers], "reference": reference,
             "fractions": fractions, "expression": expression}

@@ -79,7 +79,8 @@ def test_a_run_is_followed_and_read(cohort, run_script, tmp_path):
     assert (scores == .9).all(axis=None)
     other = mixed_cells.write(tmp_path / "other", mixed_cells.mix(n_genes=60, n_patients=14))
     (project / "bulk_expression.tsv").replace(other / "bulk_expression.tsv")
-    again = run_script(SCRIPT, other, "--method", "codefacs", "--codefacs-output", project / "deconvolution/codefacs/output")
+    again = run_script(SCRIPT, other, "--method", "codefacs", "--codefacs-output",
+                       project / "deconvolution/codefacs/output")
     assert again.returncode == 0, again.stderr
     with h5py.File(other / "deconvolution/expression.h5") as file:
         np.testing.assert_allclose(file["expression"][3], bulk * 4, rtol=1e-5)

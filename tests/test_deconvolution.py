@@ -93,7 +93,8 @@ BAD = {
     "logarithms": (changed("bulk_expression", lambda t: np.log2(t + 1)), "logarithms"),
     "negative": (changed("bulk_expression", with_value(0, 1, -1)), "negative", "P001"),
     "missing value": (changed("bulk_expression", with_value(0, 2, np.nan)), "missing", "P002"),
-    "text": (changed("bulk_expression", lambda t: t.astype(object).pipe(with_value(3, 3, "high"))), "no number", "P003"),
+    "text": (changed("bulk_expression", lambda t: t.astype(object).pipe(with_value(3, 3, "high"))),
+             "no number", "P003"),
     "silent patient": (changed("bulk_expression", lambda t: t.assign(P004=0)), "without any expression", "P004"),
     "too few": (changed("bulk_expression", lambda t: t.iloc[:, :2]), "2 patients", "too few"),
     "patient twice": (changed("bulk_expression", lambda t: t.rename(columns={"P001": "P000"})), "twice", "P000"),
@@ -196,13 +197,16 @@ def test_targets_from_tables_of_another_tool(tmp_path, run_script):
     data, folder = mixed_cells.mix(), tmp_path / "other"
     folder.mkdir()
     patients = data["bulk"].columns
-    pd.DataFrame(data["fractions"], patients, mixed_cells.TYPES).to_csv(folder / "estimated_cell_fractions.txt", sep="\t")
-    pd.DataFrame(data["expression"][0].T, patients, data["bulk"].index).iloc[::-1].to_csv(folder / "Cancer Epithelial.csv")
+    fractions = pd.DataFrame(data["fractions"], patients, mixed_cells.TYPES)
+    fractions.to_csv(folder / "estimated_cell_fractions.txt", sep="\t")
+    cancer = pd.DataFrame(data["expression"][0].T, patients, data["bulk"].index)
+    cancer.iloc[::-1].to_csv(folder / "Cancer Epithelial.csv")
     done = run_script(TARGETS, tmp_path, "--labels", folder)
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "targets.h5") as file:
         assert file["patient_ids"].asstr()[:].tolist() == patients.tolist()
-        labels, genes = file["expression/Cancer Epithelial/labels"][:], file["expression/Cancer Epithelial/genes"].asstr()[:]
+        group = file["expression/Cancer Epithelial"]
+        labels, genes = group["labels"][:], group["genes"].asstr()[:]
         np.testing.assert_allclose(labels, np.log2(data["expression"][0][data["bulk"].index.get_indexer(genes)].T + 1),
                                    rtol=1e-5)
     fails(run_script(TARGETS, tmp_path, "--labels", folder, "--genes-in-rows", "--overwrite"), "patients are not those")

@@ -17,7 +17,8 @@ def cells(n_genes=400, n_cells=150):
     means = random.lognormal(0, .5, (n_genes, 3))
     means[np.arange(300), np.arange(300) % 3] *= 10
     counts = random.poisson(means[:, codes])
-    labels = pd.DataFrame({"celltype_major": np.array(TYPES)[codes], "state": np.where(np.arange(n_cells) % 2, "x", "y")},
+    states = np.where(np.arange(n_cells) % 2, "x", "y")
+    labels = pd.DataFrame({"celltype_major": np.array(TYPES)[codes], "state": states},
                           [f"cell{i}" for i in range(n_cells)])
     return counts, [f"G{g}" for g in range(n_genes)], labels.rename_axis("cell")
 
@@ -35,7 +36,8 @@ def read(project, name):
 
 
 def test_markers_and_profiles(project, run_script):
-    done = run_script(SCRIPT, project, project / "counts.tsv", "--labels", project / "labels.csv", "--state-column", "state")
+    done = run_script(SCRIPT, project, project / "counts.tsv", "--labels", project / "labels.csv",
+                      "--state-column", "state")
     assert done.returncode == 0, done.stderr
     signature, reference = read(project, "signature.tsv.gz"), read(project, "reference.tsv.gz")
     counts, genes, labels = cells()
