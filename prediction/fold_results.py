@@ -45,7 +45,7 @@ def write(path, config, network, history, outputs, parts):
     import fold_plots
     import torch
     path.mkdir(exist_ok=True)
-    torch.save(network.state_dict(), path / "model_trained.pth")
+    torch.save({name: tensor.cpu() for name, tensor in network.state_dict().items()}, path / "model_trained.pth")
     (path / "config.json").write_text(json.dumps(config, indent=1))
     pd.DataFrame(history).to_csv(path / "history.csv", index=False)
     with h5py.File(path / "predictions.h5", "w") as file:
