@@ -38,7 +38,7 @@ def build_resnet50():
     import torch
     import torchvision
 
-    network = torchvision.models.resnet50(weights=None)
+    network = torchvision.models.resnet50(weights=None, zero_init_residual=True)
     network.fc = torch.nn.Identity()
     return network
 
