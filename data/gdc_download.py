@@ -3,11 +3,10 @@
 Formats: "Sample Sheet" and "Manifest" of the portal's cart, and the folders of the GDC Data Transfer Tool (gdc-client)
 <file id>/<file name>, with logs/ and annotations.txt beside the file and <file name>.partial while it is incomplete.
 """
-import hashlib
-
 import pandas as pd
 
 from near_ids import some
+from project_inputs import checksum
 from text_tables import read_strings
 
 SHEET_COLUMNS = {"File ID": "file_id", "File Name": "file_name", "Data Type": "data_type", "Case ID": "case_id",
@@ -77,10 +76,8 @@ def problem_of(path, entry, check_md5):
         return "download not finished (.partial)" if partial else "not downloaded"
     if entry is not None and path.stat().st_size != entry["size"]:
         return f"truncated: {path.stat().st_size} of {entry['size']} bytes"
-    if entry is not None and check_md5:
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "md5").hexdigest() != entry["md5"]:
-                return "damaged: its MD5 is not the manifest's"
+    if entry is not None and check_md5 and checksum(path, "md5") != entry["md5"]:
+        return "damaged: its MD5 is not the manifest's"
     return ""
 
 

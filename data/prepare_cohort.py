@@ -25,7 +25,7 @@ from data_script import parser, run
 def main(args):
     project = args.project_path
     tables = {name: getattr(args, name) for name in ("table", "expression", "gene_map")}
-    record = {**{name: path and project_inputs.sha256(path) for name, path in tables.items()},
+    record = {**{name: path and project_inputs.checksum(path) for name, path in tables.items()},
               "columns": args.columns, "log2_offset": args.log2, "allow_unmatched": args.allow_unmatched,
               "slides": str(args.slides.resolve()) if args.slides else None}
     if project_inputs.is_finished(project, record, args.overwrite):

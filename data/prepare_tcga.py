@@ -35,7 +35,7 @@ def main(args):
     record = {"sections": "frozen" if args.frozen else "diagnostic", "log2_offset": args.log2,
               "allow_missing": args.allow_missing, "slide_files": project_inputs.sha256_of_sizes(slides["path"]),
               "expression_files": project_inputs.sha256_of_sizes(samples["path"]),
-              **{name: path and project_inputs.sha256(path) for name, path in tables.items()}}
+              **{name: path and project_inputs.checksum(path) for name, path in tables.items()}}
     if project_inputs.is_finished(project, record, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return

@@ -17,10 +17,13 @@ from near_ids import some
 OUTPUTS = ("metadata.csv", "bulk_expression.tsv.gz", "clinical.csv", "preparation.csv")
 
 
-def sha256(path):
+def checksum(path, algorithm="sha256"):
     """Checksum of a file, as hexadecimal digits."""
+    digest = hashlib.new(algorithm)
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sha256_of_sizes(paths):

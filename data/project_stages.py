@@ -6,7 +6,7 @@ import slide_stages
 import training_stages
 from near_ids import some, with_near_matches
 from pipeline_stage import Facts, Stage, ended
-from project_inputs import sha256
+from project_inputs import checksum
 
 TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
                   "min_variance": "--min-variance", "log_base": "--log-base"}  # of prepare_targets.py
@@ -87,7 +87,7 @@ def deconvolution(project, facts):
         stage.about = (f"{attributes['method']}, {len(file['cell_types'])} cell types, {len(file['genes'])} genes, "
                        f"{len(file['patient_ids'])} patients")
     made_from = json.loads(attributes["inputs"])
-    changed = [name for name, table in tables.items() if (sha256(table) if table else None) != made_from.get(name)]
+    changed = [name for name, table in tables.items() if (checksum(table) if table else None) != made_from.get(name)]
     if changed:
         stage.notes.append(f"it was made with {attributes.get('parameters', 'no')} parameters: give the same options")
     return ended(stage, changed)
@@ -101,7 +101,7 @@ def targets(project, facts):
     attributes = facts.targets["attributes"]
     made_from = json.loads(attributes.get("inputs", "{}"))
     changed = [name for name, digest in made_from.items()
-               if (path := project / "deconvolution" / name).is_file() and sha256(path) != digest]
+               if (path := project / "deconvolution" / name).is_file() and checksum(path) != digest]
     stage.about = f"{len(facts.targets['cell_types'])} cell types, {len(facts.targets['patients'])} patients"
     parameters = json.loads(attributes.get("parameters", "{}"))
     stage.options = " ".join([f"{option} {parameters[name]}" for name, option in TARGET_OPTIONS.items()
@@ -135,8 +135,6 @@ def folds(facts):
 def tables(project, facts):
     """Are the tables there, and younger than the models?"""
     stage, results = Stage("tables", script="prediction/collect_results.py"), project / "results"
-    if facts.features and facts.features["attributes"].get("source"):
-        stage.options = "--no-baselines"  # one of them needs the colours of tiles, which imported features lack
     if not (results / "summary.csv").is_file() or not (results / "predictions.h5").is_file():
         return stage
     age = (results / "predictions.h5").stat().st_mtime
@@ -152,7 +150,7 @@ def figures(project):
         return stage
     drawn = json.loads(record.read_text())
     changed = [path.name for path in [*(project / "results").glob("*.csv"), *(project / "results").glob("*.h5")]
-               if drawn.get(path.name) != sha256(path)]
+               if drawn.get(path.name) != checksum(path)]
     stage.about = "figures/*.pdf"
     stage = ended(stage, changed)
     stage.options = ""  # the script sees itself that tables have changed

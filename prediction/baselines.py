@@ -23,9 +23,11 @@ MODELS = ("ridge", "mean colour", "bulk target", "shuffled labels")
 def predict(model, slides, target, splits, folds, bulk_path, seed):
     """OutOfFold of one of MODELS for the folds [(outer, inner), ...]; None where the model does not exist.
 
-    Only expression has a bulk target, and only where there is a bulk file.
+    Only expression has a bulk target, and only where there is a bulk file; mean colour needs the colours of all slides.
     """
     inputs = slides.mean_rgb if model == "mean colour" else slides.mean_features
+    if not np.isfinite(inputs).all():  # features of other tools come without colours
+        return None
     if model == "shuffled labels":
         target = shuffled(target, seed)
     taught = target

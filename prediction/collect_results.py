@@ -2,12 +2,14 @@
 
 Reads   <project_path>/results/*_preds/, splits.json, features.h5, targets.h5, clinical.csv;
         bulk_expression.tsv[.gz], if it is there, for the baseline "bulk target"
-Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, predictions.h5
+Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, missing_slides.csv,
+        predictions.h5
         (columns: data/README.md)
 
     python prediction/collect_results.py demo
 """
 import hashlib
+import json
 import logging
 
 import baselines
@@ -55,6 +57,8 @@ def main(args):
         logging.info(f"{name}: {rows[0]['n_patients']} patients, {quality} " + ", ".join(
             f"{row['model']} {row[quality]:.3f}" for row in rows))
     write_table(pd.DataFrame(summary), results / "summary.csv")
+    missing = json.loads(slides.attributes.get("missing_slide_ids", "[]"))  # of collect_features.py --allow-missing
+    write_table(pd.DataFrame({"slide_id": missing}), results / "missing_slides.csv")
     with prediction_script.whole(results / "predictions.h5") as part:
         write_predictions(part, predicted, {"encoder": slides.attributes["encoder"],
                                             "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs})

@@ -40,7 +40,8 @@ def add_arguments(parser, max_epochs, patience):
     parser.add_argument("--hidden", type=int, default=512, help="hidden units, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
     parser.add_argument("--keep", choices=["best", "last"], default="best", help="epoch to keep, default %(default)s")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="models at a time, default %(default)s")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
+                        help="models at a time, default %(default)s, the CPUs of this job")
 
 
 def config_of(args, head, pooling):

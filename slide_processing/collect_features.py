@@ -6,6 +6,7 @@ Writes  <project>/features.h5         see data/README.md
 
     python slide_processing/collect_features.py my_project
 """
+import json
 import logging
 
 import cohort_file
@@ -18,6 +19,8 @@ def arguments():
     p = parser(__doc__)
     p.add_argument("--dtype", default="float32", choices=["float32", "float16"],
                    help="of the features in features.h5; float16 halves the file, default %(default)s")
+    p.add_argument("--allow-missing", type=int, default=0, metavar="N",
+                   help="go on without up to N slides; results/missing_slides.csv lists them, default %(default)s")
     return p.parse_args()
 
 
@@ -27,12 +30,15 @@ def main(args):
     for line in slide_status.report(status):
         logging.info(line)
     missing = status[~status.status.isin(["done", "empty"])]
-    if len(missing):
+    if len(missing) > args.allow_missing or len(missing) == len(slides):
         names = ", ".join(missing.slide_id)
         raise FileNotFoundError(f"no features of {len(missing)} of {len(slides)} slides, {names}: run "
                                 f"1main_processing.py with slide index {slide_table.format_indexes(missing.index)}")
+    slides = slides.drop(missing.index)
     sources = [args.project_path / "features" / f"{slide_id}.h5" for slide_id in slides.slide_id]
     attributes = cohort_file.shared_attributes(sources, slides)
+    if len(missing):
+        attributes["missing_slide_ids"] = json.dumps(missing.slide_id.tolist())
     out = args.project_path / "features.h5"
     if out.is_file() and not args.overwrite:
         cohort_file.check(out, attributes, args.dtype)

@@ -137,5 +137,8 @@ def textures(side_px, seed):
 
 def sha256_of_file(path):
     """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

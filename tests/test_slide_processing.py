@@ -121,6 +121,22 @@ def test_collection(finished, run_script):
         assert file["features"].dtype == "f2" and file["mean_features"].dtype == "f4"
 
 
+def test_collection_goes_on_without_as_many_slides_as_allowed_and_names_them(finished, run_script, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(finished, project, ignore=shutil.ignore_patterns("features.h5"))
+    (project / "features" / "s1.h5").unlink()
+    done = run_script("slide_processing/collect_features.py", project)
+    assert done.returncode == 1 and "no features of 1 of 4 slides, s1: run" in done.stderr
+    done = run_script("slide_processing/collect_features.py", project, "--allow-missing", 1)
+    assert done.returncode == 0, done.stderr
+    with h5py.File(project / "features.h5") as file:
+        assert file["slide_ids"].asstr()[:].tolist() == ["s0", "s2", "s3"]
+        assert file.attrs["missing_slide_ids"] == '["s1"]'
+    shutil.rmtree(project / "features")
+    done = run_script("slide_processing/collect_features.py", project, "--allow-missing", 4, "--overwrite")
+    assert done.returncode == 1 and "no features of 4 of 4 slides" in done.stderr
+
+
 def test_collection_refuses_mixed_encoders(finished, run_script, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(finished, project, ignore=shutil.ignore_patterns("features.h5"))
