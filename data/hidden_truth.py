@@ -22,10 +22,10 @@ BIOLOGY_SEED = 2021
 FRACTIONS = pd.DataFrame.from_dict({
     "B-cells": (.05, 1.0, .00, .45, .00),
     "CAFs": (.20, .70, .00, .00, .40),
-    "Cancer Epithelial": (.42, .60, .10, .00, .00),
-    "Endothelial": (.06, .85, .00, .00, .00),
+    "Cancer Epithelial": (.38, .60, .10, .00, .00),
+    "Endothelial": (.09, .95, .00, .00, .00),
     "Myeloid": (.08, .80, .00, .25, .00),
-    "Normal Epithelial": (.06, 1.0, -.20, .00, .00),
+    "Normal Epithelial": (.08, 1.1, -.20, .00, .00),
     "PVL": (.05, .90, .00, .00, .15),
     "Plasmablasts": (.04, 1.0, .00, .40, .00),
     "T-cells": (.11, .90, .00, .45, .00),

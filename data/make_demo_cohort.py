@@ -143,10 +143,10 @@ def make_slide(path, seed, shape, fractions, states, power, in_header, nearly_em
 if __name__ == "__main__":
     p = parser(__doc__)
     p.add_argument("--seed", type=int, default=1, help="default %(default)s")
-    p.add_argument("--patients", type=int, default=60, help="default %(default)s")
+    p.add_argument("--patients", type=int, default=80, help="default %(default)s")
     p.add_argument("--genes", type=int, default=1500, help="default %(default)s")
     p.add_argument("--width-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
-    p.add_argument("--height-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
+    p.add_argument("--height-px", type=int, default=1536, help="of a slide at 20x, default %(default)s")
     arguments = p.parse_args()
     for name, least in LEAST.items():
         if getattr(arguments, name) < least:

@@ -1,0 +1,75 @@
+"""End to end: every command of the pipeline on a small cohort, and the demo as the README shows it."""
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo, run once with its default sizes: project folder and what it printed."""
+    project = tmp_path_factory.mktemp("demo") / "demo"
+    done = run_demo(project)
+    assert done.returncode == 0, done.stderr
+    return project, done.stdout
+
+
+def run_demo(project):
+    """What `make demo` runs once the virtual environment is there."""
+    return subprocess.run(["bash", ROOT / "data" / "run_demo.sh", sys.executable, project],
+                          capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_demo_recovers_the_truth(demo):
+    project, _ = demo
+    table = pd.read_csv(project / "results" / "demo_summary.csv", index_col="cell type")
+    assert (table["abundance R truth"] > 0.6).sum() >= 4
+    assert (table.loc[["Cancer Epithelial", "CAFs"], "R truth top 100"] > 0.5).all()
+
+
+@pytest.mark.slow
+def test_second_demo_skips_what_is_finished(demo):
+    project, printed = demo
+    before = contents(project)
+    again = run_demo(project)
+    assert again.returncode == 0, again.stderr
+    assert contents(project) == before
+    heading = "== Predictions against the known truth"
+    assert again.stdout.split(heading)[1].split("features:")[0] == printed.split(heading)[1].split("features:")[0]
+
+
+@pytest.mark.slow
+def test_shuffled_labels_are_not_predicted(demo, run_script, tmp_path):
+    """The same code on labels moved to other patients: R about 0, so nothing leaks between the folds."""
+    project, _ = demo
+    for name in ("features.h5", "splits.json"):
+        shutil.copy(project / name, tmp_path / name)
+    shutil.copy(project / "targets.h5", tmp_path / "targets.h5")
+    with h5py.File(tmp_path / "targets.h5", "r+") as file:
+        order = np.random.default_rng(0).permutation(len(file["patient_ids"]))
+        for labels in (file["expression/Cancer Epithelial/labels"], file["abundance/labels"]):
+            labels[:] = labels[:][order]
+    for script in ("1main_cs_exp_regression.py", "1main_abundance_regression.py"):
+        cell_type = ["Cancer"] if "exp" in script else []
+        done = run_script(f"prediction/{script}", tmp_path, "all", "all", *cell_type)
+        assert done.returncode == 0, done.stderr
+    done = run_script("prediction/collect_results.py", tmp_path, "--partial")
+    assert done.returncode == 0, done.stderr
+    genes = pd.read_csv(tmp_path / "results" / "Cancer Epithelial_genes.csv")
+    abundance = pd.read_csv(tmp_path / "results" / "abundance.csv")
+    assert abs(genes["pearson_r"].median()) < 0.2  # 60 patients: sd of one R is 0.13, genes move together
+    assert abs(abundance["pearson_r"].median()) < 0.2
+
+
+def contents(project):
+    """Every output and its bytes; logs grow by the lines of a second run."""
+    return {path.relative_to(project): path.read_bytes() for path in sorted(project.rglob("*"))
+            if path.is_file() and "logs" not in path.parts}
