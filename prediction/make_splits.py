@@ -43,7 +43,8 @@ def main(args):
         return
     with prediction_script.whole(path) as part:
         part.write_text(json.dumps(splits, indent=1))
-    logging.info(f"splits: {len(splits['patients'])} patients, {splits['n_outer']} x {splits['n_inner']} folds ({path})")
+    logging.info(f"splits: {len(splits['patients'])} patients, {splits['n_outer']} x {splits['n_inner']} folds "
+                 f"({path})")
 
 
 def common_patients(slides, target):
@@ -85,5 +86,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
     parser.add_argument("--stratify", choices=["response"], help="give every fold its share of pCR, RD and unknown")
     parser.add_argument("--group-by", choices=["site"], help="keep the patients of a site on one side of each fold")
-    parser.add_argument("--import", dest="import_path", type=Path, metavar="FILE", help="take folds from a .csv or .json")
+    parser.add_argument("--import", dest="import_path", type=Path, metavar="FILE",
+                        help="take folds from a .csv or .json")
     prediction_script.run(main, parser.parse_args(), "splits")

@@ -57,7 +57,8 @@ def fit(pooling, labels, train, valid, config):
     history, best_score, best_epoch, best_state = [], -np.inf, 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, config.max_epochs + 1):
         train_loss = 0.0
-        for rows in train[torch.randperm(len(train), generator=generator, device=train.device)].split(config.batch_size):
+        order = torch.randperm(len(train), generator=generator, device=train.device)
+        for rows in train[order].split(config.batch_size):
             loss = loss_of(network.last(pooling(network, rows, generator)), labels[rows])
             optimiser.zero_grad()
             loss.backward()

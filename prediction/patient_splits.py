@@ -96,7 +96,8 @@ def from_table(path, slides, patients):
     def chosen(ids):
         return sorted({patient_of_slide.get(i, "") if isinstance(i, int) else i for i in ids} & set(patients))
 
-    outer = [{"test": chosen(test[0]), "inner": [{"train": chosen(t), "valid": chosen(v)} for t, v in zip(train, valid)]}
+    outer = [{"test": chosen(test[0]),
+              "inner": [{"train": chosen(t), "valid": chosen(v)} for t, v in zip(train, valid)]}
              for test, train, valid in zip(lists["test"], lists["train"], lists["valid"])]
     return {"n_outer": len(outer), "n_inner": min(len(fold["inner"]) for fold in outer),
             "patients": sorted({patient for fold in outer for patient in fold["test"]}), "outer": outer}
