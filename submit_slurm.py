@@ -111,7 +111,7 @@ def prepare(args):
     if "" in args.stage_args:
         raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
     own = slurm_plan.ROOT / ".venv" / "bin" / "python"
-    args.python = args.python or (str(own) if own.exists() else "python")
+    args.python = args.python or (str(own) if own.exists() else sys.executable)
     args.cpus = max(1, len(os.sched_getaffinity(0)) // args.local) if args.local else None
     folds = next(stage for stage in STAGES if stage.name == "folds")
     args.cpus_of_folds = args.cpus or slurm_jobs.setting(args.cpus_per_task, folds, folds.cpus)

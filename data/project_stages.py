@@ -149,8 +149,8 @@ def figures(project):
     if not record.is_file():
         return stage
     drawn = json.loads(record.read_text())
-    changed = [path.name for path in [*(project / "results").glob("*.csv"), *(project / "results").glob("*.h5")]
-               if drawn.get(path.name) != checksum(path)]
+    changed = [name for name, digest in drawn.items()
+               if not (table := project / "results" / name).is_file() or checksum(table) != digest]
     stage.about = "figures/*.pdf"
     stage = ended(stage, changed)
     stage.options = ""  # the script sees itself that tables have changed

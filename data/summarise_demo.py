@@ -33,6 +33,8 @@ def main(args):
                 rows.setdefault(name, {}).update(row)
         encoder = describe_encoder(predictions.attrs)
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell type").sort_index()
+    counts = table.columns.intersection(["genes", f"genes R > {ROBUST_R:g}"])
+    table = table.astype(dict.fromkeys(counts, "Int64"))  # which may be missing, for a cell type without a model
     with whole(project / "results" / "demo_summary.csv") as part:
         table.to_csv(part, float_format="%.4f")
     print(table.to_string(float_format="%.2f", na_rep="-"))

@@ -48,6 +48,8 @@ def run(main, args, log_name):
     except Exception as error:
         if args.debug:
             raise
+        if isinstance(error, OSError) and error.filename and error.strerror:  # raised by Python, not by one of us
+            sys.exit(f"error: {error.filename}: {error.strerror}; check the path that you gave")
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         sys.exit(f"error: {kind}{' '.join(str(error).split())}")
 

@@ -64,17 +64,19 @@ def main(args):
                                             "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs})
 
 
-def finished_folds(results, names, splits, slides, partial):
+def finished_folds(results, targets, splits, slides, partial):
     """Configurations by target and fold; ValueError for missing folds without `partial` and for other data."""
     configs, n_missing = {}, 0
-    for name in names:
+    for name, read_target in targets.items():
         found, absent = out_of_fold.configs_of(results, name, splits)
         if not found:
             logging.info(f"{name}: not trained, left out")
             continue
-        for key, now in (("features_sha256", slides.sha256), ("splits_sha256", cohort_files.checksum(splits))):
-            if found[min(found)][key] != now:
-                raise ValueError(f"the models of {name} were trained with another {key.removesuffix('_sha256')} file "
+        for source, now in (("features", slides.sha256), ("splits", cohort_files.checksum(splits)),
+                            ("targets", read_target().sha256)):
+            # imported models do not know what their labels were
+            if any(config.get(f"{source}_sha256", now) != now for config in found.values()):
+                raise ValueError(f"models of {name} were trained with other {source} than there are now "
                                  f"(encoder {found[min(found)]['encoder']}): train them again with --overwrite")
         configs[name] = found
         n_missing += len(absent)

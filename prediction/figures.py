@@ -17,10 +17,12 @@ FIGURES = {"fig2_predictability": (figure_panels.predictability, "summary.csv"),
            "fig3_abundance": (figure_panels.abundance, "abundance.csv"),
            "fig4_response": (figure_panels.response, "direct.csv")}  # name: (function, table it cannot do without)
 
+TABLES = "summary.csv", "*_genes.csv", "abundance.csv", "direct.csv", "predictions.h5"
+
 
 def main(args):
     results, figures = args.project_path / "results", args.project_path / "figures"
-    tables = sorted([*results.glob("*.csv"), *results.glob("*.h5")])
+    tables = sorted(path for pattern in TABLES for path in results.glob(pattern))
     if not (results / "summary.csv").is_file():
         raise FileNotFoundError(f"{results / 'summary.csv'} is missing: run prediction/collect_results.py first")
     checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tables}

@@ -43,7 +43,7 @@ def check_settings(path, expected):
     """Refuse a feature file of which an attribute differs from `expected` (dict)."""
     with opened(path) as file:
         found = dict(file.attrs)
-    for name, value in expected.items():
+    for name, value in sorted(expected.items()):  # weights before weights_seed, which follows from them
         if found.get(name) != value:
             raise ValueError(f"{path} was made with {name} = {found.get(name)}, not {value}: use --overwrite, "
                              "or another project folder")

@@ -129,8 +129,13 @@ def test_second_run_skips_missing_folds_are_listed_and_other_data_refused(collec
     tested = json.loads((project / "splits.json").read_text())["outer"][1]["test"]
     assert (pd.read_csv(project / "results" / "CAFs_genes.csv")["n_patients"] == 60 - len(tested)).all()
     assert set(pd.read_csv(project / "results" / "summary.csv")["model"]) == {"slide-ex"}
+    with h5py.File(project / "targets.h5", "r+") as file:
+        labels = file["expression/CAFs/labels"]
+        labels[0] = labels[0] + 1
+    done = run_script("prediction/collect_results.py", project, "--partial", "--overwrite")
+    assert done.returncode != 0 and "models of CAFs were trained with other targets" in done.stderr
     with h5py.File(project / "features.h5", "r+") as file:
         file.attrs["weights_sha256"] = "1" * 64
     done = run_script("prediction/collect_results.py", project, "--partial")
-    assert done.returncode != 0 and "trained with another features file" in done.stderr
+    assert done.returncode != 0 and "trained with other features" in done.stderr
     assert "Traceback" not in done.stderr
