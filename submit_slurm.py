@@ -160,7 +160,8 @@ def submit(args):
     if not steps and not jobs:
         return conclude(args)
     folder = slurm_tasks.new_folder(args.project_path, args.dry_run)
-    again = [sys.executable, str(Path(__file__).resolve()), *args.given, "--continue", args.since or folder.name]
+    given = [word for word in args.given if word != "--dry-run"]
+    again = [sys.executable, str(Path(__file__).resolve()), *given, "--continue", args.since or folder.name]
     steps.append(slurm_plan.Step(CONTINUE, (slurm_plan.Task((shlex.join(again),), (CONTINUE.name,)),)))
     slurm_jobs.submit(folder, steps, jobs, STAGES, args)
     return 0

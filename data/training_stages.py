@@ -5,6 +5,8 @@ import training_checksums
 from near_ids import some
 from pipeline_stage import Stage
 
+OPTIONS = ("pooling", "hidden", "max_epochs", "patience", "seed", "keep")  # of the scripts, as config.json names them
+
 
 def models(project, facts):
     """One stage for each of the three training scripts."""
@@ -23,6 +25,7 @@ def models(project, facts):
              "direct": [] if hindrance else ["direct"]}
     for kind, targets_ in names.items():
         counts = {}
+        stages[kind].options = options_like(project, targets_)
         for name in targets_:
             labels = (training_checksums.of_response(facts.response) if name == "direct" else
                       training_checksums.of_target(project / "targets.h5", name))
@@ -49,13 +52,28 @@ def without_direct(facts):
     return ""
 
 
+def options_like(project, names):
+    """Options that train further models of these targets as the first one that is there was; "" where there is none."""
+    for name in names:
+        for path in sorted(model_folder(project, name).glob("result_*/config.json")):
+            config = json.loads(path.read_text())
+            return "".join(f" --{key.replace('_', '-')} {config[key]}" for key in OPTIONS
+                           if key in config and not (name == "direct" and key == "pooling"))
+    return ""
+
+
+def model_folder(project, name):
+    """Folder of the models of a target."""
+    folder = {"abundance": "cell_fraction_preds", "direct": "direct_preds"}.get(name, f"{name}_preds")
+    return project / "results" / folder
+
+
 def trained(project, name, now, splits):
     """Number of models of a target that are there, and of those that were trained on something else."""
-    folder = {"abundance": "cell_fraction_preds", "direct": "direct_preds"}.get(name, f"{name}_preds")
     n_there = n_stale = 0
     for outer in range(splits["n_outer"]):
         for inner in range(splits["n_inner"]):
-            path = project / "results" / folder / f"result_{outer}_{inner}" / "config.json"
+            path = model_folder(project, name) / f"result_{outer}_{inner}" / "config.json"
             if path.is_file():
                 config = json.loads(path.read_text())
                 n_there += 1
@@ -64,7 +82,7 @@ def trained(project, name, now, splits):
 
 
 def fill(stage, counts, n_folds):
-    """State, text and options of a training stage from {target: (models there, models stale)}."""
+    """State and text of a training stage, and what comes before its options, from {target: (models there, stale)}."""
     unfinished = [name for name, (there, _) in counts.items() if there < n_folds]
     stale = [name for name, (_, n_stale) in counts.items() if n_stale]
     there = sum(number for number, _ in counts.values())
@@ -73,7 +91,7 @@ def fill(stage, counts, n_folds):
         stage.about += f", missing some of {some(unfinished, 3)}"
     wanted = stale or unfinished
     chosen = f" {json.dumps(wanted[0]) if len(wanted) == 1 else 'all'}" if stage.name == "expression" else ""
-    stage.options = f"all all{chosen}" + (" --overwrite" if stale else "")
+    stage.options = f"all all{chosen}{stage.options}" + (" --overwrite" if stale else "")
     if stale:
         stage.state = "stale"
         stage.about += f"; features, targets or folds have changed since {some(stale, 3)} were trained"

@@ -15,6 +15,7 @@ import check_project
 import cohort_files
 import project_stages
 import training_checksums
+import training_stages
 import write_svs
 
 PATIENTS = [f"P{i}" for i in range(8)]
@@ -299,3 +300,13 @@ def test_following_the_check_leads_through_a_real_project(run_script, tmp_path):
         done = run_script(script, *arguments, *options.get(script.split("/")[1], more))
         assert done.returncode == 0, done.stderr
     assert len(commands) >= 9
+
+
+def test_further_models_are_trained_with_the_options_of_those_that_are_there(tmp_path):
+    for folder in ("CAFs_preds", "direct_preds"):
+        model = tmp_path / "results" / folder / "result_0_1"
+        model.mkdir(parents=True)
+        (model / "config.json").write_text(json.dumps({"pooling": "mean", "hidden": 256, "max_epochs": 150}))
+    assert training_stages.options_like(tmp_path, ["PVL", "CAFs"]) == " --pooling mean --hidden 256 --max-epochs 150"
+    assert training_stages.options_like(tmp_path, ["direct"]) == " --hidden 256 --max-epochs 150"
+    assert training_stages.options_like(tmp_path, ["PVL"]) == ""
