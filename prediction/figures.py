@@ -16,7 +16,6 @@ import prediction_script
 FIGURES = {"fig2_predictability": (figure_panels.predictability, "summary.csv"),
            "fig3_abundance": (figure_panels.abundance, "abundance.csv"),
            "fig4_response": (figure_panels.response, "direct.csv")}  # name: (function, table it cannot do without)
-
 TABLES = "summary.csv", "*_genes.csv", "abundance.csv", "direct.csv", "predictions.h5"
 
 
