@@ -1,4 +1,4 @@
-"""Statistics of predictions against labels: all genes in one matrix expression, corrections, ROC with intervals.
+"""Statistics of predictions against labels: all genes in one matrix expression, corrections, ROC and odds ratios.
 
 Rows are samples (slides or patients), columns are outputs (genes or cell types). numpy arrays and torch tensors
 are both taken where it says "array"; the result is of the same kind.
@@ -64,15 +64,69 @@ def delong(labels, scores, confidence=0.95):
     auc, low, high : float
         Normal interval clipped to 0..1; NaN where it does not exist (an empty class; one sample of a class).
     """
+    above, below = placements(labels, scores)
+    if not len(above) or not len(below):
+        return np.nan, np.nan, np.nan
+    area = above.mean()
+    if len(above) < 2 or len(below) < 2:
+        return area, np.nan, np.nan
+    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance_of_mean(above) + variance_of_mean(below))
+    return area, max(area - half, 0.0), min(area + half, 1.0)
+
+
+def delong_paired(labels, scores, other_scores):
+    """Two-sided p of equal AUC of two scores of the same samples (DeLong et al., 1988).
+
+    1 for equal AUC, 0 for AUC that differ without any variance, NaN with fewer than two samples of a class.
+    """
+    above, below = (np.subtract(*pair) for pair in zip(placements(labels, scores), placements(labels, other_scores)))
+    if len(above) < 2 or len(below) < 2:
+        return np.nan
+    difference = above.mean()
+    if abs(difference) < 1e-12:  # sums of ranks in another order
+        return 1.0
+    with np.errstate(divide="ignore"):
+        return 2 * stats.norm.sf(abs(difference) / np.sqrt(variance_of_mean(above) + variance_of_mean(below)))
+
+
+def placements(labels, scores):
+    """Share of negatives below each positive (n_positive,), share of positives above each negative (n_negative,).
+
+    Ties count a half, so that the mean of either is the AUC.
+    """
     positive, negative = scores[labels == 1], scores[labels == 0]
     m, n = len(positive), len(negative)
     if m == 0 or n == 0:
-        return np.nan, np.nan, np.nan
+        return np.full(m, np.nan), np.full(n, np.nan)
     ranks = stats.rankdata(np.concatenate([positive, negative]))
-    above = (ranks[:m] - stats.rankdata(positive)) / n      # share of negatives below each positive
-    below = 1 - (ranks[m:] - stats.rankdata(negative)) / m  # share of positives above each negative
-    area = above.mean()
-    if m < 2 or n < 2:
-        return area, np.nan, np.nan
-    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(above.var(ddof=1) / m + below.var(ddof=1) / n)
-    return area, max(area - half, 0.0), min(area + half, 1.0)
+    return (ranks[:m] - stats.rankdata(positive)) / n, 1 - (ranks[m:] - stats.rankdata(negative)) / m
+
+
+def variance_of_mean(values):
+    return values.var(ddof=1) / len(values)
+
+
+def average_precision(labels, scores, weights):
+    """Average precision of weighted samples, as in scikit-learn; (n_draws,) for weights (n_draws, n_samples).
+
+    Weights are the counts of a bootstrap draw; NaN where a draw has no positive.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]  # of each group of equal scores
+    called = np.cumsum(weights[:, order], axis=1)[:, last]
+    found = np.cumsum((weights * labels)[:, order], axis=1)[:, last]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(called > 0, found / called, 0)
+        return (np.diff(found, axis=1, prepend=0) * precision).sum(1) / found[:, -1]
+
+
+def diagnostic_odds_ratio(labels, called, confidence=0.95):
+    """Odds of being called among positives over those among negatives, with its log-normal interval; three floats.
+
+    Half a sample is added to each of the four counts (Haldane, 1956), so that the ratio is finite.
+    """
+    hits, false_alarms = called[labels == 1], called[labels == 0]
+    counts = np.array([hits.sum(), (~false_alarms).sum(), (~hits).sum(), false_alarms.sum()]) + 0.5
+    log_ratio = np.log(counts[0] * counts[1] / (counts[2] * counts[3]))
+    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt((1 / counts).sum())
+    return tuple(np.exp([log_ratio, log_ratio - half, log_ratio + half]))

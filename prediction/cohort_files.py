@@ -137,7 +137,14 @@ def read_clinical(path, column):
 
 
 def read_response(path):
-    """Response from `clinical.csv`, pCR = 1 and RD = 0; patients with an empty response are left out with a note."""
+    """Response from `clinical.csv` as a target; ValueError when all known responses are alike."""
+    known = known_responses(path)
+    return checked_target("direct", np.array(list(known)), np.array(["pCR"]), np.array(list(known.values()))[:, None],
+                          "response")
+
+
+def known_responses(path):
+    """Response by patient, pCR = 1 and RD = 0; patients with an empty response are left out with a note."""
     response = read_clinical(path, "Response")
     unknown = sorted(set(response.values()) - set(RESPONSES) - {""})
     if unknown:
@@ -145,8 +152,7 @@ def read_response(path):
     known = {patient: RESPONSES[value] for patient, value in response.items() if value}
     if len(known) < len(response):
         logging.info(f"left out, no response: {examples(sorted(set(response) - set(known)))}")
-    return checked_target("direct", np.array(list(known)), np.array(["pCR"]), np.array(list(known.values()))[:, None],
-                          "response")
+    return known
 
 
 def checked_target(name, patient_ids, outputs, labels, kind):

@@ -24,11 +24,11 @@ def folder(results, target_name, outer, inner):
     return results / FOLDERS.get(target_name, f"{target_name}_preds") / f"result_{outer}_{inner}"
 
 
-def is_finished(path, config):
-    """Whether a fold is there with this config; ValueError shows the difference when it has another one."""
+def is_finished(path, config, file_name="config.json"):
+    """Whether a folder is there with this config; ValueError shows the difference when it has another one."""
     if not path.is_dir():
         return False
-    found = json.loads((path / "config.json").read_text())
+    found = json.loads((path / file_name).read_text())
     differences = [f"{key}: {found.get(key)} there, {config.get(key)} now"
                    for key in {**found, **config} if found.get(key) != config.get(key)]
     if differences:

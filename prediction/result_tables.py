@@ -50,8 +50,7 @@ def response(predicted, n_bootstrap, seed):
         raise ValueError("the patients predicted so far are all pCR or all RD, so there is no ROC curve: train the "
                          "other folds of 1main_direct.py")
     auc, auc_low, auc_high = association.delong(labels, probabilities, CONFIDENCE)
-    drawn = [rows for rows in resampled(len(labels), n_bootstrap, seed) if len(np.unique(labels[rows])) == 2]
-    low, high = interval([metrics.average_precision_score(labels[rows], probabilities[rows]) for rows in drawn])
+    low, high = interval(association.average_precision(labels, probabilities, draws(len(labels), n_bootstrap, seed)))
     called = probabilities > 0.5
     return pd.DataFrame([{
         "n_patients": len(labels), "n_pcr": int(labels.sum()), "auc": auc, "auc_low": auc_low, "auc_high": auc_high,
@@ -94,8 +93,7 @@ def summarise(r):
 def bootstrap_r(predictions, labels, n_bootstrap, seed):
     """Pearson R of each output in resampled patients, by weighted sums; (n_bootstrap, n_outputs)."""
     x, y = (association.centred(values) for values in (predictions, labels))
-    n = len(x)
-    weights = np.stack([np.bincount(rows, minlength=n) for rows in resampled(n, n_bootstrap, seed)]) / n
+    weights = draws(len(x), n_bootstrap, seed) / len(x)
     mean_x, mean_y = weights @ x, weights @ y
     with np.errstate(divide="ignore", invalid="ignore"):
         return (weights @ (x * y) - mean_x * mean_y) / np.sqrt(
@@ -105,6 +103,11 @@ def bootstrap_r(predictions, labels, n_bootstrap, seed):
 def resampled(n, n_bootstrap, seed):
     """Draws of n row numbers with replacement; (n_bootstrap, n)."""
     return np.random.default_rng(seed).integers(0, n, (n_bootstrap, n))
+
+
+def draws(n, n_bootstrap, seed):
+    """How often each row is in each of the draws of `resampled`; int64 (n_bootstrap, n)."""
+    return np.stack([np.bincount(rows, minlength=n) for rows in resampled(n, n_bootstrap, seed)])
 
 
 def interval(values):

@@ -1,0 +1,100 @@
+"""Predict response to chemotherapy (pCR) from cell-type expression, and compare it with bulk, the direct model, ...
+
+Reads   clinical.csv (Patient.ID, Response) and one of: results/predictions.h5 (default), predictions/<name>/
+        predictions.h5 (--from <name>), targets.h5 (--from targets: the RNA itself, the upper reference)
+Writes  <project_path>/response/<setting>/: comparison.csv (AUC, average precision, odds ratio, tests; one row a
+        feature set), scores.csv (patients x feature sets: probability of pCR), settings.json; with --train-on
+        new_patients.csv, the scores of patients whose response is not known (columns: data/README.md)
+
+Four classifiers (DECODEM) are tuned and fitted for each feature set: inside the cohort, in 5 stratified folds of
+patients drawn anew with each seed, or on all patients of another project with --train-on. There the classifiers learn
+from predictions out of fold of the project that trained the models; here they score predictions/<its name>/.
+
+    python prediction/predict_response.py demo
+    python prediction/predict_response.py hospital2 --train-on demo
+"""
+import json
+import logging
+import os
+from pathlib import Path
+
+import cohort_files
+import fold_results
+import prediction_script
+import response_cohorts
+import response_features
+import response_models
+import response_scores
+import response_tables
+import result_tables
+
+RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search", "repeats", "seed", "bootstrap"
+
+
+def main(args):
+    for name in ("search", "repeats", "bootstrap", "processes"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} {getattr(args, name)}: give at least 1")
+    source, new_source, setting = response_cohorts.sources(args.project_path, args.source, args.train_on)
+    train = new = response_cohorts.read(source, args.clinical_columns)
+    if args.train_on:
+        new = response_cohorts.read(new_source, args.clinical_columns)
+        response_cohorts.refuse_unlike(train, new)
+    tables = response_features.in_both(train, new, args.min_r, args.confidence)
+    rows = response_features.chosen(args.features, tables)
+    used = {name: tables[name] for name in tables if any(name in members for members in rows.values())}
+    patients = response_cohorts.align(train, new, used)
+    arrays = response_features.arrays(used, patients, args.scale_in_cohort)
+    settings = settings_of(args, source, rows, patients, arrays)
+    folder = args.project_path / "response" / setting
+    if not args.overwrite and fold_results.is_finished(folder, settings, "settings.json"):
+        logging.info(f"response: finished ({folder})")
+        return
+    if "xgboost" not in settings["classifiers"]:
+        logging.info("xgboost is not installed: the other three classifiers are averaged without it")
+    parts = response_scores.parts(patients, train is new, args.repeats, args.seed)
+    fitted = dict(response_scores.of_sets(arrays, patients.y, parts, args.search, args.processes))
+    scores = response_scores.of_rows(rows, fitted, arrays, parts, patients.new_ids)
+    comparison = response_tables.comparison(scores, patients, rows, used, args.bootstrap, args.seed)
+    with prediction_script.whole(folder) as part:
+        part.mkdir()
+        response_tables.write(part, scores, patients, comparison)
+        (part / "settings.json").write_text(json.dumps(settings, indent=1))
+    for _, row in comparison.iterrows():
+        if len(rows[row["features"]]) != 2:  # the many pairs are in the table
+            logging.info(f"{row['features']}: AUC {row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}]")
+    logging.info(f"{len(patients.new_ids)} patients scored: {folder}")
+
+
+def settings_of(args, source, rows, patients, arrays):
+    """Everything that changes the result, for settings.json."""
+    inputs = (patients.ids, patients.y, patients.new_ids, patients.new_y, *(x for pair in arrays.values() for x in pair))
+    return {"source": args.source, "train_on": args.train_on and source.project.resolve().name, "features": list(rows),
+            **{name: getattr(args, name) for name in RECORDED}, "classifiers": list(response_models.classifiers(0)),
+            "inputs_sha256": cohort_files.checksum(*inputs)}
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    parser.add_argument("--features", nargs="+", metavar="SET",
+                        help="cell types, Bulk, abundance, direct, 'mean colour', clinical, ensembles as 'CAFs + PVL', and "
+                             "the groups 'cell types', pairs and 'top triple'; default all that there are")
+    parser.add_argument("--from", dest="source", metavar="NAME",
+                        help="trained models whose predictions in predictions/ are used; results: those out of fold; "
+                             "targets: RNA; default results, with --train-on its name")
+    parser.add_argument("--train-on", type=Path, metavar="PROJECT", help="learn from the patients of another project")
+    parser.add_argument("--clinical-columns", nargs="+", default=[], metavar="COLUMN",
+                        help="columns of clinical.csv for the feature set clinical; default none")
+    parser.add_argument("--min-r", type=float, default=result_tables.R_THRESHOLDS[0],
+                        help="R of genes in the training cohort, more than; default %(default)s")
+    parser.add_argument("--confidence", type=float,
+                        help="of genes in the training cohort, at least; DECODEM's is 0.99; default that of targets.h5")
+    parser.add_argument("--scale-in-cohort", action="store_true",
+                        help="features from 0 to 1 over the patients of each cohort (DECODEM): no score for one alone")
+    parser.add_argument("--search", type=int, default=10, help="settings tried a classifier, default %(default)s")
+    parser.add_argument("--repeats", type=int, default=5, help="seeds to average over, default %(default)s")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
+    parser.add_argument("--seed", type=int, default=42, help="of folds, classifiers, bootstrap; default %(default)s")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
+                        help="trainings at a time, default %(default)s, the CPUs of this job")
+    prediction_script.run(main, parser.parse_args(), "predict_response")

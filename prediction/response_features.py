@@ -1,0 +1,144 @@
+"""Which feature sets are compared, and which of their features: both cohorts' tables side by side.
+
+Genes are those that are robustly predicted, and confident where that is asked for, in the training cohort. R compares
+predicted with deconvolved *expression*; it does not know who responds, so it may be taken over all patients of a
+cohort without telling the classifiers anything about response.
+"""
+import itertools
+import logging
+
+import cohort_files
+import pandas as pd
+
+KINDS = {"Bulk": "bulk", "abundance": "abundance", "direct": "direct", "mean colour": "mean colour",
+         "clinical": "clinical"}  # of feature sets other than cell types
+CELL_TYPES, PAIRS, TOP = "cell types", "pairs", "top triple"  # groups of feature sets on the command line
+BETWEEN = " + "  # members of an ensemble
+FEW_GENES = 25   # the classifiers may choose so many
+
+
+def in_both(train, new, min_r, min_confidence):
+    """Feature sets of two cohorts (or twice the same) with the features that both have and that may be used.
+
+    Sets that one cohort lacks and cell types without a usable gene are left out with a note.
+
+    Returns
+    -------
+    dict of name to (train, new), each a DataFrame (patients x features)
+        Cell types first. `direct` is a score already and needs no training cohort: its table is there twice.
+    """
+    names = set(train.sets) | set(new.sets)
+    pairs = {}
+    for name in [*sorted(names - set(KINDS)), *(name for name in KINDS if name in names)]:
+        if name not in new.sets or name not in train.sets and name != "direct":
+            lacking = train if name in new.sets else new
+            logging.info(f"{name}: left out, not in {lacking.source.project.name}, {lacking.source.name}")
+        elif name == "direct":
+            pairs[name] = new.sets[name], new.sets[name]
+        elif name == "clinical":
+            pairs[name] = as_numbers(train.sets[name], new.sets[name])
+        else:
+            columns = list(train.sets[name])
+            if KINDS.get(name, "bulk") == "bulk":
+                columns = usable_genes(name, train.source, new.source, columns, min_r, min_confidence)
+            absent = [column for column in columns if column not in new.sets[name]]
+            if absent:
+                logging.info(f"{name}: {len(columns) - len(absent)} features in both cohorts; not in "
+                             f"{new.source.project.name}: {cohort_files.examples(absent)}")
+                columns = [column for column in columns if column in new.sets[name]]
+            if columns:
+                pairs[name] = train.sets[name][columns], new.sets[name][columns]
+    return pairs
+
+
+def usable_genes(name, source, new_source, genes, min_r, min_confidence):
+    """Those of `genes` that are robust and confident where classifiers are trained; list of str, with a note.
+
+    R and confidence are those of <name>_genes.csv beside the predictions. RNA has no R, and its confidence, in
+    targets.h5, must be high in both cohorts (DECODEM).
+    """
+    usable, limits = pd.Series(True, genes), []
+    confidences = []
+    if source.name == "targets":
+        confidences = [cohort_files.read_confidence(rna.project / "targets.h5", name)
+                       for rna in dict.fromkeys([source, new_source])]
+    elif (source.folder / f"{name}_genes.csv").is_file():
+        table = pd.read_csv(source.folder / f"{name}_genes.csv", dtype={"gene": str}, keep_default_na=False,
+                            na_values={"pearson_r": [""], "confidence": [""]}).set_index("gene").reindex(genes)
+        usable &= table["pearson_r"] > min_r
+        limits.append(f"R > {min_r:g}")
+        confidences = [table["confidence"]]
+    else:
+        limits.append(f"robust or not, as {source.folder} has no {name}_genes.csv")
+    if min_confidence is not None and confidences:
+        limits.append(f"confidence >= {min_confidence:g}")
+        for confidence in confidences:
+            usable &= ~(confidence.reindex(genes) < min_confidence)  # the other cohort may lack the gene, see in_both
+    n = int(usable.sum())
+    remark = ": left out, lower --min-r or --confidence" if n == 0 else ": few to choose from" if n < FEW_GENES else ""
+    logging.info(f"{name}: {n} of {len(genes)} genes{', ' * bool(limits)}{' and '.join(limits)}{remark}")
+    return list(usable.index[usable])
+
+
+def as_numbers(train, new):
+    """Clinical columns as numbers: as they are, or a column of 0 and 1 for each category of the training cohort.
+
+    An empty cell is NaN among numbers, and 0 in all categories like a category that training does not have.
+    """
+    columns = {}
+    for name in train:
+        tables = train[name], new[name]
+        parsed = [pd.to_numeric(column.replace("", None), errors="coerce") for column in tables]
+        if all((column.eq("") | number.notna()).all() for column, number in zip(tables, parsed)):
+            columns[name] = parsed
+        else:
+            columns |= {f"{name}={category}": [column.eq(category).astype(float) for column in tables]
+                        for category in sorted(set(train[name]) - {""})}
+        empty = sorted({patient for column in tables for patient in column.index[column.eq("")]})
+        if empty:
+            logging.info(f"clinical: {name} is empty for {cohort_files.examples(empty)}")
+    return tuple(pd.DataFrame({name: pair[side] for name, pair in columns.items()}) for side in (0, 1))
+
+
+def arrays(tables, patients, scale_in_cohort):
+    """Values of the patients who train and of those who are scored; dict of name to two float arrays (n_patients, ...).
+
+    With scale_in_cohort each feature goes from 0 to 1 over the
+    patients of a cohort, as in DECODEM, and depends on who else is scored.
+    """
+    made = {}
+    for name, pair in tables.items():
+        chosen_rows = [table.reindex(ids) for table, ids in zip(pair, (patients.ids, patients.new_ids))]
+        if scale_in_cohort and name != "direct":
+            chosen_rows = [(table - table.min()) / (table.max() - table.min()).replace(0, 1) for table in chosen_rows]
+        made[name] = tuple(table.to_numpy() for table in chosen_rows)
+    return made
+
+
+def chosen(requested, usable):
+    """Rows of the comparison, dict of name to the sets that it averages; ValueError names the sets there are.
+
+    `requested` are feature sets, ensembles ("CAFs + PVL") and groups: all cell types, all pairs of them, and the
+    top triple, which has all cell types as members until the training data choose three. None means all there are.
+    """
+    cell_types = [name for name in usable if name not in KINDS]
+    if requested is None:
+        requested = [CELL_TYPES, PAIRS, *([TOP] if len(cell_types) > 2 else []),
+                     *(name for name in KINDS if name in usable)]
+    rows = {}
+    for name in requested:
+        if name == CELL_TYPES:
+            rows |= {cell_type: (cell_type,) for cell_type in cell_types}
+        elif name == PAIRS:
+            rows |= {BETWEEN.join(pair): pair for pair in itertools.combinations(cell_types, 2)}
+        elif name == TOP and len(cell_types) > 2:
+            rows[TOP] = tuple(cell_types)
+        else:
+            members = tuple(cohort_files.SHORT_FORMS.get(member, member) for member in name.split(BETWEEN))
+            if not set(members) <= set(usable):
+                raise ValueError(f"no feature set '{name}' that can be used: there are {', '.join(usable)}; groups are "
+                                 f"'{CELL_TYPES}', '{PAIRS}', '{TOP}' (of three cell types or more)")
+            rows[BETWEEN.join(members)] = members
+    if not rows:
+        raise ValueError("no feature set is left, see above: lower --min-r or --confidence")
+    return rows
