@@ -54,7 +54,13 @@ MARKER_SHARE = .06          # share of the genes that one cell type has as marke
 PATIENT_SD = .25            # of ln expression, per gene, cell type and patient: what no state explains
 N_DONORS = 8                # donors of the signature and the reference
 SIGNATURE_GENES = 30        # per cell type
-RESPONSE = {"grade": 1.0, "inflammation": 1.6, "stroma": -1.0}  # log odds of pCR by one sd of a state
+
+# What drives response to chemotherapy, by --response: log odds of pCR by one sd of a state, or by one unit of the
+# natural logarithm of a fraction. Both laws are about as strong (sd of the log odds 3.4: little is left to chance, so
+# what limits a predictor is what slides tell), and both use what untrained features can see, which inflammation and
+# lymphocytes are not. High grade responds and reactive stroma resists by the state of the cells, whatever their number;
+# vessels bring the drug to the tumour by their number, whatever their state.
+RESPONSE = {"states": {"grade": 1.5, "stroma": -3.0}, "composition": {"Endothelial": 3.0, "Cancer Epithelial": -3.0}}
 RESPONSE_RATE = .4
 
 
@@ -131,10 +137,11 @@ def draw_reference(rng, genes, profiles, programmes):
     return reference, reference.loc[[gene for gene in genes if gene in markers]]
 
 
-def draw_response(rng, states):
-    """pCR or RD of each person: logistic in the states, RESPONSE_RATE of pCR on average."""
-    logit = states[list(RESPONSE)].to_numpy() @ list(RESPONSE.values())
-    shifts = np.linspace(-5, 5, 1001)
+def draw_response(rng, states, fractions, law):
+    """pCR or RD of each person: logistic in what drives it by the `law` of RESPONSE, RESPONSE_RATE of pCR on average."""
+    drivers = pd.concat([states, np.log(fractions)], axis=1)
+    logit = drivers[list(RESPONSE[law])].to_numpy() @ list(RESPONSE[law].values())
+    shifts = np.linspace(-15, 15, 3001)
     rate = (1 / (1 + np.exp(-(logit + shifts[:, None])))).mean(1)
     probability = 1 / (1 + np.exp(-(logit + shifts[np.abs(rate - RESPONSE_RATE).argmin()])))
     return np.where(rng.random(len(states)) < probability, "pCR", "RD")

@@ -3,6 +3,8 @@
 Picture and expression of a patient come from the same hidden cell fractions and states (hidden_truth.py); nothing
 else links them. Most slides are 20x, every tenth 40x; the second has its magnification in metadata.csv only; the
 last is nearly empty. The same seed gives the same files; other seeds give other patients of the same biology.
+Hospital 2 has patients, stain and scanner of its own. --response says what drives response to chemotherapy: states of
+cells, or the composition of the tissue (hidden_truth.py); it changes no other file than clinical.csv.
 
 Reads   nothing
 Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signature.tsv.gz, reference.tsv.gz,
@@ -10,6 +12,7 @@ Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signa
         states.csv, parameters.json)
 
     python data/make_demo_cohort.py demo
+    python data/make_demo_cohort.py demo_hospital2 --hospital 2 --patients 40
 """
 import concurrent.futures
 import contextlib
@@ -29,33 +32,36 @@ import hidden_truth
 import paint_slide
 import write_svs
 from data_script import parser, run, whole
+from scan_slide import SCANNERS
 
 MPP_20X = .5             # microns per pixel at 20x
 BULK_NOISE_SD = .1       # of ln expression
 TISSUE_SHARE = .77       # of a slide
 NEARLY_EMPTY_PX2 = 1.3 * 512 ** 2  # of tissue at 20x: a little more than a tile
 UNKNOWN_RESPONSE = .05   # share of patients
+PARAMETERS = ("seed", "patients", "genes", "width_px", "height_px", "hospital", "response")
+PREFIXES = {1: "DEMO", 2: "DEMO2"}  # of the patients of each hospital
 LEAST = {"seed": 0, "patients": 1, "genes": 250, "width_px": 1024, "height_px": 1024}
 
 
 def main(args):
     project = args.project_path
-    parameters = {name: getattr(args, name) for name in ("seed", "patients", "genes", "width_px", "height_px")}
+    parameters = {name: getattr(args, name) for name in PARAMETERS}
     if is_finished(project, parameters, args.overwrite):
         logging.info("the demo cohort in %s is finished: skipped", project)
         return
     (project / "truth").mkdir(exist_ok=True)
-    rng = np.random.default_rng(args.seed)
-    patients = pd.Index([f"DEMO-P{i:03d}" for i in range(1, args.patients + 1)], name="Patient.ID")
+    rng = random_stream(args)
+    patients = pd.Index([f"{PREFIXES[args.hospital]}-P{i:03d}" for i in range(1, args.patients + 1)], name="Patient.ID")
     biology = hidden_truth.biology(args.genes)
     states = hidden_truth.draw_states(rng, args.patients).set_index(patients)
     fractions = hidden_truth.draw_fractions(rng, states)
-    write_tables(project, rng, biology, states, fractions)
+    write_tables(project, rng, biology, states, fractions, args.response)
 
     slides = plan_slides(patients)
     (project / "slides").mkdir(exist_ok=True)
     with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        jobs = [pool.submit(make_slide, project / "slides" / row.Filename, [args.seed, i],
+        jobs = [pool.submit(make_slide, project / "slides" / row.Filename, random_stream(args, i), args.hospital,
                             (args.height_px, args.width_px), fractions.loc[row.PatientID],
                             states.loc[row.PatientID], row.power, row.in_header, row.nearly_empty)
                 for i, row in enumerate(slides.rename(columns={"Patient.ID": "PatientID"}).itertuples())]
@@ -69,6 +75,11 @@ def main(args):
         metadata.to_csv(part, index=False, float_format="%g")
     with whole(project / "truth" / "parameters.json") as part:
         part.write_text(json.dumps(parameters, indent=1) + "\n")
+
+
+def random_stream(args, slide=0):
+    """Generator of one slide (the first also draws the patients); each hospital has its own."""
+    return np.random.default_rng([args.seed, slide, args.hospital - 1])
 
 
 def is_finished(project, parameters, overwrite):
@@ -88,13 +99,13 @@ def is_finished(project, parameters, overwrite):
     return True
 
 
-def write_tables(project, rng, biology, states, fractions):
-    """Everything but the slides."""
+def write_tables(project, rng, biology, states, fractions, law):
+    """Everything but the slides; the response follows the `law` of that name."""
     genes, profiles, programmes = biology
     expression = hidden_truth.draw_expression(rng, states, profiles, programmes)
     bulk = hidden_truth.mix(fractions, expression, BULK_NOISE_SD, rng)
     reference, signature = hidden_truth.draw_reference(rng, genes, profiles, programmes)
-    response = pd.Series(hidden_truth.draw_response(rng, states), states.index, name="Response")
+    response = pd.Series(hidden_truth.draw_response(rng, states, fractions, law), states.index, name="Response")
     response[rng.random(len(response)) < UNKNOWN_RESPONSE] = ""
 
     tables = {"bulk_expression.tsv.gz": pd.DataFrame(bulk, genes, states.index), "signature.tsv.gz": signature,
@@ -125,14 +136,13 @@ def plan_slides(patients):
     return slides
 
 
-def make_slide(path, seed, shape, fractions, states, power, in_header, nearly_empty):
+def make_slide(path, rng, hospital, shape, fractions, states, power, in_header, nearly_empty):
     """Paint one slide of a patient and write it."""
     cv2.setNumThreads(1)  # one process a core
-    rng = np.random.default_rng(seed)
     share, towards = TISSUE_SHARE, math.pi / 2 * rng.integers(4) + rng.normal(0, .1)
     if nearly_empty:  # the first tile and a little around it
         share, towards = NEARLY_EMPTY_PX2 / (shape[0] * shape[1]), 1.25 * math.pi
-    picture = paint_slide.paint(rng, shape, fractions, states, share, towards)
+    picture = paint_slide.paint(rng, shape, fractions, states, share, towards, SCANNERS[hospital])
     if power > 20:
         picture = cv2.resize(picture, None, fx=power / 20, fy=power / 20, interpolation=cv2.INTER_CUBIC)
     header = {"magnification": power, "mpp": MPP_20X * 20 / power} if in_header else {}
@@ -142,6 +152,9 @@ def make_slide(path, seed, shape, fractions, states, power, in_header, nearly_em
 
 if __name__ == "__main__":
     p = parser(__doc__)
+    p.add_argument("--hospital", type=int, choices=list(PREFIXES), default=1, help="default %(default)s")
+    p.add_argument("--response", choices=list(hidden_truth.RESPONSE), default="states",
+                   help="what drives it, default %(default)s")
     p.add_argument("--seed", type=int, default=1, help="default %(default)s")
     p.add_argument("--patients", type=int, default=80, help="default %(default)s")
     p.add_argument("--genes", type=int, default=1500, help="default %(default)s")

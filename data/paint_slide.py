@@ -2,11 +2,10 @@
 
 The tissue is laid out by area: every cell type takes room in proportion to its fraction, tumour cells in nests,
 the others in stroma, where vessels (endothelial and perivascular cells) and normal ducts are set in. Lengths are
-pixels at 20x (0.5 um). A canvas holds the concentrations of haematoxylin and eosin, (height, width, 2); Beer's law
-turns them into light.
+pixels at 20x (0.5 um). A canvas holds the concentrations of haematoxylin and eosin, (height, width, 2), which
+scan_slide.py turns into light.
 """
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,23 +13,13 @@ import numpy as np
 from draw_cells import Look, make_stamps, put, smoothstep
 from lay_out_tissue import (COARSE, GRID_PX, elliptic_distance, enlarge, fibres, find_room, grain, honeycomb,
                             landscape, outline, place_discs, ring)
+from scan_slide import Scanner, scan
 
 CELL_AREA = {"B-cells": 260, "CAFs": 1150, "Endothelial": 900, "Myeloid": 750, "Normal Epithelial": 750,
              "PVL": 700, "Plasmablasts": 450, "T-cells": 260}  # px2 with its surroundings; tumour cells by their size
 DUCT_CELLS = 42      # normal epithelial cells of a duct, in two layers
 VESSEL_CELLS = 15    # endothelial cells of a vessel
-STRIP_PX = 64        # rows turned into light at a time: they stay in the processor's cache
 MARGIN_PX = 64       # painted around the slide and cut off, so that the scan cuts through cells
-
-
-@dataclass
-class Scanner:
-    """Stain and light of a hospital; each slide differs a little."""
-    hematoxylin: tuple = (.60, .72, .35)  # optical density of red, green, blue at concentration 1
-    eosin: tuple = (.13, .86, .49)
-    glass: tuple = (243, 242, 244)        # light through empty glass, 0..255
-    variation: float = .06                # sd of ln stain strength between slides
-    noise: float = 1.                     # sd of the sensor, grey levels
 
 
 def looks(grade, inflammation, stroma):
@@ -192,20 +181,3 @@ def paint_single_cells(rng, canvas, room, nest, direction, count, stamps):
             column, row = np.minimum(xy // COARSE, np.array(direction.shape[::-1]) - 1).astype(int).T
             angle = direction[row, column] + rng.normal(0, .15, len(xy))
         put(rng, canvas, xy, stamps[kind], angle)
-
-
-def scan(rng, canvas, scanner):
-    """Light through the stained slide: uint8 RGB."""
-    canvas = cv2.GaussianBlur(canvas, (0, 0), .6)
-    strength = np.exp(scanner.variation * rng.standard_normal(2))
-    vectors = np.array([scanner.hematoxylin, scanner.eosin]) * np.exp(.04 * rng.standard_normal((2, 3)))
-    to_density = -(strength[:, None] * vectors).T.astype(np.float32)
-    sensor = scanner.noise * grain(rng, canvas.shape[:2], .5)
-    picture = np.empty((*canvas.shape[:2], 3), np.uint8)
-    for top in range(0, len(canvas), STRIP_PX):
-        strip = np.s_[top:top + STRIP_PX]
-        light = cv2.exp(cv2.transform(canvas[strip], to_density)).reshape(-1, canvas.shape[1], 3)
-        light *= np.float32(scanner.glass)
-        light += sensor[strip, :, None]
-        cv2.convertScaleAbs(light, dst=picture[strip])
-    return picture

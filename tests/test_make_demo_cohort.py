@@ -11,6 +11,8 @@ import paint_slide
 import pandas as pd
 import pytest
 import write_svs
+from scan_slide import SCANNERS
+from sklearn.linear_model import LogisticRegression
 
 SMALL = ("--patients", 4, "--genes", 300, "--width-px", 1536, "--height-px", 1536)
 SCRIPT = "data/make_demo_cohort.py"
@@ -87,6 +89,39 @@ def test_slides_open_as_aperio(demo):
                 assert float(properties["openslide.mpp-x"]) * power == pytest.approx(10)
 
 
+def test_another_law_of_response_changes_nothing_else(run_script, demo, tmp_path):
+    run_script(SCRIPT, tmp_path, *SMALL, "--response", "composition", check=True)
+    differ = {name for name, digest in checksums(tmp_path).items() if checksums(demo)[name] != digest}
+    assert "truth/parameters.json" in differ and differ <= {"truth/parameters.json", "clinical.csv"}
+    refused = run_script(SCRIPT, tmp_path, *SMALL)
+    assert refused.returncode == 1 and "response composition, now states" in refused.stderr
+
+
+def test_second_hospital_has_its_own_patients_and_stain(run_script, demo, tmp_path):
+    run_script(SCRIPT, tmp_path, *SMALL, "--hospital", 2, check=True)
+    assert json.loads((tmp_path / "truth" / "parameters.json").read_text())["hospital"] == 2
+    refused = run_script(SCRIPT, tmp_path, *SMALL)
+    assert refused.returncode == 1 and "hospital 2, now 1" in refused.stderr
+    states = [pd.read_csv(project / "truth" / "states.csv", index_col=0) for project in (demo, tmp_path)]
+    assert list(states[1].index) == ["DEMO2-P001", "DEMO2-P002", "DEMO2-P003", "DEMO2-P004"]
+    assert not np.isclose(states[0], states[1]).any()
+    genes = [pd.read_csv(project / "bulk_expression.tsv.gz", sep="\t", index_col=0).index for project in (demo, tmp_path)]
+    assert genes[0].equals(genes[1])
+
+
+def test_hospitals_differ_more_than_their_slides():
+    """The same tissue in the colours of both: the stains are told apart, and are still haematoxylin and eosin."""
+    states, fractions = dict.fromkeys(hidden_truth.STATES, 0.), dict.fromkeys(hidden_truth.CELL_TYPES, 1 / 9)
+    colours = {hospital: np.array([paint_slide.paint(np.random.default_rng(seed), (512, 512), fractions, states, .9, 0.,
+                                                     scanner).mean((0, 1)) for seed in range(5)])
+               for hospital, scanner in SCANNERS.items()}
+    apart = np.abs(colours[1].mean(0) - colours[2].mean(0))
+    assert (apart > 2 * np.maximum(colours[1].std(0), colours[2].std(0))).any()
+    for scanner in SCANNERS.values():
+        red, green, _ = np.array([scanner.hematoxylin, scanner.eosin]).T
+        assert red[0] > 3 * red[1] and green.min() > .6  # eosin lets red light through, both take green
+
+
 def tissue_tiles(path):
     """Number of tissue tiles by the published rule, and the share of flat pixels in the flattest tile."""
     flat = []
@@ -137,7 +172,7 @@ def test_signature_marks_and_comes_from_other_people(demo):
     assert not np.allclose(own_mean, reference, rtol=.02)
 
 
-def test_states_move_fractions_genes_and_response():
+def test_states_move_fractions_and_genes():
     """20,000 people follow the law that is written down."""
     rng = np.random.default_rng(0)
     states = hidden_truth.draw_states(rng, 20_000)
@@ -151,10 +186,22 @@ def test_states_move_fractions_genes_and_response():
     strong = int(programmes[0, k].argmax())
     slope = np.polyfit(states["grade"][:2000], np.log(expression[k, strong] / expression[k, free]), 1)[0]
     assert slope == pytest.approx(programmes[0, k, strong], abs=.03)
-    pcr = hidden_truth.draw_response(rng, states) == "pCR"
+
+
+@pytest.mark.parametrize("law", hidden_truth.RESPONSE)
+def test_response_follows_its_law(law):
+    """Logistic regression on 20,000 people gives back the log odds of what drives response, and none of the rest."""
+    rng = np.random.default_rng(0)
+    states = hidden_truth.draw_states(rng, 20_000)
+    fractions = hidden_truth.draw_fractions(rng, states)
+    pcr = hidden_truth.draw_response(rng, states, fractions, law) == "pCR"
     assert pcr.mean() == pytest.approx(hidden_truth.RESPONSE_RATE, abs=.02)
-    for state, weight in hidden_truth.RESPONSE.items():
-        assert np.sign(states[state][pcr].mean() - states[state][~pcr].mean()) == np.sign(weight)
+    drivers = pd.concat([states, np.log(fractions)], axis=1)
+    found = LogisticRegression(C=1e6, max_iter=1000).fit(drivers, pcr).coef_[0]
+    expected = [hidden_truth.RESPONSE[law].get(name, 0) for name in drivers]
+    np.testing.assert_allclose(found, expected, atol=.25)
+    log_odds = drivers[list(hidden_truth.RESPONSE[law])] @ list(hidden_truth.RESPONSE[law].values())
+    assert log_odds.std() == pytest.approx(3.4, abs=.1)  # so that the two laws compare
 
 
 def test_biology_is_the_same_for_every_cohort():
@@ -187,4 +234,5 @@ def test_a_slide_keeps_its_picture(tmp_path):
 
 def test_parameters_are_recorded(demo):
     record = json.loads((demo / "truth" / "parameters.json").read_text())
-    assert record == {"seed": 1, "patients": 4, "genes": 300, "width_px": 1536, "height_px": 1536}
+    assert record == {"seed": 1, "patients": 4, "genes": 300, "width_px": 1536, "height_px": 1536, "hospital": 1,
+                      "response": "states"}
