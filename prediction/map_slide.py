@@ -1,0 +1,60 @@
+"""Draw where in a slide a gene, a cell type or a program is predicted: the models applied to each tile.
+
+Tile values are not validated measurements: what was trained and tested is their mean over the slide. A slide is judged
+by the models that never saw its patient, or by --models. A program is the mean of the predictions of its genes.
+
+Reads   <project_path>/metadata.csv, features.h5, features/<Slide.ID>.h5 (size of the tiles), slides/<Filename> (the
+        picture; without it maps are drawn on white), and splits.json, targets.h5, results/, or --models
+Writes  <project_path>/maps/<Slide.ID>/<name>.png, .pdf, .csv, .geojson (QuPath), .h5ad (squidpy; needs anndata) and
+        .json (what was drawn, from what)
+
+    python prediction/map_slide.py demo 0 --cell-type CAFs --gene COL1A1 --abundance CAFs
+"""
+import logging
+from pathlib import Path
+
+import cohort_files
+import map_choice
+import map_exports
+import prediction_script
+import slide_tiles
+import tile_predictions
+from slide_map import SlideMaps
+
+THUMBNAIL_PX = 2000  # longer side of the picture below the maps
+
+
+def arguments(argv=None):
+    p = prediction_script.parser(__doc__)
+    p.add_argument("slide_index", type=int, help="row of metadata.csv, from 0")
+    map_choice.add_arguments(p)
+    p.add_argument("--models", type=Path, help="folder of another trained project, or of a bundle, for a cohort that was "
+                   "not trained on")
+    return p.parse_args(argv)
+
+
+def main(args):
+    project = args.project_path
+    slide = slide_tiles.slide_of(project, args.slide_index)
+    slides = cohort_files.read_slides(project / "features.h5")
+    row = slide_tiles.row_of(slides, slide["Slide.ID"])
+    names, patient_id = map_choice.target_names(args), slides.patient_ids[row]
+    targets = (tile_predictions.read_others(args.models, names, slides) if args.models else
+               tile_predictions.read_own(project, names, slides, patient_id))
+    wanted = map_choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()})
+    features, layout = slide_tiles.read_features(slides, row), slide_tiles.read_layout(project, slides, row)
+    maps = []
+    for name, (target, folds, _) in targets.items():
+        of_target = [one for one in wanted if one.target == name]
+        maps += zip(of_target, tile_predictions.predict(features, target, folds, of_target).T)
+    picture = slide_tiles.read_picture(project / "slides" / slide["Filename"], THUMBNAIL_PX, slide["MPP"])
+    if picture is None:
+        logging.info(f"{slide['Slide.ID']}: slides/{slide['Filename']} is not there, so maps are drawn on white")
+    models = "; ".join(f"{name}: {words}" for name, (*_, words) in targets.items())
+    drawn = SlideMaps(slide["Slide.ID"], patient_id, layout, picture, maps, models)
+    map_exports.write_all(project / "maps" / drawn.slide_id, map_choice.file_name(wanted, args.name), drawn,
+                          args.overwrite)
+
+
+if __name__ == "__main__":
+    prediction_script.run(main, arguments(), "map_slide")

@@ -1,0 +1,77 @@
+"""What the regression models say of each tile of a slide.
+
+    y_t = W1 (W0 x_t + b0) + b1        x_t: feature of tile t
+
+Nothing in it is bent, so the mean over tiles of y_t is the prediction of the slide, which is what was trained and
+tested; a single y_t never was. For the same reason several models are one matrix, the mean of their W1 W0. Only the
+rows of W1 that are asked for are multiplied.
+"""
+import cohort_files
+import model_bundle
+import numpy as np
+import patient_splits
+import trained_models
+
+
+def read_own(project, names, slides, patient_id):
+    """The project's own models that saw a patient neither in training nor in early stopping, of each target.
+
+    They are those of the outer fold that tests the patient; a patient in no fold was seen by none, so all are taken.
+
+    Returns
+    -------
+    dict of name to (trained_models.TrainedTarget, its folds to use, who they are in words). Raises ValueError for
+    models of other features, labels or folds than there are now, FileNotFoundError for missing ones.
+    """
+    splits = patient_splits.read(project / "splits.json")
+    readers = trained_models.choose(trained_models.target_readers(project), names, project)
+    configs = trained_models.finished_folds(project / "results", readers, splits, slides, partial=True)
+    tested = [k for k, fold in enumerate(splits["outer"]) if patient_id in fold["test"]]
+    folds = [(outer, inner) for outer in tested or range(splits["n_outer"]) for inner in range(splits["n_inner"])]
+    words = f"{len(folds)} models of {f'outer fold {tested[0]}' if tested else 'all folds'}"
+    chosen = {}
+    for name in readers:
+        absent = [f"result_{outer}_{inner}" for outer, inner in folds if (outer, inner) not in configs.get(name, {})]
+        if absent:
+            raise FileNotFoundError(f"{name}: models that never saw {patient_id} are missing, "
+                                    f"{cohort_files.examples(absent)}: train them first")
+        chosen[name] = trained_models.read_target(project / "results", name, sorted(configs[name]), splits), folds, words
+    return chosen
+
+
+def read_others(path, names, slides):
+    """All models of another project or of a bundle, as `read_own` gives them; ValueError when they know the patients."""
+    read = model_bundle.read if model_bundle.is_bundle(path) else trained_models.read_project
+    models = read(path, names)
+    trained_models.refuse_other_features(models, slides)
+    trained_models.refuse_shared_patients(models, slides)
+    return {name: (target, target.folds, f"{target.n_models} models of {models.name}")
+            for name, target in models.targets.items()}
+
+
+def average_head(states, rows):
+    """Mean over models of W1 W0 and of W1 b0 + b1, for some rows of W1; float64 (n_rows, n_features), (n_rows,)."""
+    weights, biases = [], []
+    for state in states:
+        if "weight" in state:  # of a bundle that has only the mean of its models
+            weights.append(state["weight"][rows].astype(float))
+            biases.append(state["bias"][rows].astype(float))
+        else:
+            last = state["last.weight"][rows].astype(float)
+            weights.append(last @ state["first.weight"])
+            biases.append(last @ state["first.bias"] + state["last.bias"][rows])
+    return np.mean(weights, axis=0), np.mean(biases, axis=0)
+
+
+def predict(features, target, folds, wanted):
+    """Values of each tile for maps of one target, float64 (n_tiles, n_maps).
+
+    features : float32 (n_tiles, n_features)
+    wanted : list of map_choice.Wanted; a program is the mean of its members, so its tiles too average to the slide's
+    """
+    row_of = {output: row for row, output in enumerate(target.outputs)}
+    rows = [row_of[member] for one in wanted for member in one.members]
+    weight, bias = average_head(target.states(folds), rows)
+    values = features @ weight.T + bias
+    starts = np.cumsum([0] + [len(one.members) for one in wanted])
+    return np.stack([values[:, start:stop].mean(1) for start, stop in zip(starts, starts[1:])], axis=1)

@@ -1,0 +1,263 @@
+"""Maps: tiles average to the slide's prediction, land where the marks are painted, and are refused for bad input."""
+import json
+import re
+import shutil
+
+import cohort_files
+import h5py
+import map_choice
+import map_exports
+import map_slide
+import numpy as np
+import openslide
+import pandas as pd
+import planted_models
+import pytest
+import slide_map
+import slide_tiles
+import tile_predictions
+
+COLUMN = "CAFs MARK [log2(TPM + 1)]"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return planted_models.write(tmp_path_factory.mktemp("planted") / "project")
+
+
+@pytest.fixture
+def project(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def mapped(original, run_script):
+    """Folder of the maps of slide 0."""
+    done = run_script("prediction/map_slide.py", original, 0, "--cell-type", "CAFs", "--gene", "MARK", "--abundance",
+                      "T-cells")
+    assert done.returncode == 0, done.stderr
+    return original / "maps" / "S0"
+
+
+@pytest.fixture
+def draw_maps(caplog):
+    """Call the script in this process, which spares the imports; gives what it logs."""
+    def call(project, *arguments):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            map_slide.main(map_slide.arguments([str(project), *map(str, arguments)]))
+        return caplog.text
+    return call
+
+
+def values_of(project, row, name, outputs):
+    """Tile values of all outputs of a target, (n_tiles, n_outputs), and the slides."""
+    slides = cohort_files.read_slides(project / "features.h5")
+    target, folds, _ = tile_predictions.read_own(project, [name], slides, slides.patient_ids[row])[name]
+    wanted = [map_choice.Wanted(name, output, (output,)) for output in outputs]
+    return tile_predictions.predict(slide_tiles.read_features(slides, row), target, folds, wanted)
+
+
+@pytest.mark.parametrize("name, outputs", [("CAFs", planted_models.GENES), ("abundance", planted_models.CELL_TYPES)])
+def test_tiles_average_to_the_prediction_of_the_slide(original, name, outputs):
+    for row in range(4):
+        expected = planted_models.slide_predictions(original, name, len(outputs), outer=row % 2)[row]
+        assert values_of(original, row, name, outputs).mean(0) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_patient_of_no_fold_is_judged_by_all_models(project):
+    splits = json.loads((project / "splits.json").read_text())
+    splits["patients"].remove("P3")
+    splits["outer"][1]["test"].remove("P3")
+    splits["outer"][0]["inner"] = [{"train": [], "valid": []}] * 2
+    (project / "splits.json").write_text(json.dumps(splits))
+    expected = np.mean([planted_models.slide_predictions(project, "CAFs", 3, outer)[3] for outer in range(2)], axis=0)
+    assert values_of(project, 3, "CAFs", planted_models.GENES).mean(0) == pytest.approx(expected, abs=1e-5)
+
+
+def test_polygons_of_high_values_lie_on_the_painted_marks(mapped):
+    collection = json.loads((mapped / "CAFs MARK, abundance T-cells.geojson").read_text())
+    assert collection["type"] == "FeatureCollection" and collection["note"] == slide_map.NOTE
+    assert len(collection["features"]) == 24 - len(planted_models.GLASS)
+    values, darkness = [], []
+    with openslide.OpenSlide(mapped.parents[1] / "slides" / "S0.svs") as slide:
+        for feature in collection["features"]:
+            assert feature["type"] == "Feature" and feature["properties"]["objectType"] == "tile"
+            ring = np.array(feature["geometry"]["coordinates"][0])
+            assert feature["geometry"]["type"] == "Polygon" and (ring[0] == ring[-1]).all() and len(ring) == 5
+            size = ring.max(0) - ring.min(0)
+            assert (size == planted_models.EDGE_PX).all()
+            region = slide.read_region(tuple(ring.min(0)), 0, tuple(size)).convert("L")
+            darkness.append(np.asarray(region).mean() < planted_models.DARK + 10)
+            values.append(feature["properties"]["measurements"][COLUMN])
+    high = np.array(values) > np.median(values) + 15  # a mark adds 30, other features a few units
+    assert high.sum() == len(planted_models.MARKED) and (high == darkness).all()
+
+
+def test_table_and_anndata_hold_the_same_values_in_the_same_frame(mapped):
+    table = pd.read_csv(mapped / "CAFs MARK, abundance T-cells.csv")
+    measured = [feature["properties"]["measurements"] for feature in json.loads(
+        (mapped / "CAFs MARK, abundance T-cells.geojson").read_text())["features"]]
+    assert table[COLUMN].tolist() == [one[COLUMN] for one in measured]
+    assert list(table) == ["slide_id", "x_level0_px", "y_level0_px", "tile_level0_px", COLUMN,
+                           "abundance T-cells [fraction]", "note"]
+    assert set(table["slide_id"]) == {"S0"} and set(table["note"]) == {slide_map.NOTE}
+    anndata = pytest.importorskip("anndata", reason="anndata is optional (prediction/requirements-maps.txt)")
+    data = anndata.read_h5ad(mapped / "CAFs MARK, abundance T-cells.h5ad")
+    assert data.var_names.tolist() == ["CAFs MARK", "abundance T-cells"] and data.uns["note"] == slide_map.NOTE
+    assert data.X[:, 0].tolist() == pytest.approx(table[COLUMN].tolist(), rel=1e-5)
+    assert (data.obsm["spatial"] == table[["x_level0_px", "y_level0_px"]] + planted_models.EDGE_PX / 2).all(axis=None)
+    spatial = data.uns["spatial"]["S0"]
+    assert spatial["scalefactors"]["spot_diameter_fullres"] == planted_models.EDGE_PX
+    x, y = (data.obsm["spatial"] * spatial["scalefactors"]["tissue_hires_scalef"]).astype(int).T
+    dark = spatial["images"]["hires"][y, x].mean(1) < planted_models.DARK + 10
+    assert (dark == (table[COLUMN] > table[COLUMN].median() + 15)).all()
+
+
+def drawn_of(project, row, picture=True):
+    slides = cohort_files.read_slides(project / "features.h5")
+    layout = slide_tiles.read_layout(project, slides, row)
+    wanted = [map_choice.Wanted("CAFs", gene, (gene,)) for gene in planted_models.GENES]
+    values = values_of(project, row, "CAFs", planted_models.GENES)
+    shown = slide_tiles.read_picture(project / "slides" / f"S{row}.svs", 500, "0.5") if picture else None
+    return slide_map.SlideMaps(f"S{row}", f"P{row}", layout, shown, list(zip(wanted, values.T)), "2 models")
+
+
+def test_figure_shows_the_values_at_their_place(original):
+    drawn = drawn_of(original, 0)
+    figure = slide_map.draw(drawn)
+    alone, *panels = [axis for axis in figure.axes if axis.images]
+    for axis, (wanted, values) in zip(panels, drawn.maps, strict=True):
+        tiles = axis.collections[0]
+        assert (tiles.get_array() == values).all()
+        outlines = np.array([path.vertices for path in tiles.get_paths()])[:, :4]
+        assert (outlines.min(1) == drawn.layout.coords).all()
+        assert (outlines.max(1) == drawn.layout.coords + planted_models.EDGE_PX).all()
+        assert axis.images[0].get_extent() == [0, 6 * 64, 4 * 64, 0]
+        assert axis.get_title() == f"CAFs {wanted.name}\nslide: {values.mean():.3g}"
+    assert {axis.get_xlabel() for axis in figure.axes} == {"", "log2(TPM + 1)"}
+    assert slide_map.NOTE in figure.get_supxlabel()
+    bar, = alone.lines
+    assert np.ptp(bar.get_xdata()) * 0.5 == 50 and alone.texts[0].get_text() == "50 µm"  # 0.5 um per pixel
+
+
+def test_without_the_slide_file_maps_are_drawn_on_white(project, draw_maps):
+    assert "S3.svs is not there, so maps are drawn on white" in draw_maps(project, 3, "--abundance", "CAFs")
+    figure = slide_map.draw(drawn_of(project, 3, picture=False))
+    assert not any(axis.images or axis.lines for axis in figure.axes)
+
+
+def test_size_of_tiles_is_that_of_the_slide_else_the_spacing(project):
+    slides = cohort_files.read_slides(project / "features.h5")
+    assert slide_tiles.read_layout(project, slides, 0).edge_px == 64  # nothing is recorded
+    (project / "features").mkdir()
+    with h5py.File(project / "features" / "S0.h5", "w") as file:
+        file.attrs.update(level0_tile_px=32, level0_width=400, level0_height=300)
+    layout = slide_tiles.read_layout(project, slides, 0)
+    assert (layout.edge_px, layout.size_px) == (32, (400, 300))
+    assert slide_tiles.read_layout(project, slides, 1).edge_px == 64
+
+
+@pytest.mark.parametrize("coords", [[(0, 0)], [(0, 0), (100, 0), (250, 0)]])
+def test_size_of_tiles_is_never_guessed(coords):
+    with pytest.raises(ValueError, match="level0_tile_px"):
+        slide_tiles.spacing(np.array(coords), "S0")
+
+
+def test_a_program_is_the_mean_of_its_genes(project, draw_maps, tmp_path):
+    program = tmp_path / "my program.txt"
+    program.write_text("MARK\n\nHLA-A\nNOT-THERE\nMARK\n")
+    said = draw_maps(project, 0, "--cell-type", "CAFs", "--program", program)
+    assert "my program: not predicted, left out: 1 (NOT-THERE)" in said
+    table = pd.read_csv(project / "maps" / "S0" / "CAFs my program.csv")
+    expected = values_of(project, 0, "CAFs", ["MARK", "HLA-A"]).mean(1)
+    assert table["CAFs my program [log2(TPM + 1)]"].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_finished_maps_are_skipped_and_drawn_again_for_other_models(project, draw_maps):
+    command = project, 0, "--cell-type", "CAFs", "--name", "mine", "--gene"
+    draw_maps(*command, "MARK")
+    files = {path: path.stat().st_mtime_ns for path in (project / "maps" / "S0").iterdir()}
+    assert "S0: finished" in draw_maps(*command, "MARK")
+    assert all(path.stat().st_mtime_ns == written for path, written in files.items())
+    with pytest.raises(ValueError, match="mine.json is about other maps: give another --name"):
+        draw_maps(*command, "HLA-A")
+    shutil.copy(project / "results/CAFs_preds/result_1_0/model_trained.pth",
+                project / "results/CAFs_preds/result_0_0/model_trained.pth")
+    assert "on average CAFs MARK" in draw_maps(*command, "MARK")
+
+
+def test_names_of_genes_never_leave_the_folder():
+    wanted = [map_choice.Wanted("CAFs", "../../<x>", ())]
+    assert map_choice.file_name(wanted, None) == "CAFs .._.._" + "_x_"
+    assert map_choice.file_name(wanted, "../up") == "_up"
+    assert map_choice.file_name(wanted * 5, None).endswith(" and 4 more")
+
+
+def test_names_of_genes_in_exports_are_data(original, tmp_path):
+    drawn = drawn_of(original, 0)
+    map_exports.write_all(tmp_path, "maps", drawn, overwrite=False)
+    measured = json.loads((tmp_path / "maps.geojson").read_text())["features"][0]["properties"]["measurements"]
+    assert "CAFs <b>GENE</b> [log2(TPM + 1)]" in measured
+
+
+BAD = {"no output": (0, [], "nothing to draw"),
+       "gene of whom": (0, ["--gene", "MARK"], "--cell-type goes together with --gene"),
+       "what of it": (0, ["--cell-type", "CAFs"], "--cell-type goes together with --gene"),
+       "no cell type": (0, ["--cell-type", "direct", "--gene", "pCR"], "'direct' is no cell type"),
+       "unknown cell type": (0, ["--cell-type", "CAF", "--gene", "MARK"], "it has CAFs"),
+       "unknown gene": (0, ["--cell-type", "CAFs", "--gene", "MARKS"], "did you mean MARK?"),
+       "unknown share": (0, ["--abundance", "B-cells"], "did you mean T-cells?"),
+       "index": (4, ["--abundance", "CAFs"], "has 4 slides, 0 to 3"),
+       "negative index": (-1, ["--abundance", "CAFs"], "has 4 slides, 0 to 3")}
+
+
+@pytest.mark.parametrize("index, arguments, message", BAD.values(), ids=BAD)
+def test_bad_command_lines_are_refused(original, draw_maps, index, arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        draw_maps(original, *arguments, "--", index)
+
+
+def test_an_error_is_one_line(original, run_script):
+    done = run_script("prediction/map_slide.py", original, 0, "--cell-type", "CAFs", "--gene", "MARKS")
+    assert done.returncode == 1 and "did you mean MARK?" in done.stderr and done.stderr.count("\n") == 1
+
+
+def spoil_models(project):
+    with h5py.File(project / "features.h5", "r+") as file:
+        file["mean_features"][0] += 1
+
+
+def remove_model(project):
+    shutil.rmtree(project / "results" / "CAFs_preds" / "result_0_1")
+
+
+def forget_coords(project):
+    with h5py.File(project / "features.h5", "r+") as file:
+        file["coords"][:] = -1
+
+
+def spoil_slide(project):
+    (project / "slides" / "S0.svs").write_text("no slide")
+
+
+def empty_slide(project):
+    with h5py.File(project / "features.h5", "r+") as file:
+        file["first_tile"][1] = 0
+
+
+def leave_folder(project):
+    path = project / "metadata.csv"
+    path.write_text(path.read_text().replace("S0,S0.svs", "../S0,S0.svs"))
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (spoil_models, "trained with other features"), (remove_model, "never saw P0 are missing, 1 (result_0_1)"),
+    (forget_coords, "does not say where the tiles of S0 lie"), (spoil_slide, "cannot be read by OpenSlide"),
+    (empty_slide, "S0 has no tissue tile"), (leave_folder, "leaves its folder")])
+def test_bad_projects_are_refused(project, draw_maps, spoil, message):
+    spoil(project)
+    shutil.rmtree(project / "maps", ignore_errors=True)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        draw_maps(project, 0, "--cell-type", "CAFs", "--gene", "MARK")
+    assert not (project / "maps").exists()
