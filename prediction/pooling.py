@@ -24,6 +24,7 @@ class TilePooling:
     def __init__(self, slides, device, streamed=False):
         self.slides, self.device = slides, device
         self.means = torch.from_numpy(slides.mean_features).to(device)
+        self.sums = self.means.new_empty(0)  # of dropped_linear, kept: fresh memory would take longer than the sums
         with h5py.File(slides.path) as file:
             stored = file["features"]
             self.tiles = None
@@ -36,25 +37,49 @@ class TilePooling:
         config = network.config
         if config.head == "regression" and generator is None:
             return network.first(self.means[rows])
-        n_tiles = self.slides.n_tiles[rows.cpu()].tolist()
-        hidden = network.first(self.read(rows))                        # (n_tiles of all rows, hidden)
-        if config.head == "classification":
-            hidden = hidden.relu()
+        if config.head == "regression":
+            return self.dropped_linear(network, rows, generator)
+        bags = list(self.bags(rows))
+        hidden = network.first(torch.cat(bags)).relu()                 # (n_tiles of all rows, hidden)
         if generator is not None:
-            kept = torch.rand(hidden.shape, generator=generator, device=self.device) >= config.dropout
-            hidden = hidden * kept
-        means = torch.stack([of_slide.mean(0) for of_slide in hidden.split(n_tiles)])
+            hidden = hidden * self.kept(len(hidden), config, generator)
+        means = torch.stack([of_slide.mean(0) for of_slide in hidden.split([len(bag) for bag in bags])])
         return means if generator is None else means / (1 - config.dropout)
 
-    def read(self, rows):
-        """Tile features of some slides, one after the other; float32 (n_tiles of all rows, n_features)."""
-        rows = rows.cpu().numpy()
-        bounds = zip(self.slides.first_tile[rows], self.slides.first_tile[rows] + self.slides.n_tiles[rows])
+    def dropped_linear(self, network, rows, generator):
+        """Hidden units of a regression with dropout, mean over tiles, (n_rows, hidden).
+
+        With k_tj = 1 where unit j of tile t is kept and 0 where it is dropped, hidden unit j of a slide is
+
+            sum_t k_tj (w_j x_t + b_j) = w_j sum_t k_tj x_t + b_j sum_t k_tj,    divided by (1 - p) n.
+
+        The sums do not depend on the weights, so one matrix product of mask and features a slide serves the forward
+        and the backward pass, and no hidden unit of a single tile is ever made.
+        """
+        config, first = network.config, network.first
+        sums = self.sums.resize_(len(rows), config.hidden, first.in_features)  # over the tiles that a unit keeps
+        n_kept, n_tiles = self.means.new_empty(len(rows), config.hidden), self.means.new_empty(len(rows), 1)
+        for i, tiles in enumerate(self.bags(rows)):
+            kept = self.kept(len(tiles), config, generator).float()
+            torch.mm(kept.T, tiles, out=sums[i])
+            n_kept[i], n_tiles[i] = kept.sum(0), len(tiles)
+        hidden = torch.einsum("sjf,jf->sj", sums, first.weight) + n_kept * first.bias
+        return hidden / (n_tiles * (1 - config.dropout))
+
+    def kept(self, n_tiles, config, generator):
+        """Which hidden units of tiles the dropout keeps; bool (n_tiles, hidden)."""
+        return torch.rand(n_tiles, config.hidden, generator=generator, device=self.device) >= config.dropout
+
+    def bags(self, rows):
+        """Tile features of one slide after the other; float32 (n_tiles, n_features) each."""
+        bounds = [(self.slides.first_tile[row], self.slides.first_tile[row] + self.slides.n_tiles[row])
+                  for row in rows.tolist()]
         if self.tiles is not None:
-            return torch.cat([self.tiles[start:stop] for start, stop in bounds]).float()
-        with h5py.File(self.slides.path) as file:
-            tiles = np.concatenate([file["features"][start:stop] for start, stop in bounds])
-        return torch.from_numpy(tiles).to(self.device).float()
+            yield from (self.tiles[start:stop].float() for start, stop in bounds)
+        else:
+            with h5py.File(self.slides.path) as file:
+                for start, stop in bounds:
+                    yield torch.from_numpy(file["features"][start:stop]).to(self.device).float()
 
 
 def free_bytes(device):
@@ -96,7 +121,7 @@ class MeanPooling:
             self.draw_tiles()
         e = torch.randn(len(rows), N_NOISE_TILES, generator=generator, device=self.device)
         e *= self.scale[rows] * (p / (1 - p)) ** 0.5
-        u = torch.bmm(e[:, None], self.tiles[rows])[:, 0]                                    # (n_rows, n_features)
+        u = torch.bmm(e[:, None], self.tiles.index_select(0, rows))[:, 0]                    # (n_rows, n_features)
         hidden, noise = (torch.cat([means, u]) @ network.first.weight.T).split(len(rows))    # one pass over the weights
         signs = (torch.rand(hidden.shape, generator=generator, device=self.device) - 0.5).sign()
         bias = network.first.bias

@@ -71,14 +71,14 @@ def test_streamed_tiles_are_those_in_memory(cohort):
     slides, rows = cohort[0], torch.tensor([3, 1])
     resident, streamed = pooling.TilePooling(slides, CPU), pooling.TilePooling(slides, CPU, streamed=True)
     assert resident.tiles is not None and streamed.tiles is None
-    assert torch.equal(resident.read(rows), streamed.read(rows))
+    for kept, read in zip(resident.bags(rows), streamed.bags(rows), strict=True):
+        assert torch.equal(kept, read)
 
 
 def test_evaluation_on_means_is_evaluation_on_tiles(cohort):
     slides, rows = cohort[0], torch.arange(6)
     network = network_of(REGRESSION, slides)
-    of_tiles = network.first(pooling.TilePooling(slides, CPU).read(rows)).split(slides.n_tiles[rows].tolist())
-    expected = torch.stack([tiles.mean(0) for tiles in of_tiles])
+    expected = torch.stack([network.first(tiles).mean(0) for tiles in pooling.TilePooling(slides, CPU).bags(rows)])
     for pool in pooling.POOLINGS.values():
         assert torch.allclose(pool(slides, CPU)(network, rows), expected, atol=1e-5)
 
@@ -88,7 +88,7 @@ def test_noise_of_means_has_the_moments_of_dropout(cohort):
     slides, row, n = cohort[0], torch.tensor([2]), 20_000
     network = network_of(dataclasses.replace(REGRESSION, hidden=4), slides)
     with torch.no_grad():
-        hidden = network.first(pooling.TilePooling(slides, CPU).read(row))
+        hidden = network.first(next(pooling.TilePooling(slides, CPU).bags(row)))
         variance = 0.25 * hidden.square().sum(0) / len(hidden) ** 2
         for pool in (pooling.TilePooling(slides, CPU), pooling.MeanPooling(slides, CPU)):
             drawn = pool(network, row.repeat(n), torch.Generator().manual_seed(1))
