@@ -15,26 +15,22 @@ import logging
 import baselines
 import cohort_files
 import h5py
-import numpy as np
 import out_of_fold
 import pandas as pd
 import patient_splits
 import prediction_script
+import predictions_file
 import result_tables
+import trained_models
 from tqdm import tqdm
-
-GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
 
 
 def main(args):
     project, results = args.project_path, args.project_path / "results"
     splits = patient_splits.read(project / "splits.json")
     slides = cohort_files.read_slides(project / "features.h5")
-    targets = {name: lambda name=name: cohort_files.read_expression(project / "targets.h5", name)
-               for name in cohort_files.read_cell_types(project / "targets.h5")}
-    targets |= {"abundance": lambda: cohort_files.read_abundance(project / "targets.h5"),
-                "direct": lambda: cohort_files.read_response(project / "clinical.csv")}
-    configs = finished_folds(results, targets, splits, slides, args.partial)
+    targets = trained_models.target_readers(project)
+    configs = trained_models.finished_folds(results, targets, splits, slides, args.partial)
     bulk_path = bulk_file(project)
     inputs = cohort_files.checksum(configs, args.seed, args.bootstrap, args.baselines, file_sha256(bulk_path))
     if is_collected(results / "predictions.h5", inputs) and not args.overwrite:
@@ -44,7 +40,7 @@ def main(args):
     for name, folds in tqdm(configs.items(), unit="target", disable=None):
         predicted[name] = out_of_fold.collect(results, name, list(folds))
         write_table(result_tables.of_target(name, predicted[name], project / "targets.h5", args.bootstrap, args.seed),
-                    results / (f"{name}.csv" if name in GROUPS else f"{name}_genes.csv"))
+                    results / (f"{name}.csv" if name in predictions_file.GROUPS else f"{name}_genes.csv"))
         models = {"slide-ex": predicted[name]}
         if args.baselines:
             target = targets[name]()
@@ -60,34 +56,12 @@ def main(args):
     missing = json.loads(slides.attributes.get("missing_slide_ids", "[]"))  # of collect_features.py --allow-missing
     write_table(pd.DataFrame({"slide_id": missing}), results / "missing_slides.csv")
     with prediction_script.whole(results / "predictions.h5") as part:
-        write_predictions(part, predicted, {"encoder": slides.attributes["encoder"],
-                                            "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs})
-
-
-def finished_folds(results, targets, splits, slides, partial):
-    """Configurations by target and fold; ValueError for missing folds without `partial` and for other data."""
-    configs, n_missing = {}, 0
-    for name, read_target in targets.items():
-        found, absent = out_of_fold.configs_of(results, name, splits)
-        if not found:
-            logging.info(f"{name}: not trained, left out")
-            continue
-        for source, now in (("features", slides.sha256), ("splits", cohort_files.checksum(splits)),
-                            ("targets", read_target().sha256)):
-            # imported models do not know what their labels were
-            if any(config.get(f"{source}_sha256", now) != now for config in found.values()):
-                raise ValueError(f"models of {name} were trained with other {source} than there are now "
-                                 f"(encoder {found[min(found)]['encoder']}): train them again with --overwrite")
-        configs[name] = found
-        n_missing += len(absent)
-        if absent:
-            logging.info(f"{name}: missing {', '.join(path.name for path in absent)}")
-    if not configs:
-        raise ValueError(f"no trained model in {results}: run 1main_cs_exp_regression.py first")
-    if n_missing and not partial:
-        raise ValueError(f"{n_missing} models are missing, listed above: train them, or give --partial for tables "
-                         "of the models there are")
-    return configs
+        with h5py.File(part, "w") as file:
+            file.attrs.update(encoder=slides.attributes["encoder"], weights=slides.attributes.get("weights", ""),
+                              inputs_sha256=inputs)
+            for name, of_target in predicted.items():
+                predictions_file.write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
+                                              labels=of_target.labels, predictions=of_target.predictions)
 
 
 def bulk_file(project):
@@ -111,23 +85,6 @@ def is_collected(path, inputs):
 def write_table(table, path):
     with prediction_script.whole(path) as part:
         table.to_csv(part, index=False, float_format="%.6g")
-
-
-def write_predictions(path, predicted, attributes):
-    """The file predictions.h5: per target patient_ids, labels, predictions (n_patients, n_outputs), and the outputs.
-
-    direct/labels and direct/predictions are (n_patients,); the direct group has no outputs.
-    """
-    with h5py.File(path, "w") as file:
-        file.attrs.update(attributes)
-        for name, of_target in predicted.items():
-            group_name, outputs_name = GROUPS.get(name, (f"expression/{name}", "genes"))
-            group = file.create_group(group_name)
-            group["patient_ids"] = of_target.patient_ids.astype(object)
-            if outputs_name:
-                group[outputs_name] = of_target.outputs.astype(object)
-            for key, values in (("labels", of_target.labels), ("predictions", of_target.predictions)):
-                group[key] = values if outputs_name else np.ravel(values)
 
 
 if __name__ == "__main__":

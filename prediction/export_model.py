@@ -1,0 +1,92 @@
+"""Put the trained models of a project into one folder that another hospital can use, without patients or slides.
+
+Reads   <project_path>/results/*_preds/, results/summary.csv and *_genes.csv if they are there, features.h5, targets.h5,
+        splits.json, clinical.csv
+Writes  <out folder>/bundle.json, <target>.safetensors, training_range.safetensors, README.md (format:
+        prediction/model_bundle.py)
+
+The models of a regression are linear, so their mean is one matrix; it predicts the same. --all-models adds the layers
+of each, which predict_cohort.py needs for the spread over models and for --outer-only.
+
+    python prediction/export_model.py demo demo_model --cell-types CAFs abundance
+"""
+import importlib.metadata
+import logging
+import platform
+from pathlib import Path
+
+import cohort_files
+import model_bundle
+import model_card
+import pandas as pd
+import patient_splits
+import prediction_script
+import trained_models
+
+PACKAGES = "numpy", "torch", "torchvision", "safetensors"  # whose versions are recorded
+OUT_OF_FOLD = "n_patients", "n_genes", "median_r", "n_r_above_0.40", "auc", "auc_low", "auc_high"  # of summary.csv
+
+
+def main(args):
+    name = args.name or args.project_path.resolve().name
+    model_bundle.refuse_paths([name], args.out_folder)
+    if args.out_folder.exists() and not model_bundle.is_bundle(args.out_folder):
+        raise ValueError(f"{args.out_folder} is there and is no bundle: give a folder that is not there yet")
+    models = trained_models.read_project(args.project_path, args.cell_types, args.partial)
+    facts = {"name": name, "licence": args.licence, "all_models": args.all_models, "models_sha256": models.sha256,
+             "training": training_facts(args.project_path, models)}
+    if not args.overwrite and is_exported(args.out_folder, facts):
+        logging.info(f"bundle: finished ({args.out_folder})")
+        return
+    with prediction_script.whole(args.out_folder) as part:
+        part.mkdir()
+        facts["versions"] = {"python": platform.python_version(),
+                             **{package: importlib.metadata.version(package) for package in PACKAGES}}
+        model_bundle.write(part, models, facts)
+        content = model_bundle.read_content(part)
+        (part / "README.md").write_text(model_card.text(content))
+        n_bytes = sum(path.stat().st_size for path in part.iterdir())
+    logging.info(f"{len(models.targets)} targets, {n_bytes / 1e6:.1f} MB: {args.out_folder}")
+
+
+def is_exported(folder, facts):
+    """Whether the bundle is there; ValueError when it is of other models or options."""
+    if not folder.is_dir():
+        return False
+    found = model_bundle.read_content(folder)
+    different = [name for name, value in facts.items() if found.get(name) != value]
+    if different:
+        raise ValueError(f"{folder} was exported with other {', '.join(different)}: export into another folder, or "
+                         "replace it with --overwrite")
+    return True
+
+
+def training_facts(project, models):
+    """What the models learnt from and how well they did there, for bundle.json."""
+    slides = cohort_files.read_slides(project / "features.h5")
+    splits = patient_splits.read(project / "splits.json")
+    rows = slides.rows_of(splits["patients"])
+    with cohort_files.open_targets(project / "targets.h5") as file:
+        labels = {key: cohort_files.plain(file.attrs[key]) for key in
+                  ("deconvolution_method", "log_base", "min_confidence") if key in file.attrs}
+    facts = {"n_patients": len(splits["patients"]), "n_slides": len(rows), "n_tiles": int(slides.n_tiles[rows].sum()),
+             "n_outer": splits["n_outer"], "n_inner": splits["n_inner"], "labels": labels, "out_of_fold": {}}
+    if (project / "results" / "summary.csv").is_file():
+        table = pd.read_csv(project / "results" / "summary.csv")
+        for _, row in table[(table["model"] == "slide-ex") & table["target"].isin(list(models.targets))].iterrows():
+            facts["out_of_fold"][row["target"]] = {
+                key: int(row[key]) if key.startswith("n_") else float(row[key])
+                for key in OUT_OF_FOLD if key in row and pd.notna(row[key])}
+    return facts
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    parser.add_argument("out_folder", type=Path, help="folder to make")
+    parser.add_argument("--name", help="of the model, under which predictions are filed; default the project's folder")
+    parser.add_argument("--cell-types", nargs="+", default=[], metavar="NAME",
+                        help="cell types, abundance or direct; default all that are trained")
+    parser.add_argument("--all-models", action="store_true", help="add the layers of every model")
+    parser.add_argument("--licence", default="not stated", help="of the weights, default %(default)s")
+    parser.add_argument("--partial", action="store_true", help="export although models are missing")
+    prediction_script.run(main, parser.parse_args(), "export_model")

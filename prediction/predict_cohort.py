@@ -1,0 +1,114 @@
+"""Predict the patients of another hospital with trained models: expression, abundance and response, without labels.
+
+Reads   <project_path>/features.h5, and where they are there targets.h5 and clinical.csv, for statistics;
+        --models: the folder of a trained project, or of a bundle (prediction/export_model.py)
+Writes  <project_path>/predictions/<name of the trained project or bundle>/: predictions.h5, slides.csv and, with
+        labels, <cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, overlap.csv (columns: data/README.md)
+
+A prediction is the mean of all models. --outer-only takes the first inner model of each outer fold, five in the place
+of 25. Patients that the models were trained on are refused.
+
+    python prediction/predict_cohort.py hospital2 --models demo
+"""
+import logging
+from pathlib import Path
+
+import cohort_files
+import cohort_prediction
+import h5py
+import model_bundle
+import pandas as pd
+import prediction_script
+import predictions_file
+import result_tables
+import trained_models
+import training_range
+import transfer_tables
+from tqdm import tqdm
+
+
+def main(args):
+    slides = cohort_files.read_slides(args.project_path / "features.h5")
+    read = model_bundle.read if model_bundle.is_bundle(args.models) else trained_models.read_project
+    models = read(args.models, args.cell_types, args.partial)
+    trained_models.refuse_other_features(models, slides)
+    trained_models.refuse_shared_patients(models, slides)
+    folds = {name: trained_models.first_inner(target) if args.outer_only else target.folds
+             for name, target in models.targets.items()}
+    labels = transfer_tables.read_labels(args.project_path, list(models.targets))
+    settings = {"models_sha256": models.sha256, "features_sha256": slides.sha256, "outer_only": args.outer_only}
+    inputs = cohort_files.checksum(settings, {name: target.sha256 for name, target in labels.items()}, args.bootstrap,
+                                   args.seed, args.csv, [t.pearson_r.to_json() for t in models.targets.values()])
+    folder = args.project_path / "predictions" / models.name
+    if not args.overwrite and is_finished(folder, settings, inputs):
+        logging.info(f"predictions: finished ({folder})")
+        return
+    with prediction_script.whole(folder) as part:
+        part.mkdir()
+        write_table(range_table(models, slides), part / "slides.csv")
+        tables = transfer_tables.Tables(args.project_path / "targets.h5", args.bootstrap, args.seed)
+        n_models = {}
+        for name, target in tqdm(models.targets.items(), unit="target", disable=None):
+            predicted = cohort_prediction.predict(target, slides, folds[name])
+            known = transfer_tables.with_nan(predicted, labels.get(name))
+            predictions_file.write_cohort_target(part / "predictions.h5", name, slides, predicted, known)
+            if args.csv:
+                write_predictions(predicted, name, part)
+            n_models[name] = predicted.n_models
+            logging.info(f"{name}: {len(predicted.patient_ids)} patients, {predicted.n_models} models")
+            if name in labels:
+                tables.add(name, predicted, labels[name], target.pearson_r)
+        for name, table in tables.finished().items():
+            write_table(table, part / f"{name}.csv")
+        with h5py.File(part / "predictions.h5", "a") as file:
+            file.attrs.update(settings | {
+                "trained": models.name, "n_models": max(n_models.values()), "encoder": slides.attributes["encoder"],
+                "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs})
+    logging.info(f"{len(slides.slide_ids)} slides predicted: {folder}")
+
+
+def is_finished(folder, settings, inputs):
+    """Whether the predictions are there; ValueError when they are of other models, folds or features."""
+    if not folder.is_dir():
+        return False
+    with h5py.File(folder / "predictions.h5") as file:
+        found = dict(file.attrs)
+    different = [name.removesuffix("_sha256") for name, value in settings.items() if found.get(name) != value]
+    if different:
+        raise ValueError(f"{folder} was made with other {' and '.join(different)}: keep it and give the same models "
+                         "and options, or replace it with --overwrite")
+    return found["inputs_sha256"] == inputs
+
+
+def range_table(models, slides):
+    """One row a slide: how far it is from the slides that the models learnt from."""
+    distance, quantile = training_range.distances(models.training, slides.mean_features)
+    outside = quantile > training_range.OUTSIDE
+    if outside.any():
+        logging.info(f"outside the range of the training slides: {cohort_files.examples(slides.slide_ids[outside])}")
+    return pd.DataFrame({"slide_id": slides.slide_ids, "patient_id": slides.patient_ids, "n_tiles": slides.n_tiles,
+                         "distance": distance, "quantile": quantile, "outside": outside})
+
+
+def write_predictions(predicted, name, folder):
+    """One row a patient, one column a gene or cell type; the names differ from those of the statistics."""
+    table = pd.DataFrame(predicted.predictions, predicted.patient_ids, predicted.outputs).rename_axis("patient_id")
+    suffix = "_predictions" if name in predictions_file.GROUPS else ""
+    write_table(table.reset_index(), folder / f"{name}{suffix}.csv")
+
+
+def write_table(table, path):
+    table.to_csv(path, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    parser.add_argument("--models", type=Path, required=True, help="folder of a trained project or of a bundle")
+    parser.add_argument("--cell-types", nargs="+", default=[], metavar="NAME",
+                        help="cell types, abundance or direct; default all that are trained")
+    parser.add_argument("--outer-only", action="store_true", help="one model of each outer fold instead of all")
+    parser.add_argument("--partial", action="store_true", help="predict although models are missing")
+    parser.add_argument("--csv", action="store_true", help="write predictions as tables too")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
+    parser.add_argument("--seed", type=int, default=42, help="of the bootstrap, default %(default)s")
+    prediction_script.run(main, parser.parse_args(), "predict_cohort")
