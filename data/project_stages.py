@@ -148,9 +148,9 @@ def figures(project):
     stage, record = Stage("figures", script="prediction/figures.py"), project / "figures" / "figures.json"
     if not record.is_file():
         return stage
-    drawn = json.loads(record.read_text())
-    changed = [name for name, digest in drawn.items()
-               if not (table := project / "results" / name).is_file() or checksum(table) != digest]
+    drawn = {name: digest for tables in json.loads(record.read_text()).values() for name, digest in tables.items()}
+    changed = [name for name, digest in drawn.items() if not (table := project / name).is_file()
+               or name != "features.h5" and checksum(table) != digest]  # of which slides and tile counts are drawn
     stage.about = "figures/*.pdf"
     stage = ended(stage, changed)
     stage.options = ""  # the script sees itself that tables have changed

@@ -1,46 +1,75 @@
 """Draw the figures of the paper from the result tables; nothing is computed here that is not in a table.
 
-Reads   <project_path>/results/*.csv and predictions.h5 (written by prediction/collect_results.py)
-Writes  <project_path>/figures/fig2_predictability, fig3_abundance, fig4_response (.pdf and .png each) and
-        figures.json (checksums of the tables that were drawn); figures of unchanged tables are not drawn again
+Reads   <project_path>/results/ (written by prediction/collect_results.py and enrich_genes.py), response/ (by
+        predict_response.py), features.h5, splits.json, deconvolution/target_genes.csv; of each project given by
+        --external predictions/<name of the project> and response/<name of the project>
+Writes  <project_path>/figures/fig1_overview, fig2_predictability, fig2_examples, fig2_external, fig3_abundance,
+        fig4_response, fig5_enrichment, fig6_training, fig6_calibration, fig6_confidence (.pdf and .png each) and
+        figures.json (checksums of what each shows); a figure whose tables have not changed is not drawn again
 
-    python prediction/figures.py demo
+    python prediction/figures.py demo --external demo_hospital2
 """
-import hashlib
 import json
 import logging
+from pathlib import Path
 
-import figure_panels
+import figure_abundance
+import figure_cohort
+import figure_enrichment
+import figure_external
+import figure_files
+import figure_genes
+import figure_response
+import figure_style
+import figure_training
 import prediction_script
+from figure_files import Figure
 
-FIGURES = {"fig2_predictability": (figure_panels.predictability, "summary.csv"),
-           "fig3_abundance": (figure_panels.abundance, "abundance.csv"),
-           "fig4_response": (figure_panels.response, "direct.csv")}  # name: (function, table it cannot do without)
-TABLES = "summary.csv", "*_genes.csv", "abundance.csv", "direct.csv", "predictions.h5"
+PREDICTIONS = "results/predictions.h5"
+SUMMARY, GENES, EXTERNAL = "results/summary.csv", "results/*_genes.csv", "external/predictions/{trained}/"
+SETTINGS = "response/*/comparison.csv", "external/response/{trained}/comparison.csv"
+FIGURES = {
+    "fig1_overview": Figure(figure_cohort.overview, ("features.h5",), (
+        "splits.json", "deconvolution/target_genes.csv", SUMMARY)),
+    "fig2_predictability": Figure(figure_genes.predictability, (GENES,), (SUMMARY,)),
+    "fig2_examples": Figure(figure_genes.examples, (GENES,), (SUMMARY, PREDICTIONS)),
+    "fig2_external": Figure(figure_external.external_cohorts, (EXTERNAL + "overlap.csv",), (
+        SUMMARY, EXTERNAL + "summary.csv")),
+    "fig3_abundance": Figure(figure_abundance.abundance, ("results/abundance.csv",), (
+        PREDICTIONS, EXTERNAL + "abundance.csv")),
+    "fig4_response": Figure(figure_response.response, ("results/direct.csv", *SETTINGS), (
+        PREDICTIONS, *(pattern.replace("comparison", "scores") for pattern in SETTINGS))),
+    "fig5_enrichment": Figure(figure_enrichment.enrichment, ("results/enrichment.csv",)),
+    "fig6_training": Figure(figure_training.training, ("results/*_preds/result_*/history.csv",)),
+    "fig6_calibration": Figure(figure_training.calibration, ("results/direct.csv",), (PREDICTIONS,)),
+    "fig6_confidence": Figure(figure_training.confidence, (GENES,), (SUMMARY,))}
 
 
 def main(args):
-    results, figures = args.project_path / "results", args.project_path / "figures"
-    tables = sorted(path for pattern in TABLES for path in results.glob(pattern))
-    if not (results / "summary.csv").is_file():
-        raise FileNotFoundError(f"{results / 'summary.csv'} is missing: run prediction/collect_results.py first")
-    checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tables}
-    record = figures / "figures.json"
-    if record.is_file() and json.loads(record.read_text()) == checksums and not args.overwrite:
-        logging.info(f"figures: finished, the tables have not changed ({figures})")
-        return
-    for name, (draw, table) in FIGURES.items():
-        if not (results / table).is_file():
-            logging.info(f"{name}: not drawn, there is no {results / table}")
+    project, folder = args.project_path, args.project_path / "figures"
+    if not (project / SUMMARY).is_file():
+        raise FileNotFoundError(f"{project / SUMMARY} is missing: run prediction/collect_results.py first")
+    external = figure_files.external_projects(args.external, project)
+    record = folder / "figures.json"
+    before = json.loads(record.read_text()) if record.is_file() else {}
+    shown = {}
+    for name, figure in FIGURES.items():
+        checksums = figure.checksums(project, external)
+        if not checksums:
+            logging.info(f"{name}: not drawn, there is no {figure.missing(project)}")
             continue
-        figure = draw(results)
-        for suffix, options in ((".pdf", {"metadata": {"CreationDate": None}}), (".png", {"dpi": 200})):
-            with prediction_script.whole(figures / f"{name}{suffix}") as part:
-                figure.savefig(part, **options)
-        logging.info(f"{name}: {figures / name}.pdf")
+        shown[name] = checksums
+        if checksums == before.get(name) and (folder / f"{name}.pdf").is_file() and not args.overwrite:
+            logging.info(f"{name}: finished, its tables have not changed")
+            continue
+        figure_style.save(figure.drawn(project, external), folder, name)
+        logging.info(f"{name}: {folder / name}.pdf")
     with prediction_script.whole(record) as part:
-        part.write_text(json.dumps(checksums, indent=1))
+        part.write_text(json.dumps(shown, indent=1))
 
 
 if __name__ == "__main__":
-    prediction_script.run(main, prediction_script.parser(__doc__).parse_args(), "figures")
+    parser = prediction_script.parser(__doc__)
+    parser.add_argument("--external", type=Path, nargs="+", default=[], metavar="PROJECT",
+                        help="cohorts that this project's models predicted (prediction/predict_cohort.py)")
+    prediction_script.run(main, parser.parse_args(), "figures")

@@ -144,8 +144,8 @@ def make_tables(project):
 
 def make_figures(project):
     (project / "figures").mkdir(exist_ok=True)
-    tables = {name: sha256(project / "results" / name) for name in ("summary.csv", "predictions.h5")}
-    (project / "figures" / "figures.json").write_text(json.dumps(tables))
+    tables = {f"results/{name}": sha256(project / "results" / name) for name in ("summary.csv", "predictions.h5")}
+    (project / "figures" / "figures.json").write_text(json.dumps({"fig1": tables | {"features.h5": "of its tiles"}}))
 
 
 STAGES = [(make_inputs, "deconvolution/1main_deconvolution.py"),

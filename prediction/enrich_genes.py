@@ -1,0 +1,82 @@
+"""Test which gene sets are over-represented among the robustly predicted genes of each cell type.
+
+Robust genes are those with R > 0.4, or the best N with --top N, which serves cohorts where few genes reach 0.4. The
+background is all genes that were predicted in that cell type; p-values are one-sided and corrected within it.
+
+Reads   <project_path>/results/<cell type>_genes.csv (written by prediction/collect_results.py), a GMT file
+Writes  <project_path>/results/enrichment.csv (columns: data/README.md), enrichment.json (what it was made from)
+
+    python prediction/enrich_genes.py demo --gmt gene_sets.gmt
+"""
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import gene_sets
+import pandas as pd
+import prediction_script
+import result_tables
+
+FALSE_DISCOVERY_RATE = 0.05  # of the counts that are logged
+
+
+def main(args):
+    results = args.project_path / "results"
+    sets = gene_sets.read_gmt(args.gmt)
+    paths = sorted(results.glob("*_genes.csv"))
+    if not paths:
+        raise FileNotFoundError(f"{results} has no <cell type>_genes.csv: run prediction/collect_results.py first")
+    settings = {"top": args.top, "min_genes": args.min_genes,
+                "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (args.gmt, *paths)}}
+    record, output = results / "enrichment.json", results / "enrichment.csv"
+    if output.is_file() and is_recorded(record, settings) and not args.overwrite:
+        logging.info(f"enrichment: finished, tables and gene sets have not changed ({output})")
+        return
+    tables = []
+    for path in paths:
+        cell_type = path.name.removesuffix("_genes.csv")
+        genes = pd.read_csv(path).dropna(subset="pearson_r").set_index("gene")["pearson_r"]
+        robust = genes[genes > result_tables.R_THRESHOLDS[0]] if args.top is None else genes.nlargest(args.top)
+        table = gene_sets.over_representation(set(robust.index), set(genes.index), sets, args.min_genes)
+        table.insert(0, "cell_type", cell_type)
+        logging.info(f"{cell_type}: {report(table, robust, genes)}")
+        if len(robust):
+            tables.append(table)
+    enrichment = scaled(pd.concat(tables)) if tables else pd.DataFrame()
+    if not len(enrichment):
+        raise ValueError(f"nothing to test, see the lines above: give --top N for the best N genes of each cell type, "
+                         f"a lower --min-genes (now {args.min_genes}), or gene sets with symbols as in {paths[0].name}")
+    with prediction_script.whole(output) as part:
+        enrichment.to_csv(part, index=False, float_format="%.6g")
+    with prediction_script.whole(record) as part:
+        part.write_text(json.dumps(settings, indent=1))
+
+
+def is_recorded(path, settings):
+    """Whether the table was made with these settings; it is derived in seconds, so others just make it again."""
+    return path.is_file() and json.loads(path.read_text()) == settings
+
+
+def report(table, robust, genes):
+    """What was tested in a cell type and found, in words."""
+    if not len(robust):
+        return f"no robust gene among {len(genes)}, left out"
+    if not len(table):
+        return "no gene set has enough genes, left out"
+    n_enriched = (table["p_benjamini_hochberg"] < FALSE_DISCOVERY_RATE).sum()
+    return (f"{len(robust)} of {len(genes)} genes, {n_enriched} of {len(table)} gene sets enriched (false discovery "
+            f"rate {FALSE_DISCOVERY_RATE:.0%}), first {table['term'][0]} (p {table['p'][0]:.2g})")
+
+
+def scaled(table):
+    """The table with scaled_odds_ratio: a gene set's odds ratio as a share of its highest over the cell types."""
+    return table.assign(scaled_odds_ratio=table["odds_ratio"] / table.groupby("term")["odds_ratio"].transform("max"))
+
+
+if __name__ == "__main__":
+    parser = prediction_script.parser(__doc__)
+    parser.add_argument("--gmt", type=Path, required=True, help="gene sets, one a line: name, description, genes")
+    parser.add_argument("--top", type=int, metavar="N", help="test the best N genes, not those with R > 0.4")
+    parser.add_argument("--min-genes", type=int, default=5, help="of a gene set in a cell type, default %(default)s")
+    prediction_script.run(main, parser.parse_args(), "enrich_genes")
