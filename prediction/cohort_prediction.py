@@ -95,9 +95,10 @@ def mean_matrix(states):
     mean_m (W1_m (W0_m x + b0_m) + b1_m) = W x + b with W = mean_m W1_m W0_m and b = mean_m (W1_m b0_m + b1_m), in
     float64 until the end.
     """
-    weight, bias = RunningMoments(), RunningMoments()
+    weight, bias, n_models = 0.0, 0.0, 0
     for state in states:
-        first, last = state["first.weight"].astype(float), state["last.weight"].astype(float)
-        weight.add(last @ first)
-        bias.add(last @ state["first.bias"] + state["last.bias"])
-    return {"weight": weight.mean.astype(np.float32), "bias": bias.mean.astype(np.float32)}
+        last = state["last.weight"].astype(float)
+        weight += last @ state["first.weight"]
+        bias += last @ state["first.bias"] + state["last.bias"]
+        n_models += 1
+    return {"weight": (weight / n_models).astype(np.float32), "bias": (bias / n_models).astype(np.float32)}
