@@ -32,7 +32,8 @@ def add_arguments(parser):
     parser.add_argument("--gene", nargs="+", default=[], help="a map of each gene")
     parser.add_argument("--program", nargs="+", default=[], type=Path, metavar="FILE",
                         help="a map of the mean over genes, listed in a file one a line")
-    parser.add_argument("--abundance", nargs="+", default=[], metavar="CELL_TYPE", help="a map of each cell type's share")
+    parser.add_argument("--abundance", nargs="+", default=[], metavar="CELL_TYPE",
+                        help="a map of each cell type's share")
     parser.add_argument("--name", help="of the files; by default what is drawn")
 
 

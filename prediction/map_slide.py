@@ -28,8 +28,8 @@ def arguments(argv=None):
     p = prediction_script.parser(__doc__)
     p.add_argument("slide_index", type=int, help="row of metadata.csv, from 0")
     map_choice.add_arguments(p)
-    p.add_argument("--models", type=Path, help="folder of another trained project, or of a bundle, for a cohort that was "
-                   "not trained on")
+    p.add_argument("--models", type=Path,
+                   help="for a cohort that was not trained on: folder of another trained project, or of a bundle")
     return p.parse_args(argv)
 
 

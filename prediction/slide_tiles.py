@@ -25,23 +25,31 @@ class Picture:
     mpp: float       # microns per pixel of level 0, NaN where the slide does not say
 
 
-def slide_of(project, slide_index):
-    """Row `slide_index` of metadata.csv, dict with Slide.ID, Filename and MPP, "" where not given.
+def read_metadata(project):
+    """`metadata.csv` as strings, "" where not given: Slide.ID, Filename, MPP and what else it has.
 
-    Raises ValueError for an index beyond the table, and for names that would leave their folders.
+    ValueError for ids and names that would leave their folders.
     """
     path = project / "metadata.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: write one row a slide with the columns Slide.ID and Filename")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").apply(lambda c: c.str.strip())
     if "Slide.ID" not in table:
         raise ValueError(f"{path} has no column Slide.ID; its columns are {', '.join(table)}")
+    table = table.assign(**{name: "" for name in ("Filename", "MPP") if name not in table})
+    for slide_id, filename in zip(table["Slide.ID"], table["Filename"]):
+        if not is_plain_name(slide_id) or ".." in Path(filename).parts or filename.startswith("/"):
+            raise ValueError(f"{path}: Slide.ID {slide_id!r} or Filename {filename!r} leaves its folder")
+    return table
+
+
+def slide_of(project, slide_index):
+    """Row `slide_index` of metadata.csv; ValueError for an index beyond the table."""
+    table = read_metadata(project)
     if not 0 <= slide_index < len(table):
-        raise ValueError(f"slide index {slide_index}: {path} has {len(table)} slides, 0 to {len(table) - 1}")
-    slide = {"Filename": "", "MPP": ""} | {name: value.strip() for name, value in table.iloc[slide_index].items()}
-    if not is_plain_name(slide["Slide.ID"]) or ".." in Path(slide["Filename"]).parts or slide["Filename"][:1] == "/":
-        raise ValueError(f"{path}: Slide.ID {slide['Slide.ID']!r} or Filename {slide['Filename']!r} leaves its folder")
-    return slide
+        raise ValueError(f"slide index {slide_index}: {project / 'metadata.csv'} has {len(table)} slides, 0 to "
+                         f"{len(table) - 1}")
+    return table.iloc[slide_index]
 
 
 def is_plain_name(name):

@@ -35,12 +35,13 @@ def read_own(project, names, slides, patient_id):
         if absent:
             raise FileNotFoundError(f"{name}: models that never saw {patient_id} are missing, "
                                     f"{cohort_files.examples(absent)}: train them first")
-        chosen[name] = trained_models.read_target(project / "results", name, sorted(configs[name]), splits), folds, words
+        target = trained_models.read_target(project / "results", name, sorted(configs[name]), splits)
+        chosen[name] = target, folds, words
     return chosen
 
 
 def read_others(path, names, slides):
-    """All models of another project or of a bundle, as `read_own` gives them; ValueError when they know the patients."""
+    """All models of another project or of a bundle, as `read_own` gives them; ValueError when they saw the patients."""
     read = model_bundle.read if model_bundle.is_bundle(path) else trained_models.read_project
     models = read(path, names)
     trained_models.refuse_other_features(models, slides)

@@ -1,0 +1,77 @@
+"""One page about a project, to open in a browser and to give away: cohort, quality, figures, results, slides, settings.
+
+The page is one file and fetches nothing. Slides are shown small, with the maps that map_slide.py drew.
+
+Reads   <project_path>/metadata.csv and whatever else is there: features.h5, logs/slide_processing.csv, slides/,
+        targets.h5, clinical.csv, splits.json, results/, figures/, predictions/, response/, maps/
+Writes  <project_path>/report.html; it is not made again when nothing that it shows has changed
+
+    python prediction/report.py demo
+"""
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import cohort_files
+import prediction_script
+import report_facts
+import report_page
+import report_slides
+import report_warnings
+from tqdm import tqdm
+
+MAX_MAPS = 400        # inside the page, about 40 kB each; links to the files for further ones
+MAX_PAGE_BYTES = 50e6  # browsers become slow
+THREADS = 4           # that read slides
+
+
+def main(args):
+    project, out = args.project_path, args.project_path / "report.html"
+    slides = report_slides.read_table(project)
+    sha256 = report_facts.checksum(project, slides, report_page.TEMPLATE.read_text(encoding="utf-8"))
+    if out.is_file() and sha256 in out.read_text(encoding="utf-8")[:1000] and not args.overwrite:
+        logging.info(f"report: finished, nothing that it shows has changed ({out})")
+        return
+    features = cohort_files.read_slides(project / "features.h5") if (project / "features.h5").is_file() else None
+    tables, models = report_facts.read_tables(project), report_facts.settings_of_models(project)
+    warnings = report_warnings.of_project(project, slides, tables, features)
+    page = report_page.render(
+        title=project.resolve().name, inputs_sha256=sha256, warnings=report_page.warnings(warnings),
+        cohort=report_page.facts(report_facts.of_cohort(project, slides, features))
+        + report_page.table("All slides", "metadata.csv, features.h5, logs/slide_processing.csv", slides),
+        figures="".join(map(report_page.figure, sorted((project / "figures").glob("*.png")))) or "<p>None.</p>",
+        results="".join(report_page.table(title_of(path), path, table) for path, table in tables.items()),
+        slides=slide_cards(project, slides, features),
+        settings=report_page.facts(sorted(features.attributes.items()) if features else [])
+        + ("" if models is None else report_page.table("Models", "results/*_preds/*/config.json", models))
+        + report_page.facts(report_facts.versions()))
+    with prediction_script.whole(out) as part:
+        part.write_text(page, encoding="utf-8")
+    logging.info(f"report: {len(slides)} slides, {len(warnings)} warnings, {out.stat().st_size / 1e6:.1f} MB ({out})")
+    if out.stat().st_size > MAX_PAGE_BYTES:
+        logging.warning(f"{out} is larger than {MAX_PAGE_BYTES / 1e6:.0f} MB: browsers may be slow")
+
+
+def title_of(path):
+    """A path of a table as words: 'response/rna/comparison.csv' is 'response rna comparison'."""
+    return path.removesuffix(".csv").removeprefix("results/").replace("*_", "").replace("/", " ")
+
+
+def slide_cards(project, slides, features):
+    """The sections of all slides, in the order of metadata.csv."""
+    rows, n_maps, cards = list(slides.itertuples()), 0, []
+    with ThreadPoolExecutor(THREADS) as pool:
+        pictures = pool.map(lambda slide: report_slides.pictures(project, features, slide), rows)
+        for slide, shown in zip(rows, tqdm(pictures, total=len(rows), unit="slide", disable=None)):
+            maps = []
+            for record, path in report_slides.maps_of(project, slide.slide_id):
+                n_maps += 1
+                maps.append((record, report_slides.map_uri(path) if n_maps <= MAX_MAPS
+                             else path.relative_to(project).as_posix()))
+            cards.append(report_page.card(slide, *shown, maps))
+    return ('<input type="search" id="find-slide" placeholder="filter slides" aria-label="filter slides">'
+            '<p class="note">Left the slide, right its analysed tiles; below, maps that map_slide.py drew.</p>'
+            f'<div class="cards">{"".join(cards)}</div>')
+
+
+if __name__ == "__main__":
+    prediction_script.run(main, prediction_script.parser(__doc__).parse_args(), "report")

@@ -1,0 +1,245 @@
+"""The report: one file that fetches nothing, says what is wrong in words, and works in a browser."""
+import argparse
+import html.parser
+import json
+import re
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import planted_models
+import pytest
+import report
+import report_page
+import report_slides
+import report_warnings
+
+HOSTILE = "</script><script>document.title='owned'</script>"
+HOSTILE_SLIDE = "<img src=x onerror=alert(1)>"
+BROWSERS, DRIVERS = ("chromium", "chromium-browser", "google-chrome"), ("chromedriver",)
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--no-first-run", "--window-size=1200,1000")
+
+
+def make(project, overwrite=False):
+    report.main(argparse.Namespace(project_path=project, overwrite=overwrite))
+    return (project / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Four slides with features, one that failed, one that was never tried; tables with hostile names; a map."""
+    project = planted_models.write(tmp_path_factory.mktemp("report") / "project")
+    with open(project / "metadata.csv", "a") as file:
+        file.write(f"{HOSTILE_SLIDE},gone.svs,P8,0.5\nNEVER,never.svs,P9,0.5\n")
+    (project / "logs").mkdir()
+    (project / "logs" / "slide_processing.csv").write_text(
+        f"slide_index,slide_id,status,reason\n4,{HOSTILE_SLIDE},failed,<i>no slide</i>\n")
+    rng = np.random.default_rng(0)
+    genes = pd.DataFrame({"gene": [HOSTILE, "NA", *(f"G{i}" for i in range(498))], "n_patients": 4,
+                          "pearson_r": rng.permutation(500) / 500, "slope": 0.5, "p_one_sided": 0.1})
+    genes.loc[7, "pearson_r"] = np.nan
+    genes.to_csv(project / "results" / "CAFs_genes.csv", index=False)
+    summary(ridge=0.4).to_csv(project / "results" / "summary.csv", index=False)
+    picture = project / "figures" / "fig2.png"
+    picture.parent.mkdir()
+    report_slides.Image.new("RGB", (30, 20), "red").save(picture)
+    folder = project / "maps" / "S0"
+    folder.mkdir(parents=True)
+    record = {"maps": [{"label": HOSTILE}], "note": "not validated", "models": "2 models"}
+    (folder / "one.json").write_text(json.dumps(record))
+    shutil.copy(picture, folder / "one.png")
+    return project
+
+
+def summary(ridge, n_patients=300):
+    return pd.DataFrame([
+        {"target": "CAFs", "model": "slide-ex", "n_patients": n_patients, "median_r": 0.5, "median_r_low": 0.45},
+        {"target": "CAFs", "model": "ridge", "n_patients": n_patients, "median_r": ridge, "median_r_low": 0.1},
+        {"target": "direct", "model": "slide-ex", "n_patients": n_patients, "auc": 0.7, "auc_low": 0.6,
+         "auc_high": 0.8},
+        {"target": "direct", "model": "ridge", "n_patients": n_patients, "auc": 0.5, "auc_low": 0.4, "auc_high": 0.6}])
+
+
+class Addresses(html.parser.HTMLParser):
+    """What a page would fetch or lead to, its elements and its text outside scripts."""
+    def __init__(self, page):
+        super().__init__()
+        self.addresses, self.elements, self.texts = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+        assert not any(name.startswith("on") for name, _ in attributes)
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_the_page_fetches_nothing_and_text_of_tables_stays_text(project):
+    page = make(project)
+    found = Addresses(page)
+    assert all(address.startswith(("data:", "#")) for address in found.addresses)
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert found.elements.count("script") == 1 + page.count('type="application/json"')
+    assert HOSTILE not in page and HOSTILE_SLIDE not in page
+    assert HOSTILE_SLIDE in found.texts  # heading of its section
+    assert any(HOSTILE in text for text in found.texts)  # the map's caption
+    data = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
+    genes, = (table for table in data if table["columns"][:2] == ["cell_type", "gene"])
+    assert [row[1] for row in genes["rows"]][:2] == [HOSTILE, "NA"] and len(genes["rows"]) == 500
+    assert genes["rows"][7][3] is None
+
+
+def test_slides_are_shown_with_what_became_of_them(project):
+    table = report_slides.read_table(project).set_index("slide_id")
+    assert table["status"].to_dict() == {**{f"S{i}": "done" for i in range(4)}, HOSTILE_SLIDE: "failed",
+                                         "NEVER": "missing"}
+    assert table.loc[HOSTILE_SLIDE, "reason"] == "<i>no slide</i>" and table.loc["S0", "tiles"] == 20
+    page = make(project)
+    assert page.count('alt="thumbnail of') == 3 and page.count('alt="analysed tiles of') == 4  # S3 has no file
+
+
+def test_mask_shows_the_analysed_tiles_only(project):
+    import cohort_files
+    import slide_tiles
+    slides = cohort_files.read_slides(project / "features.h5")
+    layout = slide_tiles.read_layout(project, slides, 0)
+    picture = slide_tiles.read_picture(project / "slides" / "S0.svs", report_slides.THUMBNAIL_PX)
+    for shown in (np.asarray(report_slides.mask(layout, picture)), np.asarray(report_slides.mask(layout, None))):
+        width = report_slides.THUMBNAIL_PX // planted_models.N_COLUMNS
+        means = [shown[y * width // 64:, x * width // 64:][4:width - 4, 4:width - 4].mean()
+                 for x, y in map(planted_models.corner, range(24))]
+        assert {i for i, mean in enumerate(means) if mean == 255} == set(planted_models.GLASS)
+
+
+def test_a_report_is_made_again_only_when_something_changed(project, run_script):
+    page = make(project, overwrite=True)
+    command = "prediction/report.py", project
+    assert "nothing that it shows has changed" in run_script(*command).stdout
+    assert make(project, overwrite=True) == page
+    table = project / "results" / "summary.csv"
+    before = table.read_text()
+    summary(ridge=0.6).to_csv(table, index=False)
+    assert "Ridge regression on mean features does better than the model for 1 of 2 targets" in make(project)
+    table.write_text(before)
+
+
+def test_a_project_with_nothing_but_metadata_has_a_report(tmp_path):
+    (tmp_path / "metadata.csv").write_text("Slide.ID,Filename\nA,a.svs\n")
+    page = make(tmp_path)
+    assert "There are no features yet" in page and "There are no results yet" in page
+
+
+def test_no_metadata_is_one_clear_line(tmp_path, run_script):
+    done = run_script("prediction/report.py", tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "metadata.csv is missing" in done.stderr
+
+
+@pytest.mark.parametrize("ridge, words", [(0.3, None), (0.47, "as well as the model, within the 95 % interval"),
+                                          (0.5, "as well as the model"), (0.51, "better than the model")])
+def test_baselines_that_reach_the_model_are_named(ridge, words):
+    lines = report_warnings.about_baselines(summary(ridge))
+    assert (lines == []) if words is None else (len(lines) == 1 and words in lines[0] and "CAFs" in lines[0])
+    if words:
+        assert "1 of 2 targets" in lines[0] and f"CAFs ({ridge:.2f} against 0.50)" in lines[0]
+
+
+def test_few_patients_and_chance_are_named():
+    assert report_warnings.about_patients(summary(0.1)) == []
+    assert "There are 28 patients" in report_warnings.about_patients(summary(0.1, 28))[0]
+    assert "about +-0.39" in report_warnings.about_patients(summary(0.1, 28))[0]
+    table = summary(0.1)
+    assert report_warnings.about_response(table) == []
+    table.loc[table["target"] == "direct", "auc_low"] = 0.45
+    assert "does not tell responders apart" in report_warnings.about_response(table)[0]
+
+
+def test_figures_older_than_their_tables_are_named(project):
+    import figure_files
+    record, table = project / "figures" / "figures.json", project / "results" / "summary.csv"
+    record.write_text(json.dumps({"fig2": {"results/summary.csv": figure_files.checksum(table)}}))
+    assert report_warnings.about_stale_figures(project) == []
+    record.write_text(json.dumps({"fig2": {"results/summary.csv": "0" * 64}}))
+    assert "older than their tables: fig2" in report_warnings.about_stale_figures(project)[0]
+    record.unlink()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a display; tests that need it are skipped, with the reason, where it is not installed."""
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (tests/requirements.txt)")
+    program, driver = (next(filter(None, map(shutil.which, names)), None) for names in (BROWSERS, DRIVERS))
+    if not (program and driver):
+        pytest.skip("no Chromium with chromedriver here: apt-get install chromium chromium-driver")
+    options = selenium.ChromeOptions()
+    options.binary_location = program
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = selenium.Chrome(options, selenium.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+def test_tables_sort_and_filter_in_a_browser(project, browser):
+    make(project)
+    browser.get((project / "report.html").as_uri())
+    assert browser.title == "SLIDE-EX: project"  # nothing hostile has run
+    box = next(box for box in browser.find_elements("css selector", ".table") if "genes" in box.text.splitlines()[0])
+    rows = lambda: [[cell.text for cell in row.find_elements("tag name", "td")]  # noqa: E731
+                    for row in box.find_elements("css selector", "tbody tr")[:12]]
+    count, r = box.find_element("class name", "count"), box.find_element("xpath", ".//button[text()='pearson_r']")
+    assert count.text == "200 of 500 rows shown, 500 in all" and rows()[0][1] == HOSTILE
+    r.click()
+    assert [float(row[3]) for row in rows()[:3]] == sorted([float(row[3]) for row in rows()[:3]], reverse=True)
+    r.click()
+    ascending = [float(row[3]) for row in rows()]
+    assert ascending == sorted(ascending) and ascending[0] < 0.01
+    search = box.find_element("tag name", "input")
+    search.send_keys("g7 CAFs")
+    assert count.text == "11 of 11 rows shown, 500 in all"
+    search.clear()
+    search.send_keys("no such gene")
+    assert count.text == "0 of 0 rows shown, 500 in all"
+    browser.find_element("id", "find-slide").send_keys("failed")
+    assert [card.find_element("tag name", "h3").text for card in browser.find_elements("class name", "card")
+            if card.is_displayed()] == [HOSTILE_SLIDE]
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_a_thousand_slides_stay_below_50_megabytes(tmp_path, browser):
+    n_slides, n_genes, names = 1000, 10_000, [f"CELLS{i}" for i in range(9)]
+    project = planted_models.write(tmp_path / "large")
+    shutil.rmtree(project / "results")
+    with h5py.File(project / "features.h5", "r+") as file:
+        n_tiles = file["first_tile"][1]
+        for name in ("features", "coords"):
+            values = np.tile(file[name][:n_tiles], (n_slides, 1))
+            del file[name]
+            file[name] = values
+        for name, values in (("slide_ids", [f"L{i}" for i in range(n_slides)]),
+                             ("patient_ids", [f"P{i}" for i in range(n_slides)]),
+                             ("first_tile", np.arange(n_slides + 1) * n_tiles),
+                             ("mean_features", np.ones((n_slides, planted_models.N_FEATURES), np.float32)),
+                             ("mean_rgb", np.ones((n_slides, 3), np.float32))):
+            del file[name]
+            file[name] = values
+    rows = "".join(f"L{i},S{i % 3}.svs\n" for i in range(n_slides))
+    (project / "metadata.csv").write_text("Slide.ID,Filename\n" + rows)
+    rng = np.random.default_rng(0)
+    (project / "results").mkdir()
+    for name in names:
+        pd.DataFrame({"gene": [f"GENE{i}" for i in range(n_genes)], "n_patients": 1000,
+                      "pearson_r": rng.uniform(-1, 1, n_genes), "slope": rng.uniform(0, 1, n_genes),
+                      "p_benjamini_hochberg": rng.random(n_genes), "confidence": rng.random(n_genes)}
+                     ).to_csv(project / "results" / f"{name}_genes.csv", index=False)
+    page = make(project)
+    print(f"{len(page) / 1e6:.1f} MB")
+    assert len(page) < 50e6
+    browser.get((project / "report.html").as_uri())
+    assert len(browser.find_elements("class name", "card")) == n_slides
+    assert browser.get_log("browser") == []
