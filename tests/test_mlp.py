@@ -1,5 +1,7 @@
 """The model against a plain loop over slides and tiles, the noise against its derivation, training against the optimum."""
 import dataclasses
+import os
+import tracemalloc
 
 import association
 import baselines
@@ -73,6 +75,30 @@ def test_streamed_tiles_are_those_in_memory(cohort):
     assert resident.tiles is not None and streamed.tiles is None
     for kept, read in zip(resident.bags(rows), streamed.bags(rows), strict=True):
         assert torch.equal(kept, read)
+
+
+def test_tiles_that_do_not_fit_are_streamed_one_slide_at_a_time(tmp_path, monkeypatch):
+    simulated_cohort.write(tmp_path, n_tiles=(400, 401), n_features=64)
+    slides = cohort_files.read_slides(tmp_path / "features.h5")
+    bytes_of_slide = 400 * 64 * 4
+    monkeypatch.setattr(pooling, "free_bytes", lambda device: 40 * bytes_of_slide)  # there are 44 slides
+    rows, network = torch.arange(32), network_of(REGRESSION, slides)
+    with torch.no_grad():
+        expected = pooling.TilePooling(slides, CPU, streamed=True)(network, rows, torch.Generator().manual_seed(3))
+        tracemalloc.start()
+        pool = pooling.TilePooling(slides, CPU)
+        hidden = pool(network, rows, torch.Generator().manual_seed(3))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert pool.tiles is None and torch.equal(hidden, expected)
+    assert bytes_of_slide < peak_bytes < 2.5 * bytes_of_slide
+
+
+def test_the_memory_of_a_job_counts(monkeypatch):
+    free = pooling.free_bytes(CPU)
+    assert 2**20 < free < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "16")
+    assert pooling.free_bytes(CPU) == 16 * 2**20
 
 
 def test_evaluation_on_means_is_evaluation_on_tiles(cohort):
