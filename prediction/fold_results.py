@@ -1,7 +1,8 @@
 """The folder of one trained model, results/<target>_preds/result_<outer>_<inner>/: the owner of its format.
 
     model_trained.pth     state dict (torch.save; load with weights_only=True): first.weight, first.bias, last.*
-    config.json           outer, inner, model and everything else that changes the result, with SHA-256 of the data
+    config.json           outer, inner, model and everything else that changes the result, with SHA-256 of the data;
+                          made_with: device and version of torch, by which numbers differ no more than by rounding
     history.csv           epoch, train_loss, valid_loss, valid_r (direct: valid_accuracy)
     predictions.h5        valid/ and test/: slide_ids, patient_ids, labels, predictions float32 (n_slides, n_outputs);
                           outputs (genes, cell types or pCR)
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 FOLDERS = {"abundance": "cell_fraction_preds", "direct": "direct_preds"}
+MADE_WITH = "made_with"  # entry of config.json that is to be known, not compared
 
 
 def folder(results, target_name, outer, inner):
@@ -29,6 +31,7 @@ def is_finished(path, config, file_name="config.json"):
     if not path.is_dir():
         return False
     found = json.loads((path / file_name).read_text())
+    found.pop(MADE_WITH, None)
     differences = [f"{key}: {found.get(key)} there, {config.get(key)} now"
                    for key in {**found, **config} if found.get(key) != config.get(key)]
     if differences:

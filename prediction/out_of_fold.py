@@ -38,7 +38,7 @@ def configs_of(results, target_name, splits):
                 missing.append(path)
     common = {}
     for fold, config in configs.items():
-        for key in set(config) - {"outer", "inner"}:
+        for key in set(config) - {"outer", "inner", fold_results.MADE_WITH}:
             if common.setdefault(key, config[key]) != config[key]:
                 path = fold_results.folder(results, target_name, *fold)
                 raise ValueError(f"{path} differs from other folds of {target_name} in {key} ({config[key]}, not "

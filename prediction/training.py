@@ -42,7 +42,8 @@ def train_one(task, slides, splits, pool):
         parts = {name: {"slide_ids": slides.slide_ids[rows[name]], "patient_ids": slides.patient_ids[rows[name]],
                         "labels": labels[rows[name]], "predictions": mlp.predict(network, pool, on_device[name])}
                  for name in ("valid", "test")}
-        fold_results.write(part, task.record, network, history, task.target.outputs, parts)
+        record = {**task.record, fold_results.MADE_WITH: {"device": device.type, "torch": str(torch.__version__)}}
+        fold_results.write(part, record, network, history, task.target.outputs, parts)
     score = list(history[0])[-1]
     best = max(history, key=lambda epoch: epoch[score])
     logging.info(f"{task.target.name} {task.path.name}: best {score} {best[score]:.3f} in epoch {best['epoch']} of "

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import association
+import baselines
 import cohort_files
 import cross_validation
 import fold_results
@@ -16,7 +18,10 @@ import h5py
 import mlp
 import model_config
 import numpy as np
+import out_of_fold
 import pandas as pd
+import patient_splits
+import pooling
 import pytest
 import simulated_cohort
 import torch
@@ -93,6 +98,12 @@ def test_files_of_a_fold_agree_with_each_other(trained):
 
 
 def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(trained, run_script):
+    path = trained / "results" / "cell_fraction_preds" / "result_0_1" / "config.json"
+    config = json.loads(path.read_text())
+    assert config["made_with"] == {"device": "cuda" if torch.cuda.is_available() else "cpu", "torch": torch.__version__}
+    path.write_text(json.dumps({**config, "made_with": {"device": "another"}}))  # to be known, not compared
+    splits = json.loads((trained / "splits.json").read_text())
+    assert len(out_of_fold.configs_of(trained / "results", "abundance", splits)[0]) == 6
     before = contents(trained / "results")
     again = run_script(ABUNDANCE, trained, "all", "all", *SMALL)
     assert "6 models, 6 finished before" in again.stdout
@@ -149,6 +160,52 @@ def test_slides_of_a_patient_are_never_on_two_sides(trained):
             rows, _ = training.rows_and_labels(task, slides, splits)
             sides = [set(slides.patient_ids[of_part]) for of_part in rows.values()]
             assert sum(map(len, sides)) == len(set.union(*sides)) == 40 and sum(map(len, rows.values())) == 44
+
+
+@pytest.fixture(scope="module")
+def eighty(tmp_path_factory):
+    """Slides of 80 patients without noise of tiles, labels of 200 genes with some signal, 5 x 5 folds."""
+    project = simulated_cohort.write(tmp_path_factory.mktemp("eighty"), n_patients=80, n_genes=200, noise=3.0)
+    slides = cohort_files.read_slides(project / "features.h5")
+    slides = dataclasses.replace(slides, n_tiles=np.full(len(slides.n_tiles), 2400))
+    target = cohort_files.read_expression(project / "targets.h5", "CAFs")
+    return slides, target, patient_splits.draw(sorted(set(slides.patient_ids)), 5, 5, 42)
+
+
+def train_in(results, slides, target, splits, folds):
+    """Train the models of some folds in this process."""
+    config = model_config.Config("regression", "mean", max_epochs=100, patience=30, hidden=32, learning_rate=1e-3)
+    pool = pooling.MeanPooling(slides, torch.device("cpu"))
+    for outer, inner in folds:
+        path = fold_results.folder(results, target.name, outer, inner)
+        task = cross_validation.Task(target, outer, inner, config, {"target": target.name}, path)
+        training.train_one(task, slides, splits, pool)
+
+
+def test_shuffled_labels_are_not_predicted(eighty, tmp_path):
+    slides, target, splits = eighty
+    folds = [(outer, 0) for outer in range(5)]
+    train_in(tmp_path, slides, baselines.shuffled(target, 42), splits, folds)
+    found = out_of_fold.collect(tmp_path, "CAFs", folds)
+    assert len(found.patient_ids) == 80
+    assert abs(association.pearson(found.predictions, found.labels).mean()) < 0.15
+
+
+@pytest.mark.parametrize("leaking, low, high", [(["test"], -0.2, 0.2), (["train", "valid", "test"], 0.5, 1)])
+def test_what_only_test_slides_know_is_not_learnt(eighty, tmp_path, leaking, low, high):
+    """Labels are noise, which features show on the slides of `leaking`: shown on test slides only, it gains nothing."""
+    slides, target, splits = eighty
+    n_shown = slides.mean_features.shape[1]
+    target = dataclasses.replace(target, outputs=target.outputs[:n_shown], labels=np.random.default_rng(1).normal(
+        size=(80, n_shown)).astype(np.float32))
+    patients = {**splits["outer"][0]["inner"][0], "test": splits["outer"][0]["test"]}
+    means = slides.mean_features.copy()
+    for part in leaking:
+        rows = slides.rows_of(patients[part])
+        means[rows] += 10 * target.of_slides(slides)[rows]
+    train_in(tmp_path, dataclasses.replace(slides, mean_features=means), target, splits, [(0, 0)])
+    *_, labels, predictions = fold_results.read_predictions(fold_results.folder(tmp_path, "CAFs", 0, 0), "test")
+    assert low < association.pearson(predictions, labels).mean() < high
 
 
 def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, caplog):
