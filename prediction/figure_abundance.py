@@ -29,7 +29,8 @@ def abundance(project, external):
     figure_style.grouped_bars(axis, rows, {name: other["pearson_r"].reindex(table.index)
                                            for name, other in tables.items()})
     axis.axvline(0, color=figure_style.GREY, linewidth=0.5)
-    axis.set(yticks=rows, yticklabels=table.index, xlabel="Pearson R of predicted and deconvolved fractions")
+    axis.set(yticks=rows, yticklabels=table.index, ylim=(-0.6, len(table) - 0.4),
+             xlabel="Pearson R of predicted and deconvolved fractions")
     if len(tables) > 1:
         bottom.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=len(tables))
     return figure

@@ -9,7 +9,7 @@ N_TERMS = 5        # shown of each cell type
 LETTERS = 26, 11   # of a longer name, from its beginning and from its end
 SIGNIFICANT = 0.05
 ROW_IN, SMALLEST_P = 0.115, 1e-300  # height of a term; smaller p are drawn as this one
-DENDROGRAM_IN, LABELS_IN = 0.35, 1.3  # heights of the upper dendrogram, of what is below the heat map
+DENDROGRAM_IN, LABELS_IN, BAR_IN = 0.35, 0.9, 0.5  # heights of the upper dendrogram, cell types, colour bar
 
 
 def enrichment(project):
@@ -18,12 +18,16 @@ def enrichment(project):
     first = table.sort_values("p", kind="stable").groupby("cell_type", sort=True).head(N_TERMS)
     first = first.sort_values(["cell_type", "p"], kind="stable", ignore_index=True)
     scaled = table.pivot(index="term", columns="cell_type", values="scaled_odds_ratio").loc[first["term"].unique()]
-    height_in = DENDROGRAM_IN + LABELS_IN + ROW_IN * (len(first) + first["cell_type"].nunique())
-    heat_in = DENDROGRAM_IN + LABELS_IN + ROW_IN * len(scaled)  # rows as high as the bars, so it is the shorter part
-    figure = plt.figure(figsize=(figure_style.PAGE_WIDTH_IN, height_in))
+    heights_in = [DENDROGRAM_IN + LABELS_IN + ROW_IN * len(scaled), BAR_IN,  # rows about as high as the bars
+                  ROW_IN * (len(first) - len(scaled) + first["cell_type"].nunique())]
+    figure = plt.figure(figsize=(figure_style.PAGE_WIDTH_IN, sum(heights_in)))
     left, right = figure.subfigures(1, 2, width_ratios=[1, 1.1])
     term_bars(left, first)
-    clustered(right.subfigures(2, 1, height_ratios=[heat_in, height_in - heat_in])[0], scaled, heat_in)
+    upper, middle, _ = right.subfigures(3, 1, height_ratios=heights_in)
+    image = clustered(upper, scaled, heights_in[0])
+    bar, free = middle.subplots(1, 2)
+    free.set_axis_off()
+    figure.colorbar(image, cax=bar, orientation="horizontal", label="Odds ratio / highest of the gene set")
     return figure
 
 
@@ -50,7 +54,7 @@ def term_bars(figure, first):
 
 
 def clustered(figure, scaled, height_in):
-    """Heat map of terms x cell types, both in the order of their dendrograms; grey where a term was not tested."""
+    """Heat map of terms x cell types in the order of their dendrograms, grey where not tested; returns the image."""
     (corner, above), (beside, heat) = figure.subplots(2, 2, width_ratios=[0.25, 1], height_ratios=[
         DENDROGRAM_IN, height_in - DENDROGRAM_IN])
     values = scaled.fillna(0)  # not tested is taken as not enriched
@@ -65,8 +69,7 @@ def clustered(figure, scaled, height_in):
     heat.tick_params(length=0)
     heat.spines[:].set_visible(False)
     corner.set_axis_off()
-    figure.colorbar(image, ax=[beside, heat], location="bottom", shrink=0.6, aspect=25,
-                    label="Odds ratio, as a share\nof the gene set's highest")
+    return image
 
 
 def leaves(axis, values, orientation):

@@ -30,7 +30,8 @@ def external_cohorts(project, external):
     top, *below = figure.subfigures(len(heights_in), 1, height_ratios=heights_in, squeeze=False)[:, 0]
     axis, rows = top.subplots(), np.arange(len(model))[::-1]
     figure_style.grouped_bars(axis, rows, counts)
-    axis.set(yticks=rows, yticklabels=model.index, xlabel=f"Genes with R > {figure_genes.ROBUST_R}")
+    axis.set(yticks=rows, yticklabels=model.index, xlabel=f"Genes with R > {figure_genes.ROBUST_R}",
+             ylim=(-0.6, len(model) - 0.4))
     top.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=len(counts))
     for row, colour, (name, folder) in zip(below, COHORT_COLOURS[1:], folders.items()):
         overlap = pd.read_csv(folder / "overlap.csv").set_index("cell_type")
@@ -43,7 +44,7 @@ def external_cohorts(project, external):
 
 
 def venn(axis, counted, colours):
-    """Two circles whose areas and overlap are n_robust_training, n_robust_here, n_both; the numbers and p below."""
+    """Two circles whose areas and overlap are n_robust_training, n_robust_here, n_both; the numbers in and below."""
     n_first, n_second, n_both = (int(counted[name]) for name in ("n_robust_training", "n_robust_here", "n_both"))
     radii = np.sqrt([n_first, n_second]) / max(np.sqrt(max(n_first, n_second)), 1)
     share = n_both / max(n_first, n_second, 1)  # of the area of the larger circle, pi
@@ -51,10 +52,12 @@ def venn(axis, counted, colours):
     left = (radii[0] - radii[1] - apart) / 2  # so that both together are in the middle
     for x, radius, colour in zip((left, left + apart), radii, colours):
         axis.add_patch(Circle((x, 0), radius, color=colour, alpha=0.5, linewidth=0))
-    numbers = n_first - n_both, n_both, n_second - n_both
-    for x, n, colour in zip((-1.3, 0, 1.3), numbers, (colours[0], "black", colours[1])):
-        axis.text(x, -1.45, f"{n:,}", color=colour, ha="center", va="center", fontsize=6)
-    axis.text(0, -2.15, f"p {counted['p_hypergeometric']:.1g}", ha="center", va="center", fontsize=6)
+    in_both = (left + radii[0] + left + apart - radii[1]) / 2  # the middle of what the circles share
+    for x, y, words, colour in ((-1.1, -1.45, f"{n_first - n_both:,}", colours[0]),
+                                (in_both, 0, f"{n_both:,}", "black"),
+                                (1.1, -1.45, f"{n_second - n_both:,}", colours[1]),
+                                (0, -2.15, f"p {counted['p_hypergeometric']:.1g}", "black")):
+        axis.text(x, y, words, color=colour, ha="center", va="center", fontsize=6)
     axis.set(xlim=(-2.05, 2.05), ylim=(-2.5, 1.1), aspect="equal")
     axis.set_axis_off()
 

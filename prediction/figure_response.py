@@ -9,6 +9,7 @@ from sklearn.metrics import roc_curve
 
 KIND_COLOURS = {"ensemble": RED, "cell type": BLUE, "bulk": ORANGE, "abundance": GREEN, "clinical": PINK,
                 "direct": "black", "mean colour": GREY}  # in the order of the rows
+N_ENSEMBLES = 5  # shown, those with the highest AUC: there are 36 pairs of nine cell types
 MIN_ROWS = 6  # room for bars, so that few are no beams
 METRICS = {"auc": "AUC", "average_precision": "Average precision"}
 
@@ -27,17 +28,20 @@ def response(project, external):
                 for name, folder in folders.items()}
     if not settings:
         settings = {"out of fold": direct_model(project / "results")}
-    heights_in = [max(2.2, 0.6 + 0.12 * len(table)) for table, _ in settings.values()]
+    settings = {name: (ordered(table), scores, len(table)) for name, (table, scores) in settings.items()}
+    heights_in = [max(2, 0.6 + 0.12 * len(table)) for table, *_ in settings.values()] + [0.25]
     figure = plt.figure(figsize=(figure_style.PAGE_WIDTH_IN, sum(heights_in)))
-    rows = figure.subfigures(len(settings), 1, height_ratios=heights_in, squeeze=False)[:, 0]
-    for row, (name, (table, scores)) in zip(rows, settings.items()):
-        table = ordered(table)
+    *rows, last = figure.subfigures(len(heights_in), 1, height_ratios=heights_in)
+    kinds = {}
+    for row, (name, (table, scores, n_all)) in zip(rows, settings.items()):
         curves, *bars = row.subplots(1, 3, width_ratios=[1.1, 1, 1])
-        roc_curves(curves, table, scores)
+        kinds |= roc_curves(curves, table, scores)
         for axis, (metric, label) in zip(bars, METRICS.items()):
             intervals(axis, table, metric, label)
         bars[1].tick_params(labelleft=False)
-        row.suptitle(f"{name}: {table['n_patients'].max():.0f} patients, {table['n_pcr'].max():.0f} with pCR")
+        left_out = f", without {n_all - len(table)} weaker ensembles" if len(table) < n_all else ""
+        row.suptitle(f"{name}: {table['n_patients'].max():.0f} patients, {table['n_pcr'].max():.0f} with pCR{left_out}")
+    last.legend(kinds.values(), kinds.keys(), loc="center", ncols=len(kinds))
     return figure
 
 
@@ -50,21 +54,24 @@ def direct_model(results):
 
 
 def ordered(table):
-    """Rows by kind, in each from the highest AUC down."""
+    """Rows by kind, in each from the highest AUC down; the first N_ENSEMBLES ensembles."""
     place = table["kind"].map({kind: i for i, kind in enumerate(KIND_COLOURS)})
-    return table.assign(place=place).sort_values(["place", "auc"], ascending=[True, False], ignore_index=True)
+    table = table.assign(place=place).sort_values(["place", "auc"], ascending=[True, False])
+    shown = (table["kind"] != "ensemble") | (table.groupby("kind").cumcount() < N_ENSEMBLES)
+    return table[shown].reset_index(drop=True)
 
 
 def roc_curves(axis, table, scores):
-    """ROC curve of the best feature set of each kind, from the patients' scores."""
+    """ROC curve of the best feature set of each kind, from the patients' scores; dict of kind to line."""
+    lines = {}
     for _, row in table.groupby("place", sort=True).head(1).iterrows():
         known = scores[["response", row["features"]]].dropna()
         false_positive, true_positive, _ = roc_curve(known["response"], known[row["features"]])
-        axis.plot(false_positive, true_positive, color=KIND_COLOURS[row["kind"]], drawstyle="steps-post",
-                  label=f"{row['kind']} {row['auc']:.2f}")
+        lines[row["kind"]], = axis.plot(false_positive, true_positive, color=KIND_COLOURS[row["kind"]],
+                                        drawstyle="steps-post", label=row["features"])
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":")
-    axis.set(xlabel="False positive rate", ylabel="True positive rate", aspect="equal", title="Best of each kind, AUC")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, handlelength=1, columnspacing=1)
+    axis.set(xlabel="False positive rate", ylabel="True positive rate", aspect="equal", title="Best of each kind")
+    return lines
 
 
 def intervals(axis, table, metric, label):

@@ -15,7 +15,7 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"  # Okabe 
 RED, SKY, YELLOW, GREY = "#D55E00", "#56B4E9", "#F0E442", "#999999"
 COHORT_COLOURS = BLUE, ORANGE, GREEN, PINK, RED, SKY, YELLOW  # the project itself, then the external ones
 PNG_DPI = 200
-POINTS_DPI = 600  # of scatters of many points, which are pictures inside the PDF
+POINTS_DPI = 300  # of scatters of many points, which are pictures inside the PDF
 
 
 def small_multiples(n_panels, n_columns, row_height_in, **options):

@@ -58,7 +58,7 @@ def confidence(project):
         size = np.clip(400 / max(len(table), 1), 0.5, 6)  # smaller points where there are more
         axis.scatter(table["confidence"], table["pearson_r"], s=size, color=BLUE, alpha=0.5, linewidths=0,
                      rasterized=True)
-        axis.axhline(figure_genes.ROBUST_R, color=GREY, linestyle=":")
+        axis.axhline(figure_genes.ROBUST_R, color="black", linestyle=":")
         axis.set_title(f"{target}\n{len(table):,} genes")
         axis.locator_params(nbins=4)
     figure.supxlabel("Confidence of the deconvolution")

@@ -161,7 +161,7 @@ def test_abundance_points_titles_and_bars_are_those_of_the_tables(project, exter
 def test_response_curves_and_bars_are_those_of_each_setting(project, external):
     figure = figure_response.response(project, external)
     folders = project / "response" / "out_of_fold", external["hospital2"] / "response" / "cohort"
-    assert len(figure.subfigs) == len(folders)
+    assert len(figure.subfigs) == len(folders) + 1  # the legend
     for part, folder in zip(figure.subfigs, folders):
         curves, areas, precisions = part.axes
         table = pd.read_csv(folder / "comparison.csv").set_index("features")
@@ -175,9 +175,18 @@ def test_response_curves_and_bars_are_those_of_each_setting(project, external):
         assert bars(precisions)[0] == table.loc[shown, "average_precision"].tolist()
         best = table.sort_values("auc").groupby("kind").tail(1).reset_index().set_index("kind")
         for line in curves.lines[:-1]:
-            kind, written = line.get_label().rsplit(" ", 1)
-            expected = roc_auc_score(scores["response"], scores[best.loc[kind, "features"]])
-            assert auc(*line.get_data()) == pytest.approx(expected) and written == f"{best.loc[kind, 'auc']:.2f}"
+            assert line.get_label() == best.loc[KINDS[line.get_label()], "features"]
+            assert auc(*line.get_data()) == pytest.approx(roc_auc_score(scores["response"], scores[line.get_label()]))
+
+
+def test_of_many_ensembles_the_best_are_shown_and_the_others_counted(tmp_path):
+    pairs = {f"pair {i}": "ensemble" for i in range(8)}
+    simulated_results.write_response(tmp_path / "response" / "out_of_fold", {"direct": "direct", **pairs})
+    figure = figure_response.response(tmp_path, {})
+    table = pd.read_csv(tmp_path / "response" / "out_of_fold" / "comparison.csv").set_index("features")["auc"]
+    shown = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert shown == [*table.drop("direct").nlargest(5).index, "direct"]
+    assert "without 3 weaker ensembles" in figure.subfigs[0].get_suptitle()
 
 
 def test_without_settings_the_direct_model_is_shown_alone(tmp_path):
