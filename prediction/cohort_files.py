@@ -144,14 +144,14 @@ def read_response(path):
 
 
 def known_responses(path):
-    """Response by patient, pCR = 1 and RD = 0; patients with an empty response are left out with a note."""
+    """Response by patient, pCR = 1 and RD = 0; patients with an empty response are not in it, with a note."""
     response = read_clinical(path, "Response")
     unknown = sorted(set(response.values()) - set(RESPONSES) - {""})
     if unknown:
         raise ValueError(f"{path}, column Response: {examples(unknown)} is not pCR, RD or empty")
     known = {patient: RESPONSES[value] for patient, value in response.items() if value}
     if len(known) < len(response):
-        logging.info(f"left out, no response: {examples(sorted(set(response) - set(known)))}")
+        logging.info(f"no response known: {examples(sorted(set(response) - set(known)))}")
     return known
 
 

@@ -13,6 +13,7 @@ from predictions out of fold of the project that trained the models; here they s
     python prediction/predict_response.py demo
     python prediction/predict_response.py hospital2 --train-on demo
 """
+import itertools
 import json
 import logging
 import os
@@ -35,17 +36,19 @@ def main(args):
     for name in ("search", "repeats", "bootstrap", "processes"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)}: give at least 1")
-    source, new_source, setting = response_cohorts.sources(args.project_path, args.source, args.train_on)
-    train = new = response_cohorts.read(source, args.clinical_columns)
-    if args.train_on:
-        new = response_cohorts.read(new_source, args.clinical_columns)
-        response_cohorts.refuse_unlike(train, new)
-    tables = response_features.in_both(train, new, args.min_r, args.confidence)
+    if args.scale_in_cohort and not args.train_on:
+        raise ValueError("--scale-in-cohort changes nothing inside one cohort, which is scaled alike anyway: give "
+                         "--train-on with it")
+    genes_folder = args.genes_from and args.genes_from / "results"
+    if genes_folder and not genes_folder.is_dir():
+        raise FileNotFoundError(f"{genes_folder} is not a folder: give a trained project with --genes-from")
+    train, new, setting = response_cohorts.read_both(args.project_path, args.source, args.train_on, args.clinical_columns)
+    tables = response_features.in_both(train, new, args.min_r, args.confidence, genes_folder)
     rows = response_features.chosen(args.features, tables)
     used = {name: tables[name] for name in tables if any(name in members for members in rows.values())}
     patients = response_cohorts.align(train, new, used)
     arrays = response_features.arrays(used, patients, args.scale_in_cohort)
-    settings = settings_of(args, source, rows, patients, arrays)
+    settings = settings_of(args, rows, patients, arrays)
     folder = args.project_path / "response" / setting
     if not args.overwrite and fold_results.is_finished(folder, settings, "settings.json"):
         logging.info(f"response: finished ({folder})")
@@ -66,10 +69,10 @@ def main(args):
     logging.info(f"{len(patients.new_ids)} patients scored: {folder}")
 
 
-def settings_of(args, source, rows, patients, arrays):
+def settings_of(args, rows, patients, arrays):
     """Everything that changes the result, for settings.json."""
-    inputs = (patients.ids, patients.y, patients.new_ids, patients.new_y, *(x for pair in arrays.values() for x in pair))
-    return {"source": args.source, "train_on": args.train_on and source.project.resolve().name, "features": list(rows),
+    inputs = patients.ids, patients.y, patients.new_ids, patients.new_y, *itertools.chain(*arrays.values())
+    return {"source": args.source, "train_on": args.train_on and args.train_on.resolve().name, "features": list(rows),
             **{name: getattr(args, name) for name in RECORDED}, "classifiers": list(response_models.classifiers(0)),
             "inputs_sha256": cohort_files.checksum(*inputs)}
 
@@ -77,8 +80,8 @@ def settings_of(args, source, rows, patients, arrays):
 if __name__ == "__main__":
     parser = prediction_script.parser(__doc__)
     parser.add_argument("--features", nargs="+", metavar="SET",
-                        help="cell types, Bulk, abundance, direct, 'mean colour', clinical, ensembles as 'CAFs + PVL', and "
-                             "the groups 'cell types', pairs and 'top triple'; default all that there are")
+                        help="cell types, Bulk, abundance, direct, 'mean colour', clinical, ensembles as 'CAFs + PVL', "
+                             "and the groups 'cell types', pairs and 'top triple'; default all that there are")
     parser.add_argument("--from", dest="source", metavar="NAME",
                         help="trained models whose predictions in predictions/ are used; results: those out of fold; "
                              "targets: RNA; default results, with --train-on its name")
@@ -89,8 +92,11 @@ if __name__ == "__main__":
                         help="R of genes in the training cohort, more than; default %(default)s")
     parser.add_argument("--confidence", type=float,
                         help="of genes in the training cohort, at least; DECODEM's is 0.99; default that of targets.h5")
+    parser.add_argument("--genes-from", type=Path, metavar="PROJECT",
+                        help="take R and confidence from the results/ of this project; default beside the predictions")
     parser.add_argument("--scale-in-cohort", action="store_true",
-                        help="features from 0 to 1 over the patients of each cohort (DECODEM): no score for one alone")
+                        help="with --train-on: features from 0 to 1 over the patients of each cohort, as in DECODEM; no "
+                             "score for a patient alone")
     parser.add_argument("--search", type=int, default=10, help="settings tried a classifier, default %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="seeds to average over, default %(default)s")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")

@@ -55,9 +55,11 @@ def sources(project, name, other):
 
     name, other : --from, --train-on, each None where it is not given
     """
+    if name and name != Path(name).name:
+        raise ValueError(f"--from {name}: give the name of a folder in {project / 'predictions'}, results or targets")
     if other is None:
         source = Source(project, name or "results")
-        return source, source, {"results": "out_of_fold", "targets": "rna"}.get(source.name, f"within_{name}")
+        return source, source, {"results": "out_of_fold", "targets": "rna"}.get(source.name, f"within_{source.name}")
     trained = other.resolve().name
     if not other.is_dir():
         raise FileNotFoundError(f"{other} is not a folder: give a project with --train-on")
@@ -69,6 +71,17 @@ def sources(project, name, other):
     if name in (None, trained):  # the models were trained on the other project, which has predictions out of fold
         return Source(other, "results"), Source(project, trained), trained
     return Source(other, name), Source(project, name), f"{name}_from_{trained}"
+
+
+def read_both(project, name, other, clinical_columns):
+    """The cohorts that train and that are scored (the same one without `other`), and the name of the setting."""
+    source, new_source, setting = sources(project, name, other)
+    train = read(source, clinical_columns)
+    if other is None:
+        return train, train, setting
+    new = read(new_source, clinical_columns)
+    refuse_unlike(train, new)
+    return train, new, setting
 
 
 def read(source, clinical_columns):
@@ -147,7 +160,7 @@ def align(train, new, tables):
 
 
 def with_all_sets(cohort, tables, among):
-    """Those of the patients `among` (set of ids) that are in each table (dict by name), sorted; with a note of others."""
+    """Those of the patients `among` (set of ids) that are in each of the tables (dict by name), sorted; with a note."""
     patients = among.intersection(*(table.index for table in tables.values()))
     if len(patients) < len(among):
         lacking = [name for name, table in tables.items() if not among <= set(table.index)]
@@ -161,7 +174,7 @@ def responses(cohort, patients, n_least):
     y = np.array([cohort.response.get(patient, np.nan) for patient in patients])
     n_pcr, n_rd = int((y == 1).sum()), int((y == 0).sum())
     if min(n_pcr, n_rd) < n_least:
-        raise ValueError(f"{cohort.source.project}: {n_pcr} pCR and {n_rd} RD among the patients with all feature sets; "
-                         f"it takes {n_least} of each: fill the column Response of clinical.csv, or name fewer "
-                         "--features")
+        raise ValueError(f"{cohort.source.project}: {n_pcr} pCR and {n_rd} RD among the patients with all feature "
+                         f"sets; it takes {n_least} of each: fill the column Response of clinical.csv, or name fewer "
+                         "sets with --features")
     return y

@@ -17,7 +17,7 @@ BETWEEN = " + "  # members of an ensemble
 FEW_GENES = 25   # the classifiers may choose so many
 
 
-def in_both(train, new, min_r, min_confidence):
+def in_both(train, new, min_r, min_confidence, genes_folder=None):
     """Feature sets of two cohorts (or twice the same) with the features that both have and that may be used.
 
     Sets that one cohort lacks and cell types without a usable gene are left out with a note.
@@ -40,7 +40,7 @@ def in_both(train, new, min_r, min_confidence):
         else:
             columns = list(train.sets[name])
             if KINDS.get(name, "bulk") == "bulk":
-                columns = usable_genes(name, train.source, new.source, columns, min_r, min_confidence)
+                columns = usable_genes(name, columns, train.source, new.source, min_r, min_confidence, genes_folder)
             absent = [column for column in columns if column not in new.sets[name]]
             if absent:
                 logging.info(f"{name}: {len(columns) - len(absent)} features in both cohorts; not in "
@@ -51,32 +51,30 @@ def in_both(train, new, min_r, min_confidence):
     return pairs
 
 
-def usable_genes(name, source, new_source, genes, min_r, min_confidence):
+def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_folder):
     """Those of `genes` that are robust and confident where classifiers are trained; list of str, with a note.
 
-    R and confidence are those of <name>_genes.csv beside the predictions. RNA has no R, and its confidence, in
-    targets.h5, must be high in both cohorts (DECODEM).
+    R and confidence are those of <name>_genes.csv in genes_folder (None: beside the predictions). RNA has no R, and its
+    confidence, in targets.h5, must be high in both cohorts (DECODEM).
     """
-    usable, limits = pd.Series(True, genes), []
-    confidences = []
+    path = (genes_folder or source.folder) / f"{name}_genes.csv"
+    usable, limits, confidences = pd.Series(True, genes), [], []
     if source.name == "targets":
-        confidences = [cohort_files.read_confidence(rna.project / "targets.h5", name)
-                       for rna in dict.fromkeys([source, new_source])]
-    elif (source.folder / f"{name}_genes.csv").is_file():
-        table = pd.read_csv(source.folder / f"{name}_genes.csv", dtype={"gene": str}, keep_default_na=False,
-                            na_values={"pearson_r": [""], "confidence": [""]}).set_index("gene").reindex(genes)
-        usable &= table["pearson_r"] > min_r
-        limits.append(f"R > {min_r:g}")
-        confidences = [table["confidence"]]
+        confidences = [cohort_files.read_confidence(rna.project / "targets.h5", name) for rna in {source, new_source}]
+    elif path.is_file():
+        table = pd.read_csv(path, dtype={"gene": str}, keep_default_na=False,
+                            na_values={"pearson_r": [""], "confidence": [""]}).set_index("gene")
+        usable = table["pearson_r"].reindex(genes) > min_r
+        limits, confidences = [f"R > {min_r:g}"], [table["confidence"]]
     else:
-        limits.append(f"robust or not, as {source.folder} has no {name}_genes.csv")
+        limits = [f"robust or not: there is no {path}, see --genes-from"]
     if min_confidence is not None and confidences:
         limits.append(f"confidence >= {min_confidence:g}")
         for confidence in confidences:
-            usable &= ~(confidence.reindex(genes) < min_confidence)  # the other cohort may lack the gene, see in_both
+            usable &= ~(confidence.reindex(genes) < min_confidence)  # a gene that the other cohort lacks goes later
     n = int(usable.sum())
-    remark = ": left out, lower --min-r or --confidence" if n == 0 else ": few to choose from" if n < FEW_GENES else ""
-    logging.info(f"{name}: {n} of {len(genes)} genes{', ' * bool(limits)}{' and '.join(limits)}{remark}")
+    remark = "; left out, lower --min-r or --confidence" if n == 0 else "; few to choose from" if n < FEW_GENES else ""
+    logging.info(f"{name}: {n} of {len(genes)} genes ({' and '.join(limits) or 'all'}){remark}")
     return list(usable.index[usable])
 
 
@@ -103,15 +101,15 @@ def as_numbers(train, new):
 def arrays(tables, patients, scale_in_cohort):
     """Values of the patients who train and of those who are scored; dict of name to two float arrays (n_patients, ...).
 
-    With scale_in_cohort each feature goes from 0 to 1 over the
-    patients of a cohort, as in DECODEM, and depends on who else is scored.
+    With scale_in_cohort each feature goes from 0 to 1 over the patients of a cohort, as in DECODEM; a score then
+    depends on who else is scored.
     """
     made = {}
     for name, pair in tables.items():
-        chosen_rows = [table.reindex(ids) for table, ids in zip(pair, (patients.ids, patients.new_ids))]
+        of_patients = [table.reindex(ids) for table, ids in zip(pair, (patients.ids, patients.new_ids))]
         if scale_in_cohort and name != "direct":
-            chosen_rows = [(table - table.min()) / (table.max() - table.min()).replace(0, 1) for table in chosen_rows]
-        made[name] = tuple(table.to_numpy() for table in chosen_rows)
+            of_patients = [(table - table.min()) / (table.max() - table.min()).replace(0, 1) for table in of_patients]
+        made[name] = tuple(table.to_numpy() for table in of_patients)
     return made
 
 

@@ -19,6 +19,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
 N_TOP = 3
+DECIMALS = 6  # of scores, so that equal patients tie and statistics follow from scores.csv to the last digit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ def of_rows(rows, fitted, arrays, parts, ids):
             columns[name] = averaged(of_top({member: fitted[member] for member in members}), parts, len(ids))
         else:
             columns[name] = np.mean([single[member] for member in members], axis=0)
-    return pd.DataFrame(columns, pd.Index(ids, name="patient_id"))
+    return pd.DataFrame(columns, pd.Index(ids, name="patient_id")).round(DECIMALS)
 
 
 def averaged(scores, parts, n_patients):

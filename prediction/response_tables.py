@@ -4,6 +4,10 @@ AUC has DeLong's interval, average precision that of a bootstrap, the diagnostic
 calls pCR when it is above the share of pCR in the training cohort: a threshold that a single new patient can be held
 against and that no test patient has moved. p_mann_whitney is one-sided (pCR scored higher than RD); p_delong_* are
 two-sided, paired, against the direct model and bulk expression. No p is corrected for the number of rows.
+
+Intervals and p take scores as given. Inside a cohort, where patients are scored by classifiers that learnt from the
+other patients, they are therefore too narrow when patients are few and features many: with 60 patients and 200
+features without signal, 88 % of the 95 % intervals of the AUC held 0.5, with 1,000 features 70 %.
 """
 import association
 import numpy as np

@@ -32,7 +32,8 @@ def write(folder, prefix="P", n_patients=80, driver="states", trained=None, seed
         for name, values in expression.items():
             write_group(file.create_group(f"expression/{name}"), patients, values, genes=genes)
         write_group(file.create_group("abundance"), patients, fractions, cell_types=list(FRACTIONS))
-        write_group(file.create_group("direct"), patients, 1 / (1 + np.exp(-0.5 * score - random.normal(size=n_patients))))
+        direct = 1 / (1 + np.exp(-0.5 * score - random.normal(size=n_patients)))
+        write_group(file.create_group("direct"), patients, direct)
         file.attrs.update(encoder="resnet50", weights="random")
     for name in expression:
         pd.DataFrame({"gene": genes, "pearson_r": np.r_[np.full(N_GENES - 5, 0.7), np.full(4, 0.1), np.nan],
