@@ -1,5 +1,6 @@
 """Draws maps: tile values over a slide's thumbnail. Axes are pixels of level 0, so that no scaling shifts anything."""
 import dataclasses
+import textwrap
 
 import matplotlib.figure
 import numpy as np
@@ -14,6 +15,7 @@ OPACITY = 0.6               # the tissue stays visible below
 PANEL_IN = 0.9, 4.0         # height of a panel, least and most
 SCALE_BAR_SHARE = 0.3       # of the slide's width, at most
 FONT_PT = 7
+LETTER_EM = 0.6             # width of a letter, of the height of the font; long titles are broken to fit their panel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,7 @@ def draw(drawn):
     n_columns = -(-len(panels) // n_rows)
     panel_in = np.clip(0.9 * PAGE_WIDTH_IN / n_columns * height / width, *PANEL_IN)
     figure = matplotlib.figure.Figure(figsize=(PAGE_WIDTH_IN, n_rows * (panel_in + 0.9) + 0.5), layout="constrained")
+    n_letters = int(72 * PAGE_WIDTH_IN / n_columns / (FONT_PT * LETTER_EM))
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -42,7 +45,7 @@ def draw(drawn):
         if drawn.picture:
             axis.imshow(drawn.picture.rgb, extent=(0, width, height, 0))
         if panel:
-            draw_values(figure, axis, drawn.layout, *panel)
+            draw_values(figure, axis, drawn.layout, *panel, n_letters)
         else:
             axis.set_title("slide\n", fontsize=FONT_PT)  # as many lines as the others, so that the panels align
         axis.set_anchor("N")
@@ -54,11 +57,11 @@ def draw(drawn):
     return figure
 
 
-def draw_values(figure, axis, layout, wanted, values):
-    """The tiles in the colours of their values, with a colour bar."""
+def draw_values(figure, axis, layout, wanted, values, n_letters):
+    """The tiles in the colours of their values, with a colour bar and a title of `n_letters` a line."""
     tiles = PolyCollection(outlines(layout), array=values, cmap=COLOURS, alpha=OPACITY, linewidths=0, antialiased=False)
     axis.add_collection(tiles)
-    axis.set_title(f"{wanted.label}\nslide: {values.mean():.3g}", fontsize=FONT_PT)
+    axis.set_title(f"{textwrap.fill(wanted.label, n_letters)}\nslide: {values.mean():.3g}", fontsize=FONT_PT)
     bar = figure.colorbar(tiles, ax=axis, orientation="horizontal", shrink=0.8, pad=0.02, aspect=25)
     bar.set_label(wanted.unit, fontsize=FONT_PT)
     bar.ax.tick_params(labelsize=FONT_PT - 1)

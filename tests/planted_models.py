@@ -18,8 +18,8 @@ N_FEATURES, HIDDEN = 5, 8
 DARK = 40
 
 
-def write(folder, n_slides=4):
-    """Slide i is that of patient Pi; the file of the last slide is absent. Odd patients are tested in outer fold 1."""
+def write(folder, n_slides=4, prefix="P"):
+    """Slide i is that of patient `prefix`i; the file of the last slide is absent. Outer fold 1 tests odd patients."""
     kept = [i for i in range(N_ROWS * N_COLUMNS) if i not in GLASS]
     picture = painted_slides.slide_picture(N_ROWS, N_COLUMNS, GLASS, EDGE_PX)
     for i in MARKED:
@@ -33,12 +33,12 @@ def write(folder, n_slides=4):
     with h5py.File(folder / "features.h5", "w") as file:
         file["features"] = features.reshape(-1, N_FEATURES)
         file["coords"] = np.tile([corner(i) for i in kept], (n_slides, 1)).astype(np.int32)
-        file["slide_ids"], file["patient_ids"] = list(pictures), [f"P{i}" for i in range(n_slides)]
+        file["slide_ids"], file["patient_ids"] = list(pictures), [f"{prefix}{i}" for i in range(n_slides)]
         file["first_tile"] = np.arange(n_slides + 1) * len(kept)
         file["mean_features"], file["mean_rgb"] = features.mean(1), np.full((n_slides, 3), 200, np.float32)
         file.attrs.update(encoder="resnet50", weights="random", weights_sha256="0" * 64)
-    write_targets(folder / "targets.h5", n_slides, random)
-    patients = [f"P{i}" for i in range(n_slides)]
+    patients = [f"{prefix}{i}" for i in range(n_slides)]
+    write_targets(folder / "targets.h5", patients, random)
     outer = [{"test": patients[k::2], "inner": [{"train": [], "valid": patients[1 - k::2]}] * 2} for k in range(2)]
     (folder / "splits.json").write_text(json.dumps({"n_outer": 2, "n_inner": 2, "patients": patients, "outer": outer}))
     write_models(folder)
@@ -50,9 +50,10 @@ def corner(i):
     return i % N_COLUMNS * EDGE_PX, i // N_COLUMNS * EDGE_PX
 
 
-def write_targets(path, n_patients, random):
+def write_targets(path, patients, random):
+    n_patients = len(patients)
     with h5py.File(path, "w") as file:
-        file["patient_ids"] = [f"P{i}" for i in range(n_patients)]
+        file["patient_ids"] = patients
         file["expression/CAFs/genes"] = GENES
         file["expression/CAFs/labels"] = random.normal(size=(n_patients, len(GENES))).astype(np.float32)
         file["expression/CAFs/confidence"] = np.ones(len(GENES), np.float32)

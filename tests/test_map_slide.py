@@ -75,6 +75,21 @@ def test_a_patient_of_no_fold_is_judged_by_all_models(project):
     assert values_of(project, 3, "CAFs", planted_models.GENES).mean(0) == pytest.approx(expected, abs=1e-5)
 
 
+def test_another_cohort_is_judged_by_all_models_of_a_project_or_a_bundle(original, tmp_path, draw_maps, run_script):
+    trained = planted_models.write(tmp_path / "trained", n_slides=30, prefix="T")
+    exported = run_script("prediction/export_model.py", trained, tmp_path / "bundle", "--cell-types", "CAFs")
+    assert exported.returncode == 0, exported.stderr
+    expected = np.mean([planted_models.slide_predictions(original, "CAFs", 3, outer)[1, 0] for outer in range(2)])
+    for models in ("trained", "bundle"):
+        said = draw_maps(original, 1, "--cell-type", "CAFs", "--gene", "MARK", "--name", models, "--models",
+                         tmp_path / models)
+        record = json.loads((original / "maps" / "S1" / f"{models}.json").read_text())
+        assert record["maps"][0]["slide_mean"] == pytest.approx(expected, rel=1e-5) and "S1: 20 tiles" in said
+        assert record["models"] == "CAFs: 4 models of trained"
+    with pytest.raises(ValueError, match="trained was trained on patients of this cohort: 30"):
+        draw_maps(trained, 1, "--cell-type", "CAFs", "--gene", "MARK", "--models", tmp_path / "bundle")
+
+
 def test_polygons_of_high_values_lie_on_the_painted_marks(mapped):
     collection = json.loads((mapped / "CAFs MARK, abundance T-cells.geojson").read_text())
     assert collection["type"] == "FeatureCollection" and collection["note"] == slide_map.NOTE
