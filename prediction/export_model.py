@@ -24,6 +24,7 @@ import prediction_script
 import trained_models
 
 PACKAGES = "numpy", "torch", "torchvision", "safetensors"  # whose versions are recorded
+LABELS = "deconvolution_method", "log_base", "min_confidence"  # of targets.h5
 OUT_OF_FOLD = "n_patients", "n_genes", "median_r", "n_r_above_0.40", "auc", "auc_low", "auc_high"  # of summary.csv
 
 
@@ -67,8 +68,8 @@ def training_facts(project, models):
     splits = patient_splits.read(project / "splits.json")
     rows = slides.rows_of(splits["patients"])
     with cohort_files.open_targets(project / "targets.h5") as file:
-        labels = {key: cohort_files.plain(file.attrs[key]) for key in
-                  ("deconvolution_method", "log_base", "min_confidence") if key in file.attrs}
+        labels = {key: cohort_files.plain(file.attrs[key]) for key in LABELS
+                  if key in file.attrs and pd.notna(file.attrs[key])}  # NaN where an import did not know
     facts = {"n_patients": len(splits["patients"]), "n_slides": len(rows), "n_tiles": int(slides.n_tiles[rows].sum()),
              "n_outer": splits["n_outer"], "n_inner": splits["n_inner"], "labels": labels, "out_of_fold": {}}
     if (project / "results" / "summary.csv").is_file():

@@ -159,6 +159,8 @@ def refuse_other_features(models, slides):
     if different:
         raise ValueError(f"{slides.path} was not made as the features of {models.name} ({'; '.join(different)}): run "
                          "slide_processing/1main_processing.py with the same encoder, weights and settings")
+    if not there["weights_sha256"]:  # of imported features
+        logging.info(f"features: the weights of {there['encoder']} were not recorded, take care that they are the same")
     if there.get("precision") != here.get("precision"):
         logging.info(f"features: precision {there.get('precision')} in training, {here.get('precision')} here")
 

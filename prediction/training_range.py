@@ -13,6 +13,7 @@ measured by components of the other patients.
 import dataclasses
 
 import numpy as np
+from scipy import linalg
 
 SLIDES_PER_COMPONENT = 10  # fewer slides do not tell the variance of a component
 MAX_COMPONENTS = 32
@@ -30,12 +31,12 @@ class TrainingRange:
     distances: np.ndarray   # (n_slides,)   of the training slides, held out, sorted
 
 
-def fit(means, patient_ids, seed=0):
+def fit(means, patient_ids):
     """TrainingRange of training slides: their mean features (n_slides, n_features) and patients (n_slides,)."""
     means = means.astype(float)
     n_components = max(1, min(len(means) // SLIDES_PER_COMPONENT, MAX_COMPONENTS, means.shape[1] - 1))
     patients = np.unique(patient_ids)
-    group_of = dict(zip(np.random.default_rng(seed).permutation(patients), np.arange(len(patients)) % N_GROUPS))
+    group_of = dict(zip(np.random.default_rng(0).permutation(patients), np.arange(len(patients)) % N_GROUPS))
     groups = np.array([group_of[patient] for patient in patient_ids])
     inner, residuals = np.zeros(len(means)), np.zeros(len(means))
     for group in np.unique(groups):
@@ -47,9 +48,11 @@ def fit(means, patient_ids, seed=0):
 
 def principal(means, n_components):
     """Mean of rows, their leading components and the variances of these."""
-    centre = means.mean(0)
-    _, singular, components = np.linalg.svd(means - centre, full_matrices=False)
-    return centre, components[:n_components], singular[:n_components] ** 2 / (len(means) - 1)
+    centre, n_slides = means.mean(0), len(means)
+    centred = means - centre
+    # slides are fewer than features: eigenvectors of the small Gram matrix, and only the leading ones
+    values, vectors = linalg.eigh(centred @ centred.T, subset_by_index=[n_slides - n_components, n_slides - 1])
+    return centre, (vectors / np.sqrt(values)).T @ centred, values / (n_slides - 1)
 
 
 def coordinates(means, centre, components, variances):
