@@ -97,6 +97,15 @@ def biology(n_genes):
     return genes, profiles, programmes
 
 
+def gene_sets(genes, programmes):
+    """dict of name to genes: the markers of each cell type, and the genes that a state raises in a cell type."""
+    sets = {f"MARKERS_OF_{cell_type}": MARKERS[cell_type].split() for cell_type in CELL_TYPES}
+    for (state, k), shifts in ((place, programmes[place]) for place in np.ndindex(programmes.shape[:2])):
+        if (shifts > 0).any():
+            sets[f"{STATES[state]}_IN_{CELL_TYPES[k]}"] = [gene for gene, shift in zip(genes, shifts) if shift > 0]
+    return {name.upper().replace(" ", "_").replace("-", "_"): members for name, members in sets.items()}
+
+
 def draw_states(rng, n):
     """States of n people, columns STATES, standard normal."""
     return pd.DataFrame(rng.standard_normal((n, len(STATES))), columns=STATES)
@@ -138,7 +147,7 @@ def draw_reference(rng, genes, profiles, programmes):
 
 
 def draw_response(rng, states, fractions, law):
-    """pCR or RD of each person: logistic in what drives it by the `law` of RESPONSE, RESPONSE_RATE of pCR on average."""
+    """pCR or RD of each person: logistic in what drives it by a `law` of RESPONSE; RESPONSE_RATE of pCR on average."""
     drivers = pd.concat([states, np.log(fractions)], axis=1)
     logit = drivers[list(RESPONSE[law])].to_numpy() @ list(RESPONSE[law].values())
     shifts = np.linspace(-15, 15, 3001)

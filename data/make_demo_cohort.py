@@ -8,8 +8,8 @@ cells, or the composition of the tissue (hidden_truth.py); it changes no other f
 
 Reads   nothing
 Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signature.tsv.gz, reference.tsv.gz,
-        clinical.csv, truth/ (expression.h5 in the format of deconvolution/expression.h5, fractions.tsv,
-        states.csv, parameters.json)
+        clinical.csv, gene_sets.gmt (markers, and genes that a state raises in a cell type), truth/ (expression.h5 in
+        the format of deconvolution/expression.h5, fractions.tsv, states.csv, parameters.json)
 
     python data/make_demo_cohort.py demo
     python data/make_demo_cohort.py demo_hospital2 --hospital 2 --patients 40
@@ -114,6 +114,9 @@ def write_tables(project, rng, biology, states, fractions, law):
         text = table.rename_axis(table.index.name or "gene").to_csv(sep="\t", float_format="%.6g").encode()
         with whole(project / name) as part:
             part.write_bytes(gzip.compress(text, mtime=0) if name.endswith(".gz") else text)
+    with whole(project / "gene_sets.gmt") as part:
+        part.write_text("".join("\t".join([name, "of the demo", *members]) + "\n"
+                                for name, members in hidden_truth.gene_sets(genes, programmes).items()))
     with whole(project / "truth" / "states.csv") as part:
         states.to_csv(part, float_format="%.6g")
     with whole(project / "clinical.csv") as part:
@@ -158,7 +161,7 @@ if __name__ == "__main__":
     p.add_argument("--seed", type=int, default=1, help="default %(default)s")
     p.add_argument("--patients", type=int, default=80, help="default %(default)s")
     p.add_argument("--genes", type=int, default=1500, help="default %(default)s")
-    p.add_argument("--width-px", type=int, default=2048, help="of a slide at 20x, default %(default)s")
+    p.add_argument("--width-px", type=int, default=1536, help="of a slide at 20x, default %(default)s")
     p.add_argument("--height-px", type=int, default=1536, help="of a slide at 20x, default %(default)s")
     arguments = p.parse_args()
     for name, least in LEAST.items():

@@ -25,7 +25,7 @@ MARGIN_PX = 64       # painted around the slide and cut off, so that the scan cu
 def looks(grade, inflammation, stroma):
     """Look of every kind of cell; the states run from -1 to 1."""
     return {
-        "Cancer Epithelial": Look(10. * math.exp(.45 * grade), .85 - .10 * grade, .12 + .10 * grade, .05 + .04 * grade,
+        "Cancer Epithelial": Look(10. * math.exp(.55 * grade), .85 - .10 * grade, .12 + .10 * grade, .05 + .04 * grade,
                                   1.05 - .10 * grade, .24 + .16 * grade, 1.7 + .7 * grade, .25 + .25 * grade,
                                   2. + 1.5 * grade),
         "mitosis": Look(7, .45, .15, .2, 2.3, .1, halo=6, cytoplasm=(.05, .25)),
@@ -36,7 +36,7 @@ def looks(grade, inflammation, stroma):
         "Plasmablasts": Look(6.3, .92, .08, .03, 1.5, .4, 2., halo=8, shift=4, cytoplasm=(.5, .6)),
         "Myeloid": Look(7.5, .75, .12, .08, .85, .3, 2., halo=11 + 4 * inflammation, shift=3, cytoplasm=(.06, .22),
                         foam=.5),
-        "CAFs": Look(8.5 * math.exp(.2 * stroma), .30 + .10 * stroma, .2, .08, 1.2, .25, nucleolus=1 + stroma,
+        "CAFs": Look(8.5 * math.exp(.35 * stroma), .32 + .16 * stroma, .2, .08, 1.2, .25, nucleolus=1 + stroma,
                      halo=9, cytoplasm=(.16, 1.)),
         "Endothelial": Look(7, .32, .15, .05, 1.4, .2),
         "PVL": Look(7.5, .25, .15, .05, 1.15, .2, halo=5, cytoplasm=(.05, .75)),
@@ -60,7 +60,7 @@ def paint(rng, shape, fractions, states, share, towards, scanner=Scanner()):
     look = looks(grade, inflammation, stroma)
     shape = (shape[0] + 2 * MARGIN_PX, shape[1] + 2 * MARGIN_PX)
     stamps = {kind: make_stamps(rng, look[kind]) for kind in look}
-    spacing = 26 * math.exp(.15 * grade)  # less than in proportion to the nuclei: high grade is crowded
+    spacing = 26 * math.exp(.25 * grade)  # less than in proportion to the nuclei: high grade is crowded
     area = {**CELL_AREA, "Cancer Epithelial": .866 * spacing ** 2}
     tissue = outline(rng, shape, share, towards)
     n_cells = (tissue > 0).sum() * COARSE ** 2 / sum(fractions[k] * area[k] for k in area)
@@ -85,9 +85,9 @@ def paint(rng, shape, fractions, states, share, towards, scanner=Scanner()):
 def paint_stroma(rng, shape, tissue, stroma):
     """Canvas with stroma only, and the direction of its fibres (coarse)."""
     texture, direction = fibres(rng, shape, 2.5 + 2.5 * stroma)
-    loose = enlarge(landscape(rng, shape, 260), texture.shape) - 1.5 - .8 * stroma  # little where stroma reacts
+    loose = enlarge(landscape(rng, shape, 260), texture.shape) - 1. - 1.1 * stroma  # little where stroma reacts
     eosin = .40 * math.exp(.35 * stroma) * np.clip(1 + (.50 - .1 * stroma) * texture, .1, 2.2)
-    eosin *= 1 - .55 * smoothstep(-loose, .4)
+    eosin *= 1 - .65 * smoothstep(-loose, .4)
     eosin *= smoothstep(-enlarge(tissue, texture.shape), .02)
     eosin = enlarge(eosin, shape)
     eosin *= 1 + .1 * grain(rng, shape, .8)

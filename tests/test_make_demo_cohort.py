@@ -37,7 +37,7 @@ def test_same_seed_same_bytes(run_script, demo, tmp_path):
     assert checksums(tmp_path) == checksums(demo)
     run_script(SCRIPT, tmp_path, *SMALL, "--seed", 2, "--overwrite", check=True)
     same = {name for name, digest in checksums(tmp_path).items() if checksums(demo).get(name) == digest}
-    assert same == {"metadata.csv"}  # which only says which slides there are
+    assert same == {"metadata.csv", "gene_sets.gmt"}  # which slides there are, and the biology that all share
 
 
 def test_finished_is_skipped_and_other_parameters_are_refused(run_script, demo):
@@ -207,6 +207,15 @@ def test_response_follows_its_law(law):
 def test_biology_is_the_same_for_every_cohort():
     first, second = hidden_truth.biology(300), hidden_truth.biology(300)
     assert first[0] == second[0] and all(np.array_equal(a, b) for a, b in zip(first[1:], second[1:]))
+
+
+def test_gene_sets_are_the_programmes(demo):
+    sets = {name: genes for name, _, *genes in (line.split("\t") for line in
+                                                (demo / "gene_sets.gmt").read_text().splitlines())}
+    genes, _, programmes = hidden_truth.biology(300)
+    raised = programmes[hidden_truth.STATES.index("stroma"), hidden_truth.CELL_TYPES.index("CAFs")] > 0
+    assert sets["STROMA_IN_CAFS"] == list(np.array(genes)[raised]) and "CD3D" in sets["MARKERS_OF_T_CELLS"]
+    assert len(sets) == 9 + 13 and all(set(members) <= set(genes) for members in sets.values())
 
 
 def test_more_of_a_cell_type_is_more_of_it_in_the_picture():
