@@ -1,12 +1,16 @@
-"""Step 5: how far each gene of each cell type can be trusted, by simulating from the fitted model, twice.
+"""Step 5: how far each gene of each cell type can be trusted, by simulating from the fitted model.
 
 Expression is drawn from the model, mixed into bulk, and deconvolved again with a signature and a reference that are
 wrong in the way those of another platform and other donors are. Kendall's tau between the drawn and the estimated
-expression is a first score, but a biased one: the model took some noise for signal and the simulation believes it. So
-the refitted model is simulated and refitted once more, where the bias is known: among genes of that cell type with
-such a score in the second round, in how many was tau of the first round, which is the truth there, at least 0.3? That
-share is the confidence.
+expression, the mean of two such simulations, is the score of a gene in a cell type. It is biased: the model took some
+noise for signal, and what varies in all cell types together for the variation of one, and the simulation believes it.
+So the score is calibrated in a rival world, that the same bulk could have come from (`rival`) and in which the truth is
+known: its bulk is deconvolved, and the result scored in the same way. Among genes of that cell type with such a score,
+in how many was tau with the truth at least 0.3? That share is the confidence.
 """
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
@@ -16,6 +20,9 @@ import expression_model
 import mean_expression
 
 TAU_ACCURATE = .3       # Wang et al. 2022 call a gene accurate from here
+MARGIN = .05            # of tau, added in the rival world, because no simulation is as odd as real data
+N_SCORES = 2            # simulations whose tau is averaged
+SHARED_STATES = .6      # of the variance of the rival's scores: the same in all cell types
 BULK_LOG_SD = .1        # noise of bulk, natural log
 SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log; more where the data show more
 REFERENCE_FLOOR = .05   # in units of a gene's mean: what counts as "about nothing" in that logarithm
@@ -25,6 +32,7 @@ N_BINS = 100            # of genes of similar score, whose accuracy is counted,
 MIN_GENES_PER_BIN = 25  # or fewer, with at least so many genes
 DOUBTFUL = .5           # at most this for what cannot be known:
 MIN_MEAN_FRACTION = .02  # types below this mean abundance,
+MIN_SHARE_OF_BULK = .01  # types that make less than this of a gene's bulk,
 MIN_SAMPLES = 50         # and cohorts below this size
 
 
@@ -34,14 +42,40 @@ def by_simulation(model, markers, reference, platform_log_sd, rank, random, frac
     `reference` is in units of each gene's mean over samples, as the model is; `platform_log_sd` is how wrong it is
     about a gene in all types together (reference_fit.misfit).
     `fractions_known`: they were given, so the simulation gives them too."""
-    log_sd = signature_log_sd(model.means, reference, model.fractions)
-    first, refit = simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, fractions_known)
-    second, _ = simulate_and_refit(refit, markers, log_sd, platform_log_sd, rank, random, fractions_known)
-    score = np.stack([calibrated(*columns) for columns in zip(first.T, second.T)], axis=1)
-    doubtful = model.fractions.mean(axis=0) < MIN_MEAN_FRACTION
+    refit = partial(simulate_and_refit, markers=markers, platform_log_sd=platform_log_sd, rank=rank, random=random,
+                    log_sd=signature_log_sd(model.means, reference, model.fractions), fractions_known=fractions_known)
+    score = sum(refit(permuted(model, random))[0] for _ in range(N_SCORES)) / N_SCORES
+    truth, of_rival = refit(rival(model, random))
+    rival_score, _ = refit(permuted(of_rival, random))
+    result = np.stack([calibrated(*columns) for columns in zip(score.T, rival_score.T, truth.T)], axis=1)
+    by_type = model.means * model.fractions.mean(axis=0)
+    doubtful = by_type < MIN_SHARE_OF_BULK * by_type.sum(axis=1, keepdims=True)
+    doubtful |= model.fractions.mean(axis=0) < MIN_MEAN_FRACTION
     if len(model.fractions) < MIN_SAMPLES:
         doubtful[:] = True
-    return np.where(doubtful, np.minimum(score, DOUBTFUL), score)
+    return np.where(doubtful, np.minimum(result, DOUBTFUL), result)
+
+
+def permuted(model, random):
+    """The model with its scores permuted over samples, for each cell type on its own."""
+    scores = np.stack([of_type[random.permutation(len(of_type))] for of_type in model.factors.scores])
+    return replace(model, factors=replace(model.factors, scores=scores))
+
+
+def rival(model, random):
+    """Another model of similar bulk, in which each gene varies, relative to its mean, as much in every cell type as
+    the fitted model says of all together, and in which cell types share states: the fit would give what they share
+    to the most abundant."""
+    loadings, scores = model.factors.loadings, permuted(model, random).factors.scores
+    power = np.sum(loadings ** 2, axis=2).T  # (n_genes, n_cell_types)
+    weight = np.mean(model.fractions ** 2, axis=0)
+    relative = power @ weight / np.maximum(model.means ** 2 @ weight, np.finfo(np.float32).tiny)
+    wanted = relative[:, None] * model.means ** 2
+    factor = np.sqrt(np.divide(wanted, power, out=np.zeros_like(power), where=power > 0))
+    common = random.standard_normal(scores.shape[1:], dtype=np.float32)
+    scores = np.sqrt(SHARED_STATES) * common + np.sqrt(1 - SHARED_STATES) * scores
+    return replace(model, factors=replace(model.factors, loadings=loadings * factor.T[:, :, None],
+                                          scores=scores.astype(np.float32)))
 
 
 def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, fractions_known):
@@ -65,13 +99,13 @@ def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, fr
     return np.nan_to_num(tau), refit
 
 
-def calibrated(first, second):
-    """Confidence (n_genes,) from the scores of both rounds in one cell type: the share of genes with first >=
-    TAU_ACCURATE among those of similar second score, never falling with the score."""
-    n_bins = np.clip(len(second) // MIN_GENES_PER_BIN, 1, N_BINS)
-    bins = np.array_split(np.argsort(second, kind="stable"), n_bins)
-    share = isotonic_regression([np.mean(first[genes] >= TAU_ACCURATE) for genes in bins]).x
-    return np.interp(first, [np.mean(second[genes]) for genes in bins], share)
+def calibrated(score, rival_score, truth):
+    """Confidence (n_genes,) of the scores in one cell type: the share of genes with truth >= TAU_ACCURATE + MARGIN
+    among those of similar score in the rival world, never falling with the score."""
+    n_bins = np.clip(len(truth) // MIN_GENES_PER_BIN, 1, N_BINS)
+    bins = np.array_split(np.argsort(rival_score, kind="stable"), n_bins)
+    share = isotonic_regression([np.mean(truth[genes] >= TAU_ACCURATE + MARGIN) for genes in bins]).x
+    return np.interp(score, [np.mean(rival_score[genes]) for genes in bins], share)
 
 
 def signature_log_sd(means, reference, fractions):
@@ -85,12 +119,12 @@ def signature_log_sd(means, reference, fractions):
 
 
 def simulate(model, random):
-    """Expression (n_cell_types, n_genes, n_samples) drawn from the model: means, factors whose scores are permuted over
-    samples for each type on its own, and lognormal variation around both for what is left."""
+    """Expression (n_cell_types, n_genes, n_samples) drawn from the model: means, factors, and lognormal variation
+    around both for what is left."""
     log_variance = np.log1p(model.kappa)[:, None]
     truth = np.empty((model.means.shape[1], len(model.means), len(model.fractions)), dtype=np.float32)
     for k, mean in enumerate(model.means.T):
-        explained = model.explained(k)[:, random.permutation(len(model.fractions))]
+        explained = model.explained(k)
         draw = random.standard_normal(explained.shape, dtype=np.float32)
         truth[k] = np.maximum(explained, MIN_SHARE_OF_MEAN * mean[:, None])
         truth[k] *= np.exp(np.sqrt(log_variance) * draw - log_variance / 2)

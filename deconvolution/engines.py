@@ -1,6 +1,7 @@
 """The two ways from checked inputs to a result: the native model, and CODEFACS."""
 import logging
 
+import numpy as np
 import pandas as pd
 
 import codefacs
@@ -16,7 +17,10 @@ def run_native(data, seed, known_fractions):
                              seed, known_fractions)
     errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
     notes = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
-    notes += reference_fit.notes(data.bulk, data.reference, done.fractions)
+    if np.ptp(done.scale) > 0:
+        notes.append(f"all genes together differ in level between patients by {np.log(done.scale).std():.2f} (standard "
+                     "deviation, natural log) more than fractions explain: expression is given at a common level")
+    notes += reference_fit.notes(data.bulk / done.scale, data.reference, done.fractions)
     if done.unrelated > reference_fit.UNRELATED:
         notes.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
                      "confidence is above 0.5; are the gene names right?")

@@ -40,9 +40,9 @@ def estimate(scaled, fractions, reference):
     return means
 
 
-def on_scale_of_bulk(reference, scaled, fractions):
+def on_scale_of_bulk(reference, bulk, fractions):
     """Each gene's reference times the median over samples of bulk / prediction: what differs between the platforms
     by a factor is no news."""
     fit = reference @ fractions.T
-    ratio = np.divide(scaled, fit, out=np.full_like(scaled, np.nan), where=fit > 0)
+    ratio = np.divide(bulk, fit, out=np.full_like(bulk, np.nan), where=fit > 0)
     return reference * np.nan_to_num(np.nanmedian(ratio, axis=1, keepdims=True), nan=1)

@@ -2,8 +2,8 @@
 
     bulk of gene g in sample i = sum over cell types k of fraction_ik * expression_gki + noise
 
-1 fractions (cell_fractions), 2 means (mean_expression), 3 factors (factor_model, rank_choice), 4 what is left
-(residual_share), 5 confidence (confidence).
+1 fractions (cell_fractions) and scale of the samples (sample_scale), 2 means (mean_expression), 3 factors
+(factor_model, rank_choice), 4 what is left (residual_share), 5 confidence (confidence).
 """
 from dataclasses import dataclass
 
@@ -15,14 +15,17 @@ import expression_model
 import mean_expression
 import rank_choice
 import reference_fit
+import sample_scale
 
 
 @dataclass
 class Deconvolution:
-    """fractions (n_samples, n_cell_types); expression (n_cell_types, n_genes, n_samples), in the units of bulk;
-    confidence (n_genes, n_cell_types), 0..1; rank: the largest number of factors;
-    held_out {rank: relative error of entries left out}; unrelated: the share that reference_fit.misfit gives."""
+    """fractions (n_samples, n_cell_types); scale (n_samples,) of the samples, around 1; expression (n_cell_types,
+    n_genes, n_samples), in the units of bulk / scale; confidence (n_genes, n_cell_types), 0..1; rank: the largest number
+    of factors; held_out {rank: relative error of entries left out}; unrelated: the share that reference_fit.misfit
+    gives."""
     fractions: np.ndarray
+    scale: np.ndarray
     expression: np.ndarray
     confidence: np.ndarray
     rank: int
@@ -47,6 +50,8 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
         fractions = cell_fractions.estimate(bulk[markers], signature)
     fractions = fractions.astype(np.float32)
     random = np.random.default_rng(seed)
+    scale = sample_scale.estimate(bulk, fractions, reference)
+    bulk = bulk / scale
     gene_mean = bulk.mean(axis=1, keepdims=True)
     scaled = (bulk / gene_mean).astype(np.float32)
     platform, unrelated = reference_fit.misfit(bulk, reference, fractions, random)
@@ -60,4 +65,4 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
         scores = np.minimum(scores, confidence.DOUBTFUL)
     scores[np.ptp(expression, axis=2).T == 0] = 0  # a constant says nothing about patients
     expression *= gene_mean.astype(np.float32)
-    return Deconvolution(fractions, expression, scores, rank, held_out, unrelated)
+    return Deconvolution(fractions, scale, expression, scores, rank, held_out, unrelated)

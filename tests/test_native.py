@@ -6,6 +6,7 @@ from scipy.stats import kendalltau
 
 import cell_fractions
 import confidence
+import expression_model
 import factor_model
 import mixed_cells
 import native
@@ -13,6 +14,7 @@ import nonnegative
 import rank_choice
 import reference_fit
 import residual_share
+import sample_scale
 
 
 def deconvolve(data, **changes):
@@ -126,10 +128,72 @@ def test_kendall_from_ranks_is_near_the_exact_one():
 
 def test_confidence_never_falls_with_the_score():
     random = np.random.default_rng(0)
-    second = random.random(1000)
-    first = second + .1 * random.standard_normal(1000)
-    score = confidence.calibrated(first, second)
-    assert (np.diff(score[np.argsort(first)]) >= 0).all() and score.min() >= 0 and score.max() <= 1
+    score, truth = random.random(1000), random.random(1000)
+    result = confidence.calibrated(score, truth + .1 * random.standard_normal(1000), truth)
+    assert (np.diff(result[np.argsort(score)]) >= 0).all() and result.min() >= 0 and result.max() <= 1
+
+
+def test_confidence_is_the_share_of_accurate_genes_of_that_score():
+    """Half of the genes of the rival world with score 0.6 are accurate, with 0.8 all, with 0.1 none."""
+    rival_score = np.repeat([.1, .6, .8], 2000)
+    truth = np.where(rival_score == .6, np.arange(6000) % 2, rival_score == .8)
+    np.testing.assert_allclose(confidence.calibrated(np.array([.05, .6, .9]), rival_score, truth), [0, .5, 1], atol=.03)
+    just_below = np.full(6000, confidence.TAU_ACCURATE + confidence.MARGIN - .01)
+    assert confidence.calibrated(np.array([.9]), rival_score, just_below) == 0
+
+
+def small_model():
+    random = np.random.default_rng(0)
+    loadings, scores = random.standard_normal((3, 200, 4)), random.standard_normal((3, 500, 4))
+    return expression_model.Model(random.dirichlet([6, 2, 1], 500), random.random((200, 3)) + .1,
+                                  factor_model.Factors(loadings * [[[1]], [[.1]], [[0]]], scores), None)
+
+
+def test_the_rival_world_varies_alike_in_all_types_and_shares_states():
+    """As much in all as the fitted model, relative to the mean; a type without factors keeps none."""
+    model = small_model()
+    other = confidence.rival(model, np.random.default_rng(1))
+    fitted, own = (np.sum(m.factors.loadings ** 2, axis=2).T for m in (model, other))
+    weight = np.mean(model.fractions ** 2, axis=0)
+    expected = fitted @ weight / (model.means ** 2 @ weight)
+    np.testing.assert_allclose(own[:, :2] / model.means[:, :2] ** 2, np.stack([expected, expected], axis=1), rtol=1e-5)
+    assert (own[:, 2] == 0).all()
+    scores = other.factors.scores
+    np.testing.assert_allclose(np.mean(scores[0] * scores[1]), confidence.SHARED_STATES, atol=.1)
+    np.testing.assert_allclose(np.mean(scores ** 2), 1, atol=.05)
+
+
+def test_permuted_scores_are_the_same_scores_unrelated_between_types():
+    model = small_model()
+    model.factors.scores[1] = model.factors.scores[0]
+    scores = confidence.permuted(model, np.random.default_rng(1)).factors.scores
+    np.testing.assert_allclose(np.sort(scores[0], axis=0), np.sort(model.factors.scores[0], axis=0))
+    assert abs(np.mean(scores[0] * scores[1])) < .1
+
+
+def test_scale_of_a_patient_does_not_change_the_expression(data, done):
+    scale = np.random.default_rng(1).lognormal(0, .6, data["bulk"].shape[1])
+    other = deconvolve(data, bulk=data["bulk"] * scale)
+    np.testing.assert_allclose(np.corrcoef(np.log(other.scale), np.log(scale))[0, 1], 1, atol=.01)
+    tau = np.array([confidence.kendall(*pair) for pair in zip(done.expression, other.expression)])
+    assert np.nanmedian(tau, axis=1).min() > .8
+
+
+def test_scale_is_exact_without_noise_and_one_where_patients_do_not_differ():
+    random = np.random.default_rng(0)
+    reference, fractions = random.lognormal(3, 1, (300, 4)), random.dirichlet(np.ones(4), 50)
+    bulk, scale = reference @ fractions.T, random.lognormal(0, 1, 50)
+    estimate = sample_scale.estimate(bulk * random.lognormal(0, 1, (300, 1)) * scale, fractions, reference)
+    np.testing.assert_allclose(np.log(estimate), np.log(scale) - np.log(scale).mean(), rtol=.02, atol=.01)
+    noisy = bulk * random.lognormal(0, .2, bulk.shape)
+    np.testing.assert_array_equal(sample_scale.estimate(noisy, fractions, reference), np.ones(50))
+    np.testing.assert_array_equal(sample_scale.estimate(bulk, fractions, np.full((300, 4), np.nan)), np.ones(50))
+
+
+def test_what_a_type_hardly_makes_of_a_gene_is_doubtful(data, done):
+    means = data["reference"].to_numpy() * data["fractions"].mean(axis=0)
+    hardly = means < .003 * means.sum(axis=1, keepdims=True)
+    assert hardly.sum() > 5 and done.confidence[hardly].max() <= confidence.DOUBTFUL
 
 
 def test_confident_genes_are_accurate(data, done):
