@@ -9,7 +9,7 @@ N_TERMS = 5        # shown of each cell type
 LETTERS = 26, 11   # of a longer name, from its beginning and from its end
 SIGNIFICANT = 0.05
 ROW_IN, SMALLEST_P = 0.115, 1e-300  # height of a term; smaller p are drawn as this one
-DENDROGRAM_IN, LABELS_IN, BAR_IN = 0.35, 0.9, 0.5  # heights of the upper dendrogram, cell types, colour bar
+DENDROGRAM_IN, LABELS_IN, BAR_IN = 0.35, 0.9, 0.6  # heights of the upper dendrogram, cell types, colour bar
 
 
 def enrichment(project):
@@ -27,7 +27,8 @@ def enrichment(project):
     image = clustered(upper, scaled, heights_in[0])
     bar, free = middle.subplots(1, 2)
     free.set_axis_off()
-    figure.colorbar(image, cax=bar, orientation="horizontal", label="Odds ratio / highest of the gene set")
+    figure.colorbar(image, cax=bar, orientation="horizontal",
+                    label="Odds ratio / highest of the gene set\n(grey: not tested)")
     return figure
 
 
@@ -50,7 +51,7 @@ def term_bars(figure, first):
         axis.text(0, row, f" {cell_type}", va="center", weight="bold", fontsize=6)
     axis.axvline(-np.log10(SIGNIFICANT), color=figure_style.GREY, linestyle=":", zorder=0)
     axis.set(yticks=rows, yticklabels=first["term"].map(shortened), ylim=(rows.min() - 0.6, 0.6),
-             xlabel="-log10 corrected p")
+             xlabel=f"-log10 corrected p (grey: above {SIGNIFICANT})")
 
 
 def clustered(figure, scaled, height_in):

@@ -50,9 +50,10 @@ def venn(axis, counted, colours):
     share = n_both / max(n_first, n_second, 1)  # of the area of the larger circle, pi
     apart = distance(*radii, np.pi * share)
     left = (radii[0] - radii[1] - apart) / 2  # so that both together are in the middle
-    for x, radius, colour in zip((left, left + apart), radii, colours):
+    centres = np.array([left, left + apart])
+    for x, radius, colour in zip(centres, radii, colours):
         axis.add_patch(Circle((x, 0), radius, color=colour, alpha=0.5, linewidth=0))
-    in_both = (left + radii[0] + left + apart - radii[1]) / 2  # the middle of what the circles share
+    in_both = (max(centres - radii) + min(centres + radii)) / 2  # the middle of what the circles share
     for x, y, words, colour in ((-1.1, -1.45, f"{n_first - n_both:,}", colours[0]),
                                 (in_both, 0, f"{n_both:,}", "black"),
                                 (1.1, -1.45, f"{n_second - n_both:,}", colours[1]),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import cohort_files
+import figure_style
 import h5py
 
 EXTERNAL = "external/"  # before patterns of files in the projects of --external
@@ -62,7 +63,7 @@ def checksum(path):
 
 
 def external_projects(paths, project):
-    """Dict of folder name to path; errors say which predictions are missing and which names are not unique."""
+    """Dict of folder name to path; errors name missing predictions, names that are not unique, and too many."""
     trained = project.resolve().name
     external = {}
     for path in paths:
@@ -74,4 +75,7 @@ def external_projects(paths, project):
             raise ValueError(f"two projects are named {name}: rename one of the folders, so that figures can tell them "
                              "apart")
         external[name] = path
+    if len(external) >= len(figure_style.COHORT_COLOURS):
+        raise ValueError(f"{len(external)} external projects, but figures have colours for "
+                         f"{len(figure_style.COHORT_COLOURS) - 1}: give fewer at a time")
     return external

@@ -71,10 +71,10 @@ def examples(project):
             table = pd.read_csv(results / f"{target}_genes.csv").dropna(subset="pearson_r")
             table = table.sort_values("pearson_r", ascending=False, kind="stable").set_index("gene")
             n_robust = (table["pearson_r"] > ROBUST_R).sum()
-            example(axes[2 * i], file[f"expression/{target}"], table.iloc[0], f"{target}\nbest: ")
+            group = file[f"expression/{target}"]
+            example(axes[2 * i], group, target, table.iloc[0], "best")
             if n_robust:
-                example(axes[2 * i + 1], file[f"expression/{target}"], table.iloc[n_robust // 2],
-                        f"{target}\nmid-robust: ")
+                example(axes[2 * i + 1], group, target, table.iloc[n_robust // 2], "mid-robust")
             else:
                 axes[2 * i + 1].set_axis_off()
                 axes[2 * i + 1].text(0.5, 0.5, f"no gene with\nR > {ROBUST_R}", ha="center", va="center", fontsize=6)
@@ -83,9 +83,9 @@ def examples(project):
     return figure
 
 
-def example(axis, group, row, heading):
-    """Scatter of one gene; row: its line of <cell type>_genes.csv, by gene."""
+def example(axis, group, target, row, why):
+    """Scatter of one gene; row: its line of <cell type>_genes.csv, by gene; why: it was chosen."""
     column = list(group["genes"].asstr()[:]).index(row.name)
     axis.scatter(group["labels"][:, column], group["predictions"][:, column], s=4, color=BLUE, alpha=0.6, linewidths=0)
-    axis.set_title(f"{heading}{row.name}\nR {row['pearson_r']:.2f}", fontsize=6)
+    axis.set_title(f"{target}\n{row.name}\nR {row['pearson_r']:.2f}, {why}", fontsize=6)
     axis.locator_params(nbins=3)

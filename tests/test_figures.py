@@ -330,8 +330,15 @@ def test_missing_tables_are_one_clear_line(tmp_path, run_script):
     assert done.stderr.count("\n") == 1 and "run prediction/collect_results.py first" in done.stderr
 
 
-def test_external_projects_need_predictions_and_names_of_their_own(project, external, tmp_path):
+def test_external_projects_need_predictions_and_a_name_and_a_colour_of_their_own(project, external, tmp_path):
     with pytest.raises(FileNotFoundError, match="run prediction/predict_cohort.py"):
         figure_files.external_projects([tmp_path], project)
     with pytest.raises(ValueError, match="two projects are named hospital2"):
         figure_files.external_projects([external["hospital2"]] * 2, project)
+    many = []
+    for i in range(7):
+        (tmp_path / f"h{i}" / "predictions" / "cohort").mkdir(parents=True)
+        many.append(tmp_path / f"h{i}")
+    assert list(figure_files.external_projects(many[:6], project)) == [path.name for path in many[:6]]
+    with pytest.raises(ValueError, match="colours for 6"):
+        figure_files.external_projects(many, project)
