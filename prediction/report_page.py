@@ -4,6 +4,7 @@ import html
 import json
 import math
 import string
+import urllib.parse
 from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
@@ -70,5 +71,5 @@ def card(slide, thumbnail, mask, maps):
         label = html.escape(", ".join(one["label"] for one in record["maps"]))
         parts.append(f"<p class=\"note\">{label}: {html.escape(record['note'])}; {html.escape(record['models'])}</p>")
         parts.append(f'<img loading="lazy" alt="map of {label}" src="{where}">' if where.startswith("data:")
-                     else f'<a href="{html.escape(where)}">{html.escape(where)}</a>')
+                     else f'<a href="{urllib.parse.quote(where)}">{html.escape(where)}</a>')
     return f"<section class=\"card\">{''.join(parts)}</section>"

@@ -93,6 +93,18 @@ def test_the_page_fetches_nothing_and_text_of_tables_stays_text(project):
     assert genes["rows"][7][3] is None
 
 
+def test_maps_beyond_the_limit_are_links(project, monkeypatch):
+    monkeypatch.setattr(report, "MAX_MAPS", 0)
+    picture = project / "maps" / "S0" / "CAFs #1 & 2.png"
+    shutil.copy(picture.with_name("one.png"), picture)
+    shutil.copy(picture.with_name("one.json"), picture.with_suffix(".json"))
+    page = make(project, overwrite=True)
+    picture.unlink()
+    picture.with_suffix(".json").unlink()
+    links = [address for address in Addresses(page).addresses if address.startswith("maps/")]
+    assert links == ["maps/S0/CAFs%20%231%20%26%202.png", "maps/S0/one.png"]
+
+
 def test_slides_are_shown_with_what_became_of_them(project):
     table = report_slides.read_table(project).set_index("slide_id")
     assert table["status"].to_dict() == {**{f"S{i}": "done" for i in range(4)}, HOSTILE_SLIDE: "failed",
