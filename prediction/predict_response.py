@@ -33,17 +33,10 @@ RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search
 
 
 def main(args):
-    for name in ("search", "repeats", "bootstrap", "processes"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} {getattr(args, name)}: give at least 1")
-    if args.scale_in_cohort and not args.train_on:
-        raise ValueError("--scale-in-cohort changes nothing inside one cohort, which is scaled alike anyway: give "
-                         "--train-on with it")
-    genes_folder = args.genes_from and args.genes_from / "results"
-    if genes_folder and not genes_folder.is_dir():
-        raise FileNotFoundError(f"{genes_folder} is not a folder: give a trained project with --genes-from")
-    train, new, setting = response_cohorts.read_both(args.project_path, args.source, args.train_on, args.clinical_columns)
-    tables = response_features.in_both(train, new, args.min_r, args.confidence, genes_folder)
+    check(args)
+    train, new, setting = response_cohorts.read_both(args.project_path, args.source, args.train_on,
+                                                     args.clinical_columns)
+    tables = response_features.in_both(train, new, args.min_r, args.confidence, args.genes_from)
     rows = response_features.chosen(args.features, tables)
     used = {name: tables[name] for name in tables if any(name in members for members in rows.values())}
     patients = response_cohorts.align(train, new, used)
@@ -69,11 +62,24 @@ def main(args):
     logging.info(f"{len(patients.new_ids)} patients scored: {folder}")
 
 
+def check(args):
+    """ValueError and FileNotFoundError for arguments that mean nothing."""
+    for name in ("search", "repeats", "bootstrap", "processes"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} {getattr(args, name)}: give at least 1")
+    if args.scale_in_cohort and not args.train_on:
+        raise ValueError("--scale-in-cohort changes nothing inside one cohort, which is scaled alike anyway: give "
+                         "--train-on with it")
+    if args.genes_from and not (args.genes_from / "results").is_dir():
+        raise FileNotFoundError(f"{args.genes_from / 'results'} is not a folder: --genes-from takes a trained project")
+
+
 def settings_of(args, rows, patients, arrays):
     """Everything that changes the result, for settings.json."""
     inputs = patients.ids, patients.y, patients.new_ids, patients.new_y, *itertools.chain(*arrays.values())
-    return {"source": args.source, "train_on": args.train_on and args.train_on.resolve().name, "features": list(rows),
-            **{name: getattr(args, name) for name in RECORDED}, "classifiers": list(response_models.classifiers(0)),
+    return {"source": args.source, "train_on": args.train_on and args.train_on.resolve().name,
+            "features": list(rows), **{name: getattr(args, name) for name in RECORDED},
+            "classifiers": list(response_models.classifiers(args.seed)),
             "inputs_sha256": cohort_files.checksum(*inputs)}
 
 
@@ -95,8 +101,8 @@ if __name__ == "__main__":
     parser.add_argument("--genes-from", type=Path, metavar="PROJECT",
                         help="take R and confidence from the results/ of this project; default beside the predictions")
     parser.add_argument("--scale-in-cohort", action="store_true",
-                        help="with --train-on: features from 0 to 1 over the patients of each cohort, as in DECODEM; no "
-                             "score for a patient alone")
+                        help="with --train-on: features from 0 to 1 over the patients of each cohort, as in "
+                             "DECODEM; then no patient can be scored alone")
     parser.add_argument("--search", type=int, default=10, help="settings tried a classifier, default %(default)s")
     parser.add_argument("--repeats", type=int, default=5, help="seeds to average over, default %(default)s")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")

@@ -17,7 +17,7 @@ BETWEEN = " + "  # members of an ensemble
 FEW_GENES = 25   # the classifiers may choose so many
 
 
-def in_both(train, new, min_r, min_confidence, genes_folder=None):
+def in_both(train, new, min_r, min_confidence, genes_from=None):
     """Feature sets of two cohorts (or twice the same) with the features that both have and that may be used.
 
     Sets that one cohort lacks and cell types without a usable gene are left out with a note.
@@ -40,7 +40,7 @@ def in_both(train, new, min_r, min_confidence, genes_folder=None):
         else:
             columns = list(train.sets[name])
             if KINDS.get(name, "bulk") == "bulk":
-                columns = usable_genes(name, columns, train.source, new.source, min_r, min_confidence, genes_folder)
+                columns = usable_genes(name, columns, train.source, new.source, min_r, min_confidence, genes_from)
             absent = [column for column in columns if column not in new.sets[name]]
             if absent:
                 logging.info(f"{name}: {len(columns) - len(absent)} features in both cohorts; not in "
@@ -51,13 +51,13 @@ def in_both(train, new, min_r, min_confidence, genes_folder=None):
     return pairs
 
 
-def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_folder):
+def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_from):
     """Those of `genes` that are robust and confident where classifiers are trained; list of str, with a note.
 
-    R and confidence are those of <name>_genes.csv in genes_folder (None: beside the predictions). RNA has no R, and its
-    confidence, in targets.h5, must be high in both cohorts (DECODEM).
+    R and confidence are those of <name>_genes.csv in the results/ of the project genes_from, or beside the predictions
+    where that is None. RNA has no R, and its confidence, in targets.h5, must be high in both cohorts (DECODEM).
     """
-    path = (genes_folder or source.folder) / f"{name}_genes.csv"
+    path = (genes_from / "results" if genes_from else source.folder) / f"{name}_genes.csv"
     usable, limits, confidences = pd.Series(True, genes), [], []
     if source.name == "targets":
         confidences = [cohort_files.read_confidence(rna.project / "targets.h5", name) for rna in {source, new_source}]
