@@ -156,6 +156,9 @@ def refuse_other_features(models, slides):
     there, here = models.attributes, slides.attributes
     different = [f"{name}: {there.get(name, 'not recorded')} there, {here.get(name, 'not recorded')} here"
                  for name in SAME_FEATURES if there.get(name) != here.get(name)]
+    n_there, n_here = len(models.training.mean), slides.mean_features.shape[1]
+    if n_there != n_here:  # of an imported encoder whose name was given wrongly
+        different.append(f"numbers a tile: {n_there} there, {n_here} here")
     if different:
         raise ValueError(f"{slides.path} was not made as the features of {models.name} ({'; '.join(different)}): run "
                          "slide_processing/1main_processing.py with the same encoder, weights and settings")
@@ -170,7 +173,8 @@ def refuse_shared_patients(models, slides):
     shared = [patient for patient in np.unique(slides.patient_ids) if id_sha256(patient) in models.patients_sha256]
     if shared:
         raise ValueError(f"{models.name} was trained on patients of this cohort: {cohort_files.examples(shared)}; take "
-                         "them out of metadata.csv and collect the features again")
+                         "them out of metadata.csv (or give them ids of their own if they are other people) and "
+                         "collect the features again")
 
 
 def id_sha256(patient_id):

@@ -155,6 +155,15 @@ def test_other_features_are_refused_by_name(cohorts, away, name, value):
     assert not (away / "predictions").exists()
 
 
+def test_features_of_another_length_are_refused(cohorts, away):
+    with h5py.File(away / "features.h5", "r+") as file:
+        means = file["mean_features"][:, :20]
+        del file["mean_features"]
+        file["mean_features"] = means
+    with pytest.raises(ValueError, match="numbers a tile: 24 there, 20 here"):
+        predict(away, cohorts[0])
+
+
 def test_patients_that_the_models_know_are_refused(cohorts, away, run_script):
     with h5py.File(away / "features.h5", "r+") as file:
         file["patient_ids"][0] = "P000"
