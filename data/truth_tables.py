@@ -37,8 +37,9 @@ def expression_row(group, truth, cell_type):
     known = pd.DataFrame(known, strings(truth, "genes"), strings(truth, "patient_ids")).T
     r_labels = correlate(predicted, labels)
     r_truth = correlate(predicted, np.log2(known.loc[patient_ids, genes].to_numpy() + 1))
-    return {"genes": len(genes), "median R labels": np.nanmedian(r_labels), "median R truth": np.nanmedian(r_truth),
-            f"R truth top {N_TOP_GENES}": np.nanmedian(np.sort(r_truth[np.isfinite(r_truth)])[-N_TOP_GENES:]),
+    r_labels, r_truth = pd.Series(r_labels), pd.Series(r_truth)  # whose medians are NaN, in silence, without values
+    return {"genes": len(genes), "median R labels": r_labels.median(), "median R truth": r_truth.median(),
+            f"R truth top {N_TOP_GENES}": r_truth.nlargest(N_TOP_GENES).median(),
             f"genes R > {ROBUST_R:g}": int((r_labels > ROBUST_R).sum())}
 
 

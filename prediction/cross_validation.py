@@ -89,8 +89,9 @@ def train(args, targets, config):
     n_processes = 1 if pool.device.type == "cuda" else min(args.processes, len(todo))
     failed = share(todo, lambda task: training.train_one(task, slides, splits, pool), n_processes)
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(todo)} models failed, see above: "
-                           + ", ".join(f"{task.target.name} {task.path.name}" for task in failed))
+        names = ", ".join(f"{task.target.name} {task.path.name}" for task in failed)
+        raise ValueError(f"{len(failed)} of {len(todo)} models failed: {names}; mend what the lines above say and run the "
+                         "same command again, which trains only what is left")
 
 
 def share(tasks, work, n_processes):

@@ -35,6 +35,11 @@ def main(args):
                                      groups(clinical, patients) if args.group_by else None)
         splits |= {"stratify": args.stratify, "group_by": args.group_by}
     patient_splits.check(splits, args.import_path or path)
+    patient_splits.refuse_small_parts(splits)
+    lacking = patient_splits.one_class(splits, responses(args.project_path / "clinical.csv"))
+    if lacking:
+        logging.warning(f"no pCR or no RD in {cohort_files.examples(lacking)}: the direct model cannot be trained "
+                        "there; give --stratify response, or fewer folds with --inner and --outer")
     if path.is_file() and not args.overwrite:
         if json.loads(path.read_text()) != splits:
             raise ValueError(f"{path} exists and holds other folds than these: folds are drawn once; keep them, or "
@@ -59,9 +64,20 @@ def common_patients(slides, target):
     return sorted(with_slides & with_labels)
 
 
+def has_column(clinical, column):
+    """Whether clinical.csv is there and has a column."""
+    return clinical.is_file() and column in clinical.read_text().partition("\n")[0].split(",")
+
+
+def responses(clinical):
+    """Known response of each patient, none where there is no clinical.csv with a column Response."""
+    given = cohort_files.read_clinical(clinical, "Response") if has_column(clinical, "Response") else {}
+    return {patient: response for patient, response in given.items() if response}
+
+
 def groups(clinical, patients):
     """Site of each patient: from the column Site of clinical.csv, or else from TCGA barcodes."""
-    if not clinical.is_file() or "Site" not in clinical.read_text().partition("\n")[0].split(","):
+    if not has_column(clinical, "Site"):
         return patient_splits.sites(patients)
     given = cohort_files.read_clinical(clinical, "Site")
     lacking = [patient for patient in patients if not given.get(patient)]

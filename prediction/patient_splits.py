@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 PARTS = ("train", "valid", "test")
+MIN_PATIENTS = 3  # of a part: two have a correlation of 1 or -1, whatever they are
 
 
 def draw(patients, n_outer, n_inner, seed, strata=None, groups=None):
@@ -122,6 +123,31 @@ def check(splits, path):
             sides = [fold["test"], inner["train"], inner["valid"]]
             if len(set().union(*sides)) != sum(map(len, sides)) or not set().union(*sides) <= set(splits["patients"]):
                 raise ValueError(f"{path}: fold {k} {i} has a patient on two sides, or one that is not in the list")
+
+
+def parts(splits):
+    """Yield (outer, inner, name, patients) of each part of each fold."""
+    for outer, fold in enumerate(splits["outer"]):
+        for inner, sides in enumerate(fold["inner"]):
+            for name in PARTS:
+                yield outer, inner, name, fold["test"] if name == "test" else sides[name]
+
+
+def refuse_small_parts(splits):
+    """ValueError for a training or validation part of fewer than MIN_PATIENTS, in which there is no correlation."""
+    small = [(len(patients), outer, inner, name) for outer, inner, name, patients in parts(splits)
+             if name != "test" and len(patients) < MIN_PATIENTS]
+    if small:
+        n, outer, inner, name = min(small)
+        raise ValueError(f"{n} patients in the {name} part of fold {outer} {inner}, which needs {MIN_PATIENTS} for a "
+                         f"correlation: give fewer folds with --inner (now {splits['n_inner']}) and --outer (now "
+                         f"{splits['n_outer']}), or more patients")
+
+
+def one_class(splits, responses):
+    """Names of the training and validation parts whose patients have one response only, by dict of patient to str."""
+    return [f"{name} of fold {outer} {inner}" for outer, inner, name, patients in parts(splits) if responses
+            and name != "test" and len({responses[patient] for patient in patients if patient in responses}) < 2]
 
 
 def check_patients(splits, path, slides, target):

@@ -145,7 +145,7 @@ def test_two_processes_on_one_fold(project, run_script):
     other = folds / f".part-{os.uname().nodename}-{os.getpid()}-result_0_1"
     other.mkdir(parents=True)
     done = run_script(ABUNDANCE, project, 0, "all", *SMALL)
-    fails(done, "1 of 2 models failed", "abundance result_0_1")
+    fails(done, "1 of 2 models failed", "abundance result_0_1", "run the same command again")
     assert f"is being made by process {os.getpid()}" in done.stdout
     assert (folds / "result_0_0").is_dir() and not (folds / "result_0_1").exists() and other.is_dir()
 

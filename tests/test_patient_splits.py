@@ -97,3 +97,23 @@ def test_script_draws_once_and_refuses_other_folds(run_script, project):
     assert "Traceback" not in other.stderr and (project / "splits.json").read_text() == drawn
     pickled = run_script("prediction/make_splits.py", project, "--import", project / "train_valid_test_idx.npz")
     assert pickled.returncode != 0 and "not from pickled arrays" in pickled.stderr
+
+
+def test_parts_without_a_correlation_are_refused(run_script, tmp_path):
+    project = simulated_cohort.write(tmp_path, n_patients=14)
+    refused = run_script("prediction/make_splits.py", project)  # 11 patients in 5 inner folds
+    assert refused.returncode == 1 and "2 patients in the valid part of fold 0 1" in refused.stderr
+    assert "--inner (now 5)" in refused.stderr and len(refused.stderr.splitlines()) == 1
+    assert not (project / "splits.json").exists()
+    assert run_script("prediction/make_splits.py", project, "--inner", 3).returncode == 0
+
+
+@pytest.mark.parametrize("responses, is_warned", [(["pCR", *["RD"] * 39], True), (["pCR", "RD"] * 20, False),
+                                                  ([], False)])
+def test_parts_of_one_class_are_said(run_script, tmp_path, responses, is_warned):
+    project = simulated_cohort.write(tmp_path)
+    (project / "clinical.csv").write_text("\n".join(["Patient.ID,Response", *(
+        f"P{i:03d},{response}" for i, response in enumerate(responses))]))
+    done = run_script("prediction/make_splits.py", project, "--outer", 3, "--inner", 2, "--stratify", "response")
+    assert done.returncode == 0, done.stderr
+    assert ("no pCR or no RD in" in done.stdout and "of fold 0 0" in done.stdout) == is_warned

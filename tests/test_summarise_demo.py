@@ -1,4 +1,6 @@
 """The demo's table against numbers computed by hand."""
+import shutil
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -59,6 +61,46 @@ def test_table_by_hand(run_script, project):
     assert np.isnan(table.loc["T-cells", "genes"])
     for words in ("random convolution features", "AUC 0.73 [0.61, 0.85]", "9 pCR of 25", "demo_summary.csv"):
         assert words in result.stdout
+
+
+def test_second_cohort_and_response_by_hand(run_script, project):
+    """Patients without labels count for the truth; AUCs are joined by the names of the predictors."""
+    other = project / "other"
+    shutil.copytree(project / "truth", other / "truth")
+    folder = other / "predictions" / project.name
+    folder.mkdir(parents=True)
+    shutil.copy(project / "results" / "predictions.h5", folder / "predictions.h5")
+    with h5py.File(folder / "predictions.h5", "r+") as file:
+        file["abundance/labels"][:10] = np.nan
+        r_labels = np.corrcoef(file["abundance/labels"][10:, 0], file["abundance/predictions"][10:, 0])[0, 1]
+        with h5py.File(other / "truth" / "expression.h5", "r+") as truth:
+            truth["bulk"] = np.random.default_rng(1).lognormal(3, 1, (3, N_PATIENTS))
+            row = {patient: i for i, patient in enumerate(truth["patient_ids"].asstr()[:])}
+            patients = file["expression/CAFs/patient_ids"].asstr()[:]
+            known = np.log2(truth["bulk"][1][[row[patient] for patient in patients]] + 1)
+        bulk = file.create_group("expression/Bulk")
+        bulk["patient_ids"], bulk["genes"] = list(patients), ["B"]
+        bulk["predictions"] = -known[:, None]
+    for setting, names, aucs in ((project / "response" / "out_of_fold", ["CAFs", "direct"], [.7, .6]),
+                                 (other / "response" / project.name, ["direct", "CAFs"], [.55, .8])):
+        setting.mkdir(parents=True)
+        pd.DataFrame({"features": names, "kind": "any", "auc": aucs}).to_csv(setting / "comparison.csv", index=False)
+    result = run_script(SCRIPT, project, "--external", other)
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(folder / "demo_summary.csv", index_col=0)
+    assert table.loc["CAFs", "abundance R truth"] == pytest.approx(-1, abs=1e-4)
+    assert table.loc["T-cells", "abundance R labels"] == pytest.approx(r_labels, abs=1e-4)
+    assert table.loc["Bulk", "median R truth"] == pytest.approx(-1, abs=1e-4)
+    assert np.isnan(table.loc["Bulk", "median R labels"])
+    response = pd.read_csv(project / "results" / "demo_response.csv", index_col=0)
+    assert response.loc["CAFs", ["within", "transfer"]].tolist() == [.7, .8]
+    assert response.loc["direct", ["within", "transfer"]].tolist() == [.6, .55]
+
+
+def test_other_cohort_that_was_not_predicted_is_named(run_script, project):
+    shutil.copytree(project / "truth", project / "other" / "truth")
+    result = run_script(SCRIPT, project, "--external", project / "other")
+    assert result.returncode == 1 and "predict_cohort.py" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("missing", ["truth/expression.h5", "results/predictions.h5"])
