@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.container import BarContainer
-from scipy.cluster import hierarchy
 from sklearn.metrics import auc, roc_auc_score
 
 import figure_abundance
@@ -211,9 +210,19 @@ def test_enrichment_bars_and_clustered_heat_map_are_those_of_the_table(project):
     rows = [terms[label.get_text()] for label in heat.get_yticklabels()]
     assert sorted(rows) == sorted(first["term"].unique())
     assert np.allclose(shown, scaled.loc[rows, columns])
-    # neighbours in the figure are neighbours in the tree: the first pair that is joined
-    tree = hierarchy.linkage(scaled.loc[rows, columns], "average")
-    assert abs(tree[0, 0] - tree[0, 1]) == 1
+
+
+def test_what_is_alike_stands_side_by_side(tmp_path):
+    (tmp_path / "results").mkdir()
+    odds = {"B-cells": [1, .1, .9, .1], "PVL": [.1, 1, .1, 1], "T-cells": [.9, .1, 1, .1]}  # alike: first and last
+    pd.DataFrame([{"cell_type": cell_type, "term": f"SET{i}", "p": 0.01, "p_benjamini_hochberg": 0.02,
+                   "scaled_odds_ratio": value} for cell_type, values in odds.items() for i, value in enumerate(values)]
+                 ).to_csv(tmp_path / "results" / "enrichment.csv", index=False)
+    heat = figure_enrichment.enrichment(tmp_path).axes[4]
+    columns = [label.get_text() for label in heat.get_xticklabels()]
+    rows = [label.get_text() for label in heat.get_yticklabels()]
+    assert abs(columns.index("B-cells") - columns.index("T-cells")) == 1
+    assert abs(rows.index("SET0") - rows.index("SET2")) == 1 and abs(rows.index("SET1") - rows.index("SET3")) == 1
 
 
 def test_one_term_in_one_cell_type_needs_no_tree(tmp_path):
