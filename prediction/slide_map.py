@@ -53,7 +53,8 @@ def draw(drawn):
     if drawn.picture and np.isfinite(drawn.picture.mpp):
         draw_scale_bar(axes[0], drawn.picture)
     figure.suptitle(f"{drawn.slide_id}, patient {drawn.patient_id}", fontsize=FONT_PT + 1)
-    figure.supxlabel(f"{NOTE}; {drawn.models}", fontsize=FONT_PT - 1)
+    without = "" if drawn.picture else "; the slide's file is not here"
+    figure.supxlabel(f"{NOTE}; {drawn.models}{without}", fontsize=FONT_PT - 1)
     return figure
 
 

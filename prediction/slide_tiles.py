@@ -7,6 +7,9 @@ import h5py
 import numpy as np
 import openslide
 import pandas as pd
+from PIL import Image
+
+STRIP_PIXELS = 1 << 26  # of a slide in memory at a time; a slide without smaller levels may have more than memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +115,28 @@ def read_picture(path, max_px, mpp=""):
         return None
     try:
         with openslide.OpenSlide(path) as slide:
-            rgb = np.asarray(slide.get_thumbnail((max_px, max_px)).convert("RGB"))
+            rgb = thumbnail(slide, max_px)
             said = pd.to_numeric(mpp or slide.properties.get("openslide.mpp-x"), errors="coerce")
             return Picture(rgb, slide.dimensions, float(said) if said and said > 0 else np.nan)
     except openslide.OpenSlideError as error:
         raise ValueError(f"{path} cannot be read by OpenSlide ({error}): fetch it again, or take it away to draw maps "
                          "on white") from None
+
+
+def thumbnail(slide, max_px):
+    """An open slide, at most `max_px` a side; uint8 (height, width, 3). It is read in strips, of the level that fits."""
+    scale = max(1, max(slide.dimensions) / max_px)
+    level = slide.get_best_level_for_downsample(scale)
+    width, height = slide.level_dimensions[level]
+    shrink = scale / slide.level_downsamples[level]
+    out_width, out_height = (max(1, round(side / shrink)) for side in (width, height))
+    n_strips = -(-width * height // STRIP_PIXELS)
+    bounds = np.linspace(0, out_height, min(n_strips, out_height) + 1).astype(int)
+    strips = []
+    for top, bottom in zip(bounds, bounds[1:]):
+        first, last = (round(row * height / out_height) for row in (top, bottom))
+        region = slide.read_region((0, round(first * slide.level_downsamples[level])), level, (width, last - first))
+        glass = Image.new("RGB", region.size, "white")
+        glass.paste(region, mask=region.getchannel("A"))
+        strips.append(np.asarray(glass.resize((out_width, bottom - top), Image.Resampling.BOX)))
+    return np.concatenate(strips)

@@ -160,6 +160,7 @@ def test_without_the_slide_file_maps_are_drawn_on_white(project, draw_maps):
     assert "S3.svs is not there, so maps are drawn on white" in draw_maps(project, 3, "--abundance", "CAFs")
     figure = slide_map.draw(drawn_of(project, 3, picture=False))
     assert not any(axis.images or axis.lines for axis in figure.axes)
+    assert "the slide's file is not here" in figure.get_supxlabel()
 
 
 def test_size_of_tiles_is_that_of_the_slide_else_the_spacing(project):
@@ -171,6 +172,17 @@ def test_size_of_tiles_is_that_of_the_slide_else_the_spacing(project):
     layout = slide_tiles.read_layout(project, slides, 0)
     assert (layout.edge_px, layout.size_px) == (32, (400, 300))
     assert slide_tiles.read_layout(project, slides, 1).edge_px == 64
+
+
+@pytest.mark.parametrize("max_px", [384, 100])
+def test_a_thumbnail_read_in_strips_is_the_thumbnail(original, monkeypatch, max_px):
+    path = original / "slides" / "S0.svs"
+    whole = slide_tiles.read_picture(path, max_px).rgb
+    with openslide.OpenSlide(path) as slide:
+        expected = np.asarray(slide.get_thumbnail((max_px, max_px)).convert("RGB")).astype(int)
+    assert whole.shape == expected.shape and np.abs(whole - expected).mean() < 6  # other filters, the same picture
+    monkeypatch.setattr(slide_tiles, "STRIP_PIXELS", 20_000)
+    assert np.abs(slide_tiles.read_picture(path, max_px).rgb.astype(int) - whole).mean() < 2
 
 
 @pytest.mark.parametrize("coords", [[(0, 0)], [(0, 0), (100, 0), (250, 0)]])
