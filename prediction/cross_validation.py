@@ -90,8 +90,8 @@ def train(args, targets, config):
     failed = share(todo, lambda task: training.train_one(task, slides, splits, pool), n_processes)
     if failed:
         names = ", ".join(f"{task.target.name} {task.path.name}" for task in failed)
-        raise ValueError(f"{len(failed)} of {len(todo)} models failed: {names}; mend what the lines above say and run the "
-                         "same command again, which trains only what is left")
+        raise ValueError(f"{len(failed)} of {len(todo)} models failed: {names}; mend what the lines above say and run "
+                         "the same command again, which trains only what is left")
 
 
 def share(tasks, work, n_processes):
