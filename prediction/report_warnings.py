@@ -27,7 +27,7 @@ def of_project(project, slides, tables, features):
     if "results/summary.csv" in tables:
         summary = tables["results/summary.csv"]
         lines += about_patients(summary) + about_baselines(summary) + about_response(summary)
-    else:
+    elif not any(path.startswith("predictions/") for path in tables):
         lines.append("There are no results yet: train models and run prediction/collect_results.py.")
     lines += about_outside(tables) + about_stale_figures(project)
     return lines + (about_stale_models(project, features) if features else [])
@@ -76,15 +76,15 @@ def about_baselines(summary):
             estimate = "auc" if row["target"] == "direct" else "median_r"
             model, value = models.loc[row["target"]], row[estimate]
             text = f"{row['target']} ({value:.2f} against {model[estimate]:.2f})"
-            if value > model[estimate]:
+            if value >= model[estimate]:
                 better.append(text)
             elif value >= model.get(f"{estimate}_low", model[estimate]):
                 as_good.append(text)
-        for found, how in ((better, "better than the model"),
-                           (as_good, "as well as the model, within the 95 % interval of the latter,")):
+        for found, how in ((better, "does as well as the model, or better,"),
+                           (as_good, "is not clearly worse than the model (inside its 95 % interval)")):
             if found:
-                lines.append(f"{BASELINES.get(baseline, baseline)} does {how} for {len(found)} of {len(rows)} targets, "
-                             f"by median R or AUC: {', '.join(found)}.")
+                lines.append(f"{BASELINES.get(baseline, baseline)} {how} for {len(found)} of {len(rows)} targets, by "
+                             f"median R or AUC: {', '.join(found)}.")
     return lines
 
 
@@ -108,12 +108,12 @@ def about_outside(tables):
 
 
 def about_stale_figures(project):
-    """Figures whose tables have changed since they were drawn."""
+    """Figures whose tables have changed since they were drawn; those of projects that are not here are not checked."""
     path = project / "figures" / "figures.json"
     if not path.is_file():
         return []
     stale = [name for name, drawn in json.loads(path.read_text()).items() if isinstance(drawn, dict) and any(
-        not (project / table).is_file() or figure_files.checksum(project / table) != sha256
+        (project / table).is_file() and figure_files.checksum(project / table) != sha256
         for table, sha256 in drawn.items())]
     return [f"Figures are older than their tables: {', '.join(stale)}; run prediction/figures.py."] if stale else []
 
