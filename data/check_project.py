@@ -11,6 +11,9 @@ Writes  nothing but its log
 """
 import logging
 import shlex
+import shutil
+import sys
+from pathlib import Path
 
 import project_stages
 from data_script import parser, run
@@ -32,8 +35,17 @@ def main(args):
     if following.problems:
         logging.info("%s cannot start: mend what is listed above, then check again", following.name)
         return 1
-    logging.info("next: python %s %s %s", following.script, shlex.quote(str(args.project_path)), following.options)
+    logging.info("next: %s %s %s %s", interpreter(), following.script, shlex.quote(str(args.project_path)),
+                 following.options)
     return 0
+
+
+def interpreter():
+    """The Python that runs this, as one would type it: it has what the next script needs."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    own = Path(sys.executable)
+    return shlex.quote(str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own))
 
 
 def show(heading, lines):

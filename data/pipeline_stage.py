@@ -4,6 +4,12 @@ import dataclasses
 from near_ids import some
 
 
+MADE_FROM = {"targets": ("deconvolution",), "features.h5": ("slides",),
+             "expression": ("targets", "features.h5", "folds"), "abundance": ("targets", "features.h5", "folds"),
+             "direct": ("features.h5", "folds"), "tables": ("expression", "abundance", "direct"),
+             "figures": ("tables",)}
+
+
 @dataclasses.dataclass
 class Stage:
     """state: done, missing, partial, stale (its inputs have changed) or not needed; options follow the project path."""
@@ -38,3 +44,14 @@ def ended(stage, changed):
         stage.about += f"; changed since: {some(changed)}"
         stage.options = f"{stage.options} --overwrite".strip()
     return stage
+
+
+def pass_down(stages):
+    """What is done, but was made from the output of a stage that has to run again, is stale too."""
+    by_name = {stage.name: stage for stage in stages}
+    for stage in stages:
+        again = [name for name in MADE_FROM.get(stage.name, ()) if by_name[name].state in ("stale", "partial")]
+        if stage.state == "done" and again:
+            stage.state = "stale"
+            stage.about += f"; comes after {some(again)}"
+    return stages

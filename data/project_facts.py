@@ -8,6 +8,7 @@ import pandas as pd
 from near_ids import some, with_near_matches
 from text_tables import read_strings
 
+RESPONSES = ("pCR", "RD")  # pathological complete response, residual disease
 TCGA_PATIENT = r"^(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?=-|$)"
 
 
@@ -53,7 +54,7 @@ def read_response(project):
     absent = [column for column in ("Patient.ID", "Response") if column not in table]
     if absent:
         raise ValueError(f"clinical.csv has no column {with_near_matches(absent, table)}: rename it")
-    return table.set_index("Patient.ID")["Response"]
+    return table.set_index("Patient.ID")["Response"].str.strip()
 
 
 def read_targets(project):

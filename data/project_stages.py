@@ -5,7 +5,7 @@ import project_facts
 import slide_stages
 import training_stages
 from near_ids import some, with_near_matches
-from pipeline_stage import Facts, Stage, ended
+from pipeline_stage import Facts, Stage, ended, pass_down
 from project_inputs import checksum
 
 TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
@@ -30,9 +30,9 @@ def of_project(project):
     metadata = found["metadata"]
     facts = Facts(made=None if metadata is None else project_facts.read_slide_features(project, metadata), **found)
     check_inputs(inputs, project, facts)
-    return [inputs, deconvolution(project, facts), targets(project, facts), slide_stages.slides(project, facts),
-            slide_stages.collected(project, facts), folds(facts), *training_stages.models(project, facts),
-            tables(project, facts), figures(project)]
+    return pass_down([inputs, deconvolution(project, facts), targets(project, facts),
+                      slide_stages.slides(project, facts), slide_stages.collected(project, facts), folds(facts),
+                      *training_stages.models(project, facts), tables(project, facts), figures(project)])
 
 
 def check_inputs(stage, project, facts):
@@ -48,7 +48,7 @@ def check_inputs(stage, project, facts):
     if facts.bulk is not None:
         parts.append(f"bulk of {len(facts.bulk)} patients")
     if facts.response is not None:
-        parts.append(f"response of {(facts.response != '').sum()}")
+        parts.append(f"response of {facts.response.isin(project_facts.RESPONSES).sum()}")
     stage.about, stage.state = "; ".join(parts), "missing" if stage.problems else "done"
     if facts.metadata is None or facts.bulk is None:
         return

@@ -1,5 +1,6 @@
 """The two stages of a project that are about slides: features of each, and features of all in one file."""
 import hashlib
+import json
 
 import openslide
 from tqdm import tqdm
@@ -25,8 +26,12 @@ def slides(project, facts):
         return Stage("slides", "not needed", "features.h5 is there, without the files it was made from")
     masked = facts.metadata["slide_id"].map(lambda slide_id: (project / "mask" / f"{slide_id}.pdf").is_file())
     finished = facts.metadata["slide_id"].isin(made.index) & masked
-    unfinished, stale = facts.metadata[~finished], changed_slides(project, facts.metadata[finished], made)
+    allowed = facts.metadata["slide_id"].isin(left_out(facts.features)) & ~finished
+    unfinished, stale = facts.metadata[~finished & ~allowed], changed_slides(project, facts.metadata[finished], made)
     stage.about = f"features of {finished.sum()} of {len(facts.metadata)} slides"
+    if allowed.any():
+        stage.notes.append(f"{allowed.sum()} slides were allowed to be missing from features.h5: "
+                           f"{some(facts.metadata['slide_id'][allowed], 3)}")
     if len(made):
         stage.about += f", {some(made['encoder'].unique())}, weights {some(made['weights'].unique())}"
         empty = made.index[made["n_tiles"] == 0]
@@ -35,13 +40,18 @@ def slides(project, facts):
     rows = facts.metadata.index[facts.metadata["slide_id"].isin(stale)] if stale else unfinished.index
     stage.options = "all" if len(rows) == len(facts.metadata) else indexes(rows)
     stage.options += options_like(made.iloc[0]) if len(made) else ""
-    stage.state = "done" if finished.all() else "partial" if finished.any() else "missing"
+    stage.state = "done" if (finished | allowed).all() else "partial" if finished.any() else "missing"
     if stage.state == "done" and not (project / "mask.pdf").is_file():
         stage.notes.append("mask.pdf shows which tiles were kept: slide_processing/collect_mask.py makes it")
     if stale:
         stage.state, stage.options = "stale", f"{stage.options} --overwrite"
         stage.about += f"; {len(stale)} were made from another file, patient or magnification: {some(stale, 3)}"
     return stage
+
+
+def left_out(features):
+    """Ids of the slides that features.h5 was collected without, by --allow-missing."""
+    return json.loads(features["attributes"].get("missing_slide_ids", "[]")) if features else []
 
 
 def options_like(made):

@@ -1,6 +1,7 @@
 """The stages of the three training scripts: which models are there, and were they trained on what is there now?"""
 import json
 
+import project_facts
 import training_checksums
 from near_ids import some
 from pipeline_stage import Stage
@@ -14,7 +15,11 @@ def models(project, facts):
         ("expression", "1main_cs_exp_regression.py"), ("abundance", "1main_abundance_regression.py"),
         ("direct", "1main_direct.py"))}
     hindrance = without_direct(facts)
-    if hindrance:
+    wrong = sorted(set(facts.response) - {*project_facts.RESPONSES, ""}) if facts.response is not None else []
+    if wrong:
+        stages["direct"].problems.append(f"clinical.csv, column Response: {some(wrong, 3)} is not pCR, RD or empty; "
+                                         "write one of these")
+    elif hindrance:
         stages["direct"] = Stage("direct", "not needed", hindrance)
     if facts.targets is None or facts.features is None or facts.splits is None:
         return list(stages.values())
@@ -37,7 +42,7 @@ def models(project, facts):
 
 def without_direct(facts):
     """Why the direct models cannot be trained; "" where they can."""
-    if facts.response is None or not facts.response.isin(["pCR", "RD"]).any():
+    if facts.response is None or not facts.response.isin(project_facts.RESPONSES).any():
         return "no response in clinical.csv"
     if facts.splits is None or facts.features is None:
         return ""
@@ -46,7 +51,7 @@ def without_direct(facts):
     for k, outer in enumerate(facts.splits["outer"]):
         for i, inner in enumerate(outer["inner"]):
             for part, patients in inner.items():
-                if not {"pCR", "RD"} <= set(response[response.index.isin(patients)]):
+                if not set(project_facts.RESPONSES) <= set(response[response.index.isin(patients)]):
                     return (f"fold {k} {i} has no pCR or no RD in {part}: more responses are needed, or "
                             "make_splits.py --stratify response --overwrite before any training")
     return ""

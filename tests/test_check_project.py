@@ -221,6 +221,48 @@ def test_stale_and_partial_stages(finished, change, name, about, options):
     assert stage.state in ("stale", "partial")
 
 
+def test_what_comes_after_a_stale_stage_is_stale(finished, check):
+    with h5py.File(finished / "targets.h5", "r+") as file:
+        file["expression/CAFs/labels"][0, 0] = 9.
+    states = {stage.name: stage.state for stage in project_stages.of_project(finished)}
+    assert states == dict.fromkeys(states, "done") | dict.fromkeys(("expression", "tables", "figures"), "stale")
+    (finished / "signature.tsv").write_text("gene\tT\tC\nA\t5\t1\n")
+    states = {stage.name: stage.state for stage in project_stages.of_project(finished)}
+    assert [name for name in states if states[name] == "done"] == ["inputs", "slides", "features.h5", "folds", "direct"]
+
+
+def test_slides_that_may_be_missing_are_not_asked_for(finished):
+    (finished / "features" / "P5-S1.h5").unlink()
+    assert following(finished).name == "slides"
+    with h5py.File(finished / "features.h5", "r+") as file:
+        file.attrs["missing_slide_ids"] = json.dumps(["P5-S1"])
+    slides = next(stage for stage in project_stages.of_project(finished) if stage.name == "slides")
+    assert slides.state == "done" and "1 slides were allowed to be missing from features.h5: P5-S1" in slides.notes
+
+
+def test_responses_that_mean_nothing_are_not_counted(finished, check):
+    responses = ["pCR", "RD", " pCR", "complete", "", "pCR", "RD", "RD"]
+    pd.DataFrame({"Patient.ID": PATIENTS, "Response": responses}).to_csv(finished / "clinical.csv", index=False)
+    (finished / "results" / "direct_preds" / "result_0_0" / "config.json").unlink()
+    code, lines = check(finished)
+    assert code == 1 and "response of 6" in lines[0]
+    assert any("complete is not pCR, RD or empty" in line for line in lines)
+
+
+@pytest.mark.parametrize("folder, on_path, printed", [
+    (".", "", ".venv/bin/python"), ("elsewhere", "", "{root}/.venv/bin/python"),
+    ("elsewhere", "{root}/.venv/bin", "python")])
+def test_next_command_names_the_python_that_ran_the_check(monkeypatch, tmp_path, folder, on_path, printed):
+    own = tmp_path / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    own.touch(mode=0o755)
+    monkeypatch.setattr("sys.executable", str(own))
+    monkeypatch.setenv("PATH", on_path.format(root=tmp_path))
+    monkeypatch.chdir(tmp_path / folder)
+    assert check_project.interpreter() == printed.format(root=tmp_path)
+
+
 def test_disagreements_are_listed(finished):
     make_slide(finished, 4, encoder="uni_v2")
     SLIDES.assign(**{"Patient.ID": ["p0", *PATIENTS[1:]]}).to_csv(finished / "metadata.csv", index=False)
@@ -293,7 +335,7 @@ def test_following_the_check_leads_through_a_real_project(run_script, tmp_path):
         last = check.stdout.splitlines()[-1]
         if last.startswith("everything is done"):
             break
-        script, *arguments = shlex.split(last.removeprefix("next: python "))
+        script, *arguments = shlex.split(last.removeprefix("next: "))[1:]
         assert script not in commands, f"{script} is proposed twice:\n{check.stdout}"
         commands.append(script)
         more = ["--max-epochs", "2"] if "regression" in script or "direct" in script else []
