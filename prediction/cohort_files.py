@@ -55,9 +55,7 @@ def read_slides(path):
 
     Raises ValueError for slides of different encoders, features that are not finite and no slide with tissue.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run slide_processing/collect_features.py first")
-    with h5py.File(path) as file:
+    with open_hdf5(path, "slide_processing/collect_features.py") as file:
         attributes = {key: plain(value) for key, value in sorted(file.attrs.items())}
         if "encoder" not in attributes or "weights_sha256" not in attributes:
             raise ValueError(f"the slides of {path} come from different encoders or weights: run "
@@ -171,10 +169,18 @@ def checked_target(name, patient_ids, outputs, labels, kind):
 
 
 def open_targets(path):
-    """Open `targets.h5`; FileNotFoundError names the script that makes it."""
+    """Open `targets.h5`; OSError names the script that makes it."""
+    return open_hdf5(path, "deconvolution/prepare_targets.py")
+
+
+def open_hdf5(path, made_by):
+    """Open a file of another stage; OSError, naming the script that makes it, when it is missing or damaged."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run deconvolution/prepare_targets.py first")
-    return h5py.File(path)
+        raise FileNotFoundError(f"{path} is missing: run {made_by} first")
+    try:
+        return h5py.File(path)
+    except OSError as error:
+        raise OSError(f"{path} is damaged ({error}): make it again with {made_by} --overwrite") from error
 
 
 def checksum(*parts):

@@ -30,7 +30,11 @@ def is_finished(path, config, file_name="config.json"):
     """Whether a folder is there with this config; ValueError shows the difference when it has another one."""
     if not path.is_dir():
         return False
-    found = json.loads((path / file_name).read_text())
+    try:
+        found = json.loads((path / file_name).read_text())
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path / file_name} is missing or damaged ({error}): make the folder again with "
+                         "--overwrite") from error
     found.pop(MADE_WITH, None)
     differences = [f"{key}: {found.get(key)} there, {config.get(key)} now"
                    for key in {**found, **config} if found.get(key) != config.get(key)]

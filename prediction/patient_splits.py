@@ -105,11 +105,15 @@ def from_table(path, slides, patients):
 
 
 def read(path):
-    """Read and check `splits.json`; ValueError for a patient on two sides of a fold or not tested exactly once."""
+    """Read and check `splits.json`; ValueError for a damaged file and for what `check` refuses."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run prediction/make_splits.py first")
-    splits = json.loads(path.read_text())
-    check(splits, path)
+    try:
+        splits = json.loads(path.read_text())
+        check(splits, path)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or no file of folds ({type(error).__name__}: {error}): draw the folds "
+                         "again with make_splits.py --overwrite") from error
     return splits
 
 

@@ -246,6 +246,18 @@ def test_a_cell_type_without_genes_fails_and_the_others_are_trained(project, run
     fails(done, "1 of 2 cell types have no model")
 
 
+@pytest.mark.parametrize("name, remedy", [
+    ("features.h5", "make it again with slide_processing/collect_features.py --overwrite"),
+    ("targets.h5", "make it again with deconvolution/prepare_targets.py --overwrite"),
+    ("splits.json", "draw the folds again with make_splits.py --overwrite"),
+    ("results/cell_fraction_preds/result_0_0/config.json", "make the folder again with --overwrite")])
+def test_damaged_files_are_named(project, run_script, name, remedy):
+    path = project / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(path.read_bytes()[:2000] if path.is_file() else b"{")
+    fails(run_script(ABUNDANCE, project, 0, 0, *SMALL), str(path), "damaged", remedy)
+
+
 def test_folds_drawn_for_other_patients_and_unknown_folds(project, run_script):
     fails(run_script(ABUNDANCE, project, 3, 0), "there is no fold '3': give 0 to 2, or all")
     fails(run_script(EXPRESSION, project, 0, 0, "Tcells"), "no cell type 'Tcells'", "CAFs")
