@@ -19,18 +19,17 @@ def overview(project):
     steps = [("Slides", f"{len(n_tiles):,} slides", f"{n_patients:,} patients"),
              ("Tissue tiles", f"{n_tiles.sum():,} tiles", f"of {(n_tiles > 0).sum():,} slides"),
              ("Features", f"{n_features:,} a tile", encoder)] + models_and_results(project)
-    filters = project / "deconvolution" / "target_genes.csv"
-    has_filters = filters.is_file()
-    n_cell_types = len(pd.read_csv(filters)) if has_filters else 0
-    figure = plt.figure(figsize=(figure_style.PAGE_WIDTH_IN, max(2.6, 1.6 + 0.2 * n_cell_types)))
+    path = project / "deconvolution" / "target_genes.csv"
+    filters = pd.read_csv(path, index_col="cell_type") if path.is_file() else pd.DataFrame()
+    figure = plt.figure(figsize=(figure_style.PAGE_WIDTH_IN, max(2.6, 1.6 + 0.2 * len(filters))))
     top, bottom = figure.subfigures(2, 1, height_ratios=[0.75, figure.get_figheight() - 0.75])
     flow(top.add_subplot(), steps)
-    axes = bottom.subplots(1, 2 if has_filters else 1, squeeze=False)[0]
+    axes = bottom.subplots(1, 2 if len(filters) else 1, squeeze=False)[0]
     bins = min(N_BINS, np.ptp(n_tiles) + 1)  # no more than there are different numbers
     axes[0].hist(n_tiles, bins, color=figure_style.BLUE, edgecolor="white", linewidth=0.3)
     axes[0].set(xlabel="Tissue tiles of a slide", ylabel="Slides", title="Tiles per slide")
-    if has_filters:
-        genes_by_filter(axes[1], pd.read_csv(filters).set_index("cell_type"))
+    if len(filters):
+        genes_by_filter(axes[1], filters)
     return figure
 
 
@@ -66,7 +65,7 @@ def genes_by_filter(axis, table):
         axis.barh(rows, table[column], color=shade, label=column)
     for row, n_genes in zip(rows, table.iloc[:, -1]):
         axis.text(1, row, f"  {n_genes:,}", transform=axis.get_yaxis_transform(), va="center", fontsize=6)
-    axis.set(yticks=rows, yticklabels=table.index, xlabel="Genes", 
+    axis.set(yticks=rows, yticklabels=table.index, xlabel="Genes",
              title="Genes per cell type after each filter (number: after all)")
     axis.locator_params(axis="x", nbins=5)
     axis.figure.legend(*axis.get_legend_handles_labels(), loc="outside lower right", ncols=table.shape[1])

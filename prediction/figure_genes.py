@@ -10,7 +10,6 @@ from figure_style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
 MODEL_COLOURS = BLUE, GREEN, PINK, RED, SKY, GREY, YELLOW
 MODEL_MARKERS = "os^Dv<>"
 ROBUST_R, N_BEST_GENES = result_tables.R_THRESHOLDS[0], result_tables.N_TOP_GENES
-NOT_GENES = "abundance", "direct"  # targets of summary.csv
 
 
 def predictability(project):

@@ -4,7 +4,7 @@ import h5py
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from figure_style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+from figure_style import BLUE, GREEN, GREY, ORANGE, PINK, RED
 from sklearn.metrics import roc_curve
 
 KIND_COLOURS = {"ensemble": RED, "cell type": BLUE, "bulk": ORANGE, "abundance": GREEN, "clinical": PINK,
@@ -19,30 +19,32 @@ def response(project, external):
 
     external : dict of name to path of projects; of theirs, the setting in which this project was learnt from
     """
-    folders = {path.parent.name.replace("_", " "): path.parent
-               for path in sorted(project.glob("response/*/comparison.csv"))}
-    trained = project.resolve().name
-    folders |= {f"{trained} to {name}": path / "response" / trained for name, path in external.items()
-                if (path / "response" / trained / "comparison.csv").is_file()}
-    settings = {name: (pd.read_csv(folder / "comparison.csv"), pd.read_csv(folder / "scores.csv"))
-                for name, folder in folders.items()}
-    if not settings:
-        settings = {"out of fold": direct_model(project / "results")}
-    settings = {name: (ordered(table), scores, len(table)) for name, (table, scores) in settings.items()}
-    heights_in = [max(2, 0.6 + 0.12 * len(table)) for table, *_ in settings.values()] + [0.25]
+    settings = read_settings(project, external) or {"out of fold": direct_model(project / "results")}
+    shown = {name: ordered(table) for name, (table, _) in settings.items()}
+    heights_in = [max(2, 0.6 + 0.12 * len(table)) for table in shown.values()] + [0.25]
     figure = plt.figure(figsize=(figure_style.PAGE_WIDTH_IN, sum(heights_in)))
     *rows, last = figure.subfigures(len(heights_in), 1, height_ratios=heights_in)
     kinds = {}
-    for row, (name, (table, scores, n_all)) in zip(rows, settings.items()):
+    for row, (name, table) in zip(rows, shown.items()):
+        every, scores = settings[name]
         curves, *bars = row.subplots(1, 3, width_ratios=[1.1, 1, 1])
         kinds |= roc_curves(curves, table, scores)
         for axis, (metric, label) in zip(bars, METRICS.items()):
             intervals(axis, table, metric, label)
         bars[1].tick_params(labelleft=False)
-        left_out = f", without {n_all - len(table)} weaker ensembles" if len(table) < n_all else ""
+        left_out = f", without {len(every) - len(table)} weaker ensembles" if len(table) < len(every) else ""
         row.suptitle(f"{name}: {table['n_patients'].max():.0f} patients, {table['n_pcr'].max():.0f} with pCR{left_out}")
     last.legend(kinds.values(), kinds.keys(), loc="center", ncols=len(kinds))
     return figure
+
+
+def read_settings(project, external):
+    """Dict of a setting's name to its tables comparison.csv and scores.csv."""
+    trained = project.resolve().name
+    folders = {path.name.replace("_", " "): path for path in sorted(project.glob("response/*"))}
+    folders |= {f"{trained} to {name}": path / "response" / trained for name, path in external.items()}
+    return {name: (pd.read_csv(folder / "comparison.csv"), pd.read_csv(folder / "scores.csv"))
+            for name, folder in folders.items() if (folder / "comparison.csv").is_file()}
 
 
 def direct_model(results):
