@@ -37,7 +37,7 @@ def main(args):
     train, new, setting = response_cohorts.read_both(args.project_path, args.source, args.train_on,
                                                      args.clinical_columns)
     tables = response_features.in_both(train, new, args.min_r, args.confidence, args.genes_from)
-    rows = response_features.chosen(args.features, tables)
+    rows = response_features.chosen(args.features, tables, set(train.sets) | set(new.sets))
     used = {name: tables[name] for name in tables if any(name in members for members in rows.values())}
     patients = response_cohorts.align(train, new, used)
     arrays = response_features.arrays(used, patients, args.scale_in_cohort)

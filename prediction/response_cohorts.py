@@ -164,7 +164,7 @@ def with_all_sets(cohort, tables, among):
     patients = among.intersection(*(table.index for table in tables.values()))
     if len(patients) < len(among):
         lacking = [name for name, table in tables.items() if not among <= set(table.index)]
-        logging.info(f"{cohort.source.project.name}: left out {cohort_files.examples(sorted(among - patients))}, not "
+        logging.info(f"{cohort.source.project}: left out {cohort_files.examples(sorted(among - patients))}, not "
                      f"in {', '.join(lacking)}")
     return sorted(patients)
 

@@ -32,7 +32,7 @@ def in_both(train, new, min_r, min_confidence, genes_from=None):
     for name in [*sorted(names - set(KINDS)), *(name for name in KINDS if name in names)]:
         if name not in new.sets or name not in train.sets and name != "direct":
             lacking = train if name in new.sets else new
-            logging.info(f"{name}: left out, not in {lacking.source.project.name}, {lacking.source.name}")
+            logging.info(f"{name}: left out, not in {lacking.source.project}, {lacking.source.name}")
         elif name == "direct":
             pairs[name] = new.sets[name], new.sets[name]
         elif name == "clinical":
@@ -44,7 +44,7 @@ def in_both(train, new, min_r, min_confidence, genes_from=None):
             absent = [column for column in columns if column not in new.sets[name]]
             if absent:
                 logging.info(f"{name}: {len(columns) - len(absent)} features in both cohorts; not in "
-                             f"{new.source.project.name}: {cohort_files.examples(absent)}")
+                             f"{new.source.project}: {cohort_files.examples(absent)}")
                 columns = [column for column in columns if column in new.sets[name]]
             if columns:
                 pairs[name] = train.sets[name][columns], new.sets[name][columns]
@@ -113,30 +113,32 @@ def arrays(tables, patients, scale_in_cohort):
     return made
 
 
-def chosen(requested, usable):
-    """Rows of the comparison, dict of name to the sets that it averages; ValueError names the sets there are.
+def chosen(requested, usable, known):
+    """Rows of the comparison, dict of name to the sets that it averages.
 
     `requested` are feature sets, ensembles ("CAFs + PVL") and groups: all cell types, all pairs of them, and the
     top triple, which has all cell types as members until the training data choose three. None means all there are.
+    `known` sets that are not `usable` are left out with a note, others raise a ValueError that names the known ones.
     """
     cell_types = [name for name in usable if name not in KINDS]
     if requested is None:
-        requested = [CELL_TYPES, PAIRS, *([TOP] if len(cell_types) > 2 else []),
-                     *(name for name in KINDS if name in usable)]
+        requested = [CELL_TYPES, PAIRS, TOP, *(name for name in KINDS if name in usable)]
     rows = {}
     for name in requested:
+        members = tuple(cohort_files.SHORT_FORMS.get(member, member) for member in name.split(BETWEEN))
         if name == CELL_TYPES:
             rows |= {cell_type: (cell_type,) for cell_type in cell_types}
         elif name == PAIRS:
             rows |= {BETWEEN.join(pair): pair for pair in itertools.combinations(cell_types, 2)}
         elif name == TOP and len(cell_types) > 2:
             rows[TOP] = tuple(cell_types)
-        else:
-            members = tuple(cohort_files.SHORT_FORMS.get(member, member) for member in name.split(BETWEEN))
-            if not set(members) <= set(usable):
-                raise ValueError(f"no feature set '{name}' that can be used: there are {', '.join(usable)}; groups are "
-                                 f"'{CELL_TYPES}', '{PAIRS}', '{TOP}' (of three cell types or more)")
+        elif name != TOP and not set(members) <= known:
+            raise ValueError(f"no feature set '{name}': there are {', '.join(sorted(known))}, and the groups "
+                             f"'{CELL_TYPES}', '{PAIRS}' and '{TOP}'")
+        elif set(members) <= set(usable):
             rows[BETWEEN.join(members)] = members
+        else:
+            logging.info(f"{name}: left out, " + ("fewer than three cell types" if name == TOP else "see above"))
     if not rows:
         raise ValueError("no feature set is left, see above: lower --min-r or --confidence")
     return rows

@@ -144,7 +144,7 @@ def test_rna_is_the_upper_reference_and_genes_must_be_confident_in_both(pair, ca
     table, _ = read(project, "rna_from_trained")
     n_confident = int((np.linspace(1, 0.5, 30) >= 0.8).sum())
     assert table.loc["CAFs", "n_genes"] == n_confident - 3 and table.loc["CAFs", "auc"] > 0.8
-    assert "not in hospital2: 1 (GENE5)" in caplog.text
+    assert "hospital2: 1 (GENE5)" in caplog.text
 
 
 @pytest.mark.usefixtures("one_classifier")
@@ -174,6 +174,17 @@ def test_models_of_a_third_project_serve_both_cohorts(pair, caplog):
         compare(project, source="tcga", features=["CAFs"], genes_from=trained)
     assert read(project, "tcga_from_trained")[0].loc["CAFs", "n_genes"] == 30 and "see --genes-from" in caplog.text
     assert read(project, "within_tcga")[0].loc["CAFs", "n_genes"] == 25
+
+
+@pytest.mark.usefixtures("one_classifier")
+def test_sets_without_a_usable_gene_are_left_out_with_a_note(pair, caplog):
+    table = pd.read_csv(pair[1] / "results" / "CAFs_genes.csv")
+    table.assign(pearson_r=0.4).to_csv(pair[1] / "results" / "CAFs_genes.csv", index=False)
+    with caplog.at_level("INFO"):
+        compare(pair[1], features=["Bulk", "CAFs", "CAFs + Bulk", "top triple"])
+    assert list(read(pair[1], "out_of_fold")[0].index) == ["Bulk"]
+    for line in ("CAFs: 0 of 30 genes (R > 0.4); left out", "CAFs + Bulk: left out", "top triple: left out"):
+        assert line in caplog.text
 
 
 @pytest.mark.usefixtures("one_classifier")
@@ -226,7 +237,7 @@ def test_scored_patients_of_one_class_are_refused(pair):
 
 
 @pytest.mark.parametrize("options, words", [
-    ({"features": ["CAFs", "Neurons"]}, ("no feature set 'Neurons'", "CAFs, Cancer Epithelial, T-cells, Bulk, ")),
+    ({"features": ["CAFs", "Neurons"]}, ("no feature set 'Neurons'", "Bulk, CAFs, Cancer Epithelial, T-cells, ")),
     ({"features": ["clinical"]}, ("no feature set 'clinical'",)),
     ({"min_r": 0.9, "features": ["cell types"]}, ("no feature set is left", "--min-r")),
     ({"source": "tcga"}, ("predictions/tcga/predictions.h5 is missing", "predict_cohort.py")),
