@@ -31,14 +31,7 @@ def train_one(task, slides, splits, pool):
         device = pool.means.device
         on_device = {name: torch.from_numpy(of_part).to(device) for name, of_part in rows.items()}
         data = torch.from_numpy(labels).to(device), on_device["train"], on_device["valid"]
-        try:
-            network, history = mlp.fit(pool, *data, task.config)
-        except torch.cuda.OutOfMemoryError:
-            if task.config.pooling == "mean" or pool.tiles is None:
-                raise
-            logging.warning("GPU out of memory: tile features are read from features.h5 from now on")
-            pool.tiles = None
-            network, history = mlp.fit(pool, *data, task.config)
+        network, history = fit_in_memory(pool, *data, task.config)
         parts = {name: {"slide_ids": slides.slide_ids[rows[name]], "patient_ids": slides.patient_ids[rows[name]],
                         "labels": labels[rows[name]], "predictions": mlp.predict(network, pool, on_device[name])}
                  for name in ("valid", "test")}
@@ -48,6 +41,18 @@ def train_one(task, slides, splits, pool):
     best = max(history, key=lambda epoch: epoch[score])
     logging.info(f"{task.target.name} {task.path.name}: best {score} {best[score]:.3f} in epoch {best['epoch']} of "
                  f"{len(history)}, {time.perf_counter() - started:.1f} s")
+
+
+def fit_in_memory(pool, labels, train, valid, config):
+    """mlp.fit, and once more with streamed tiles when the GPU has too little memory for the resident ones."""
+    try:
+        return mlp.fit(pool, labels, train, valid, config)
+    except torch.cuda.OutOfMemoryError:
+        if config.pooling == "mean" or pool.tiles is None:
+            raise
+    logging.warning("GPU out of memory: tile features are read from features.h5 from now on")
+    pool.tiles = None  # outside of `except`, where the error would still hold what the first try had on the GPU
+    return mlp.fit(pool, labels, train, valid, config)
 
 
 def rows_and_labels(task, slides, splits):

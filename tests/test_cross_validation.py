@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import association
@@ -215,9 +216,14 @@ def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, 
     config = model_config.Config("regression", "tiles", max_epochs=2, patience=2, hidden=4)
     pool, fit = training.pooling_of(slides, config), mlp.fit
 
+    held = []
+
     def short_of_memory(pool, *arguments):
         if pool.tiles is not None:
+            bag = next(pool.bags(torch.tensor([0])))
+            held.extend([weakref.ref(bag), weakref.ref(pool.tiles)])
             raise torch.cuda.OutOfMemoryError
+        assert [reference() for reference in held] == [None, None]  # given back before the second try
         return fit(pool, *arguments)
     monkeypatch.setattr(mlp, "fit", short_of_memory)
     record = {"target": "abundance", **dataclasses.asdict(config)}

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_prediction.py                       # metrics, training step, agreement: minutes
     python tests/benchmarks/bench_prediction.py --folds 2             # and models of a cohort of 1,000 slides
-    python tests/benchmarks/bench_prediction.py --only step --tiles 100
+    python tests/benchmarks/bench_prediction.py --only step --tiles 2400
 """
 import argparse
 import os
@@ -62,10 +62,15 @@ def metrics(args):
 
 def step(args):
     """One training step of 32 slides: the loop as published, tiles, mean; the same masks, the same losses."""
+    for n_tiles in args.tiles:
+        step_of(n_tiles, args.genes)
+
+
+def step_of(n_tiles, n_genes):
     with tempfile.TemporaryDirectory() as folder:
-        slides = wide_slides(Path(folder), 32, args.tiles)
+        slides = wide_slides(Path(folder), 32, n_tiles)
         config = model_config.Config("regression", "tiles", 1, 1)
-        labels, rows = torch.randn(32, args.genes, generator=torch.Generator().manual_seed(1)), torch.arange(32)
+        labels, rows = torch.randn(32, n_genes, generator=torch.Generator().manual_seed(1)), torch.arange(32)
         tile_pool = pooling.TilePooling(slides, CPU)
         bags = tile_pool.tiles.split(slides.n_tiles.tolist())
         losses, seconds = {}, {}
@@ -82,7 +87,7 @@ def step(args):
         forwards = {"loop": plain, "tiles": lambda network, generator: network.last(tile_pool(network, rows, generator)),
                     "mean": lambda network, generator: network.last(mean_pool(network, rows, generator))}
         for name, forward in forwards.items():
-            network = mlp.Network(N_FEATURES, args.genes, config, torch.Generator().manual_seed(0))
+            network = mlp.Network(N_FEATURES, n_genes, config, torch.Generator().manual_seed(0))
             optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, fused=name != "loop")
 
             def one_step(forward=forward, network=network, optimiser=optimiser):
@@ -96,7 +101,7 @@ def step(args):
             losses[name] = [loss for loss, _ in steps[:2]]  # the second one after an update of all weights
             seconds[name] = min(wall_s for _, wall_s in steps)
     assert np.allclose(losses["loop"], losses["tiles"], atol=1e-5)
-    print(f"step, 32 slides x {args.tiles} tiles, {args.genes} genes: loop {seconds['loop']:.2f} s, "
+    print(f"step, 32 slides x {n_tiles} tiles, {n_genes} genes: loop {seconds['loop']:.2f} s, "
           f"tiles {seconds['tiles']:.2f} s ({seconds['loop'] / seconds['tiles']:.1f} x), "
           f"mean {seconds['mean'] * 1e3:.0f} ms ({seconds['loop'] / seconds['mean']:.0f} x); "
           f"loss loop {losses['loop'][1]:.7f}, tiles {losses['tiles'][1]:.7f}, mean {losses['mean'][1]:.7f}")
@@ -214,7 +219,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=["metrics", "step", "agreement", "start_up", "cohort"])
     parser.add_argument("--genes", type=int, default=18_000, help="of metrics and step, default %(default)s")
-    parser.add_argument("--tiles", type=int, default=400, help="a slide in step, default %(default)s")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[200, 800, 2400], help="a slide in step")
     parser.add_argument("--folds", type=int, default=1, help="models of the cohort, 1 to 5, default %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="of the loop and of the step, default %(default)s")
     main(parser.parse_args())
