@@ -112,6 +112,20 @@ def table(project, stages, jobs, allow_missing):
     return lines + failed_lines(failures), is_finished
 
 
+def doubts(project):
+    """A line when models are older than what they learn from: only its content tells whether they are outdated."""
+    if not slurm_plan.folds_are_known(project):
+        return []
+    inputs = [slurm_plan.SINGLE[name][1] for name in slurm_plan.FOLDS_NEED]
+    learned_from = {name: (project / name).stat().st_mtime for name in inputs}
+    made = [output.stat().st_mtime for outputs in slurm_plan.units(project, "folds").values() for output in outputs
+            if output.exists()]
+    newer = [name for name, moment in learned_from.items() if any(of_model < moment for of_model in made)]
+    n_older = sum(moment < max(learned_from.values()) for moment in made)
+    return [f"{n_older} models are older than {' and '.join(newer)}: data/check_project.py tells whether they must be "
+            "trained again"] if n_older else []
+
+
 def failed_lines(failures):
     """Lines for dict of (stage name, attempt) to units."""
     lines = []

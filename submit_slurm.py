@@ -6,6 +6,9 @@ small job runs this command again: it submits the models as soon as targets, fea
 more, with twice the memory, what was killed for memory. Other failures stay for you: see --status, mend, and run the
 same command again.
 
+An output that is there counts as done. Models that are older than what they learn from are counted; whether they must
+be trained again is seen by data/check_project.py, which compares contents.
+
 Reads   <project_path>: which final outputs are there, metadata.csv, deconvolution/target_genes.csv, splits.json
 Writes  <project_path>/logs/slurm/<time>/ (task lists, job scripts, logs); the stages write everything else
 
@@ -80,12 +83,7 @@ def main(args):
         return run_task(Path(args.run_task[0]), int(args.run_task[1]))
     prepare(args)
     if args.status:
-        try:
-            jobs = slurm_jobs.queue(args.project_path)
-        except OSError as error:
-            jobs = []
-            print(f"what runs and waits is not known: {error}")
-        report(args, jobs)
+        report(args, queue(args))
         return 0
     if args.commands:
         stage = next(stage for stage in STAGES if stage.name == args.commands)
@@ -145,11 +143,24 @@ def step_plan(args, jobs, since):
     return slurm_plan.make(args.project_path, STAGES, args, under_way, ended_well, retried)
 
 
+def queue(args):
+    """Jobs in the queue; where Slurm does not answer and nothing would be submitted, none, and a line that says so."""
+    try:
+        return slurm_jobs.queue(args.project_path)
+    except OSError as error:
+        if not (args.status or args.dry_run):
+            raise
+        print(f"what runs and waits is not known: {error}")
+        return []
+
+
 def submit(args):
     """Submit what is missing and not in the queue, and after it the job that goes on."""
     if set(str(args.project_path)) & set("%\\\n\t"):
         raise ValueError(f"Slurm cannot write logs to {args.project_path}: rename it without % and \\")
-    jobs = slurm_jobs.queue(args.project_path)  # before the outputs: a task that ends now is seen here or there
+    jobs = queue(args)  # before the outputs: a task that ends now is seen here or there
+    for line in slurm_status.doubts(args.project_path):
+        print(line)
     in_queue = collections.Counter((job.stage_name, job.job_id, job.state) for job in jobs)
     for (name, job_id, state), n_tasks in in_queue.items():
         print(f"in the queue: {name}, job {job_id}: {n_tasks} {state}")
@@ -192,7 +203,7 @@ def run_task(task_list, index):
 def report(args, jobs):
     """Print the status; whether everything is there."""
     lines, is_finished = slurm_status.table(args.project_path, STAGES, jobs, args.allow_missing)
-    print(*lines, sep="\n")
+    print(*lines, *slurm_status.doubts(args.project_path), sep="\n")
     return is_finished
 
 

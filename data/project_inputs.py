@@ -8,12 +8,14 @@ import gzip
 import hashlib
 import json
 import os
+import re
 
 import pandas as pd
 
 from data_script import whole
 from near_ids import some
 
+SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 OUTPUTS = ("metadata.csv", "bulk_expression.tsv.gz", "clinical.csv", "preparation.csv")
 
 
@@ -45,12 +47,17 @@ def is_finished(project, record, overwrite):
         return False
     made, record = json.loads(path.read_text()), json.loads(json.dumps(record))
     finished = made.pop("finished")
-    different = [f"{name} was {made.get(name)}, now {record.get(name)}" for name in sorted(made.keys() | record.keys())
-                 if made.get(name) != record.get(name)]
+    different = [f"{name} was {shown(made.get(name))}, now {shown(record.get(name))}"
+                 for name in sorted(made.keys() | record.keys()) if made.get(name) != record.get(name)]
     if different:
         raise ValueError(f"{project} was prepared in another way ({'; '.join(different)}): keep it, give another "
                          "folder, or prepare it again with --overwrite")
     return finished
+
+
+def shown(value):
+    """A value as text for a message, of checksums the first digits."""
+    return SHA256.sub(r"\1...", str(value))
 
 
 def write_record(project, record, finished):

@@ -12,8 +12,11 @@
 """
 import hashlib
 import json
+import re
 
 import h5py
+
+SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs):
@@ -44,6 +47,11 @@ def as_json(mapping):
     return json.dumps(mapping, sort_keys=True)
 
 
+def shown(value):
+    """A value as text for a message, of checksums the first digits."""
+    return SHA256.sub(r"\1...", str(value))
+
+
 def is_finished(path, parameters, inputs):
     """Whether `path` exists and was made by the same parameters from the same inputs.
 
@@ -59,6 +67,7 @@ def is_finished(path, parameters, inputs):
         now = json.loads(as_json(now))
         for name in sorted(made[what].keys() | now.keys()):
             if made[what].get(name) != now.get(name):
-                raise ValueError(f"{path} was made with {name} = {made[what].get(name)}, now it is {now.get(name)}: "
+                raise ValueError(f"{path} was made with {name} = {shown(made[what].get(name))}, now it is "
+                                 f"{shown(now.get(name))}: "
                                  "run with --overwrite to redo it")
     return True

@@ -11,6 +11,7 @@
     loss.pdf, best_preds.pdf
 """
 import json
+import re
 
 import association
 import h5py
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 FOLDERS = {"abundance": "cell_fraction_preds", "direct": "direct_preds"}
+SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 MADE_WITH = "made_with"  # entry of config.json that is to be known, not compared
 
 
@@ -36,12 +38,17 @@ def is_finished(path, config, file_name="config.json"):
         raise ValueError(f"{path / file_name} is missing or damaged ({error}): make the folder again with "
                          "--overwrite") from error
     found.pop(MADE_WITH, None)
-    differences = [f"{key}: {found.get(key)} there, {config.get(key)} now"
+    differences = [f"{key}: {shown(found.get(key))} there, {shown(config.get(key))} now"
                    for key in {**found, **config} if found.get(key) != config.get(key)]
     if differences:
         raise ValueError(f"{path} was made with another configuration ({'; '.join(differences)}): keep it and give "
                          "the same options, or train it again with --overwrite")
     return True
+
+
+def shown(value):
+    """A value as text for a message, of checksums the first digits."""
+    return SHA256.sub(r"\1...", str(value))
 
 
 def write(path, config, network, history, outputs, parts):

@@ -13,9 +13,12 @@
                    normalisation, tile_px, magnification), and content_sha256 of the three arrays
 """
 import hashlib
+import re
 
 import h5py
 import numpy as np
+
+SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # shown in messages by its first digits
 
 
 def write_features(path, features, coords, mean_rgb, unreadable, attributes):
@@ -45,8 +48,9 @@ def check_settings(path, expected):
         found = dict(file.attrs)
     for name, value in sorted(expected.items()):  # weights before weights_seed, which follows from them
         if found.get(name) != value:
-            raise ValueError(f"{path} was made with {name} = {found.get(name)}, not {value}: use --overwrite, "
-                             "or another project folder")
+            made, wanted = (SHA256.sub(r"\1...", str(given)) for given in (found.get(name), value))
+            raise ValueError(f"{path} was made with {name} = {made}, not {wanted}: use --overwrite, or another project "
+                             "folder")
 
 
 def count_tiles(path):

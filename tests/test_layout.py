@@ -1,10 +1,16 @@
 """The house: folders meet in files, module names are unique, requirements match imports, scripts explain themselves."""
 import ast
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import expression_file
+import feature_file
+import fold_results
+import h5py
+import project_inputs
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +82,23 @@ def test_no_pickle(path):
     assert "pickle" not in imported(path) or path.name == "original_pickles.py"  # which runs nothing that they say
     assert "allow_pickle=True" not in code and "read_pickle" not in code and "to_pickle" not in code
     assert code.count("torch.load(") == len(re.findall(r"torch\.load\([^\n]*weights_only=True", code))
+
+
+def test_checksums_in_messages_are_short(tmp_path):
+    """Each folder refuses what was made from something else, with 12 of the 64 digits of a checksum."""
+    old, new = "a" * 64, "b" * 64
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"features_sha256": old}))
+    (tmp_path / "preparation.json").write_text(json.dumps({"slides": old, "finished": True}))
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        file.attrs.update(parameters="{}", inputs=json.dumps({"bulk": old}), weights_sha256=old)
+    for refuse in (lambda: fold_results.is_finished(tmp_path / "model", {"features_sha256": new}),
+                   lambda: project_inputs.is_finished(tmp_path, {"slides": new}, overwrite=False),
+                   lambda: expression_file.is_finished(tmp_path / "file.h5", {}, {"bulk": new}),
+                   lambda: feature_file.check_settings(tmp_path / "file.h5", {"weights_sha256": new})):
+        with pytest.raises(ValueError, match=f"{'a' * 12}[.]") as refused:
+            refuse()
+        assert "b" * 12 in str(refused.value) and "b" * 13 not in str(refused.value)
 
 
 @pytest.mark.parametrize("page", ["README.md", "data/README.md"])

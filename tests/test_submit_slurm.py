@@ -227,6 +227,16 @@ def test_a_collection_older_than_a_slide_is_made_again(project):
     assert calls(project)[:2] == ["collect_features", "make_splits"]
 
 
+def test_models_older_than_what_they_learn_from_are_counted(project):
+    local(project)
+    assert "older" not in submit(project, "--status").stdout
+    later = time.time() + 5
+    os.utime(project / "targets.h5", (later, later))
+    n_models = len(list(project.glob("results/*_preds/result_*")))
+    for said in (submit(project, "--status").stdout, local(project).stdout):
+        assert f"{n_models} models are older than targets.h5: data/check_project.py tells" in said
+
+
 def test_one_bad_slide_stops_before_the_models_and_says_which(project):
     (project / "faults" / "S 2").write_text("fail")
     done = local(project)
@@ -393,6 +403,9 @@ def test_no_answer_from_the_queue_means_no_submission(project, tmp_path, stand_i
     done = submit(project, **stand_in_slurm)
     assert done.returncode == 1 and done.stderr == "error: squeue failed: slurm_load_jobs error\n"
     assert not (tmp_path / "asked.jsonl").exists()
+    dry = submit(project, "--dry-run", **stand_in_slurm)
+    assert dry.returncode == 0 and dry.stdout.startswith("what runs and waits is not known: squeue failed")
+    assert "1main_processing.py" in dry.stdout
 
 
 def test_what_was_killed_for_memory_is_tried_once_more_with_twice_as_much(project, tmp_path, stand_in_slurm):
