@@ -25,7 +25,8 @@ def estimate(bulk, signature):
     Returns
     -------
     ndarray (n_samples, n_cell_types)
-        Rows sum to 1. Multiplying `bulk` or `signature` by a constant changes nothing.
+        Rows sum to 1; all types alike where none explains anything. Multiplying `bulk` or `signature` by a constant
+        changes nothing.
     """
     bulk, signature = bulk / bulk.mean(), signature / signature.mean()
     bulk, signature = bulk.astype(float), signature.astype(float)
@@ -36,6 +37,7 @@ def estimate(bulk, signature):
         weights = relative_weights(bulk, signature @ amounts.T, floor)
         gram = (weights.T @ products).reshape(bulk.shape[1], signature.shape[1], -1)
         amounts = coordinate_descent(gram, (weights * bulk).T @ signature, amounts)
+    amounts[amounts.sum(axis=1) == 0] = 1  # a sample like no cell type
     return (amounts / amounts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

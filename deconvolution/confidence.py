@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 from scipy.optimize import isotonic_regression
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 import cell_fractions
 import expression_model
@@ -22,6 +22,7 @@ import mean_expression
 TAU_ACCURATE = .3       # Wang et al. 2022 call a gene accurate from here
 MARGIN = .05            # of tau, added in the rival world, because no simulation is as odd as real data
 N_SCORES = 2            # simulations whose tau is averaged
+SCORE_SD = .05          # of tau between simulations
 SHARED_STATES = .6      # of the variance of the rival's scores: the same in all cell types
 BULK_LOG_SD = .1        # noise of bulk, natural log
 SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log; more where the data show more
@@ -36,14 +37,16 @@ MIN_SHARE_OF_BULK = .01  # types that make less than this of a gene's bulk,
 MIN_SAMPLES = 50         # and cohorts below this size
 
 
-def by_simulation(model, markers, reference, platform_log_sd, rank, random, fractions_known):
+def by_simulation(model, markers, reference, platform_log_sd, batch, rank, random, fractions_known):
     """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates.
 
     `reference` is in units of each gene's mean over samples, as the model is; `platform_log_sd` is how wrong it is
-    about a gene in all types together (reference_fit.misfit).
+    about a gene in all types together (reference_fit.misfit); `batch`: patients of another platform
+    (reference_fit.batch).
     `fractions_known`: they were given, so the simulation gives them too."""
-    refit = partial(simulate_and_refit, markers=markers, platform_log_sd=platform_log_sd, rank=rank, random=random,
-                    log_sd=signature_log_sd(model.means, reference, model.fractions), fractions_known=fractions_known)
+    refit = partial(simulate_and_refit, markers=markers, platform_log_sd=platform_log_sd, batch=batch, rank=rank,
+                    log_sd=signature_log_sd(model.means, reference, model.fractions), random=random,
+                    fractions_known=fractions_known)
     score = sum(refit(permuted(model, random))[0] for _ in range(N_SCORES)) / N_SCORES
     truth, of_rival = refit(rival(model, random))
     rival_score, _ = refit(permuted(of_rival, random))
@@ -78,12 +81,14 @@ def rival(model, random):
                                           scores=scores.astype(np.float32)))
 
 
-def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, fractions_known):
+def simulate_and_refit(model, markers, log_sd, platform_log_sd, batch, rank, random, fractions_known):
     """Kendall's tau (n_genes, n_cell_types) between expression drawn from `model` and what is estimated from its bulk
     (0 where either is constant), and the model of that estimate."""
     truth = simulate(model, random)
     bulk = sum(f * of_type for f, of_type in zip(model.fractions.T, truth))
     bulk *= lognormal(random, BULK_LOG_SD, bulk.shape)
+    members, batch_log_sd = batch
+    bulk[:, members] *= lognormal(random, batch_log_sd, (len(bulk), 1))
     gene_mean = np.maximum(bulk.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     bulk /= gene_mean
     means = model.means / gene_mean
@@ -101,11 +106,13 @@ def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, fr
 
 def calibrated(score, rival_score, truth):
     """Confidence (n_genes,) of the scores in one cell type: the share of genes with truth >= TAU_ACCURATE + MARGIN
-    among those of similar score in the rival world, never falling with the score."""
+    among those of similar score in the rival world, never falling with the score; and no more than the chance that the
+    score, which errs rather upwards, is at least TAU_ACCURATE."""
     n_bins = np.clip(len(truth) // MIN_GENES_PER_BIN, 1, N_BINS)
     bins = np.array_split(np.argsort(rival_score, kind="stable"), n_bins)
     share = isotonic_regression([np.mean(truth[genes] >= TAU_ACCURATE + MARGIN) for genes in bins]).x
-    return np.interp(score, [np.mean(rival_score[genes]) for genes in bins], share)
+    result = np.interp(score, [np.mean(rival_score[genes]) for genes in bins], share)
+    return np.minimum(result, norm.cdf((score - TAU_ACCURATE) / SCORE_SD))
 
 
 def signature_log_sd(means, reference, fractions):

@@ -44,5 +44,8 @@ def on_scale_of_bulk(reference, bulk, fractions):
     """Each gene's reference times the median over samples of bulk / prediction: what differs between the platforms
     by a factor is no news."""
     fit = reference @ fractions.T
-    ratio = np.divide(bulk, fit, out=np.full_like(bulk, np.nan), where=fit > 0)
-    return reference * np.nan_to_num(np.nanmedian(ratio, axis=1, keepdims=True), nan=1)
+    seen = (fit > 0).any(axis=1)
+    ratio = np.divide(bulk[seen], fit[seen], out=np.full_like(bulk[seen], np.nan), where=fit[seen] > 0)
+    reference = reference.copy()
+    reference[seen] *= np.nanmedian(ratio, axis=1, keepdims=True)
+    return reference

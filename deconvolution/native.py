@@ -21,9 +21,9 @@ import sample_scale
 @dataclass
 class Deconvolution:
     """fractions (n_samples, n_cell_types); scale (n_samples,) of the samples, around 1; expression (n_cell_types,
-    n_genes, n_samples), in the units of bulk / scale; confidence (n_genes, n_cell_types), 0..1; rank: the largest number
-    of factors; held_out {rank: relative error of entries left out}; unrelated: the share that reference_fit.misfit
-    gives."""
+    n_genes, n_samples), in the units of bulk / scale; confidence (n_genes, n_cell_types), 0..1; rank: the largest
+    number of factors; held_out {rank: relative error of entries left out}; unrelated: the share that
+    reference_fit.misfit gives."""
     fractions: np.ndarray
     scale: np.ndarray
     expression: np.ndarray
@@ -55,12 +55,13 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
     gene_mean = bulk.mean(axis=1, keepdims=True)
     scaled = (bulk / gene_mean).astype(np.float32)
     platform, unrelated = reference_fit.misfit(bulk, reference, fractions, random)
+    batch = reference_fit.batch(reference_fit.log_ratio(bulk, reference, fractions))
     reference = (reference / gene_mean).astype(np.float32)
     means = mean_expression.estimate(scaled, fractions, reference)
     rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random)
     model = expression_model.fit(scaled, fractions, means, rank)
     expression = expression_model.estimate(model, scaled)
-    scores = confidence.by_simulation(model, markers, reference, platform, rank, random, known)
+    scores = confidence.by_simulation(model, markers, reference, platform, batch, rank, random, known)
     if unrelated > reference_fit.UNRELATED:
         scores = np.minimum(scores, confidence.DOUBTFUL)
     scores[np.ptp(expression, axis=2).T == 0] = 0  # a constant says nothing about patients

@@ -1,5 +1,6 @@
 """Laws of the native deconvolution."""
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import nnls
 from scipy.stats import kendalltau
@@ -225,3 +226,37 @@ def test_patients_of_another_platform_are_noticed(data, done):
     bulk.iloc[:, :20] *= np.random.default_rng(0).lognormal(0, 1, (len(bulk), 1))
     line, = reference_fit.notes(bulk, data["reference"], done.fractions)
     assert line.startswith("20 patients differ") and "P000" in line
+
+
+def test_a_rare_missing_type_is_noticed_by_genes_that_rise_together():
+    """A tenth of the patients have a type that nobody knows; the median patient shows nothing of it."""
+    random = np.random.default_rng(0)
+    genes, log_ratio = pd.Index([f"GENE{g}" for g in range(500)]), .2 * random.standard_normal((500, 60))
+    assert reference_fit.block(genes, log_ratio) == []
+    high = np.where(np.arange(60) < 10, 3, 0)
+    note, = reference_fit.block(genes, np.r_[log_ratio[:20] + high, log_ratio[20:]])
+    assert "missing" in note and "GENE1" in note
+    alone = np.array([random.permutation(high) for _ in range(20)])
+    assert reference_fit.block(genes, np.r_[log_ratio[:20] + alone, log_ratio[20:]]) == []
+
+
+def test_confidence_falls_where_patients_are_of_two_platforms(data, done):
+    """The simulation is told of the batch: fewer genes are kept than without the batch."""
+    bulk = data["bulk"].copy()
+    bulk.iloc[:, :20] *= np.random.default_rng(0).lognormal(0, 1, (len(bulk), 1))
+    other = deconvolve(data, bulk=bulk)
+    assert np.mean(other.confidence >= .95) < .7 * np.mean(done.confidence >= .95)
+    tau = np.array([confidence.kendall(*pair) for pair in zip(data["expression"], other.expression)]).T
+    kept = other.confidence >= .95
+    assert not kept.any() or np.mean(tau[kept] >= .3) > .8
+
+
+def test_a_patient_like_no_cell_type_has_equal_fractions():
+    signature = np.array([[1., 0], [0, 1], [0, 0]])
+    bulk = np.array([[1., 0], [3, 0], [0, 5]])
+    np.testing.assert_allclose(cell_fractions.estimate(bulk, signature)[1], [.5, .5])
+
+
+def test_no_gene_is_trusted_whose_simulations_fail():
+    score = np.array([.1, confidence.TAU_ACCURATE])
+    assert (confidence.calibrated(score, np.zeros(100), np.ones(100)) <= [.001, .5]).all()

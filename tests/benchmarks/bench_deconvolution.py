@@ -235,7 +235,7 @@ def show_native(name, data, out):
           f"largest memory so far {memory:.1f} GB")
     for cell_type, own, right in zip(data["cell_types"], kept, tau >= .3):
         print(f"    {cell_type}: {own.sum()} kept" + (f", precision {right[own].mean():.3f}" if own.any() else ""))
-    frame = pd.DataFrame(data["bulk"], [str(g) for g in range(len(data["bulk"]))])
+    frame = pd.DataFrame(data["bulk"] / done.scale, [str(g) for g in range(len(data["bulk"]))])
     for note in reference_fit.notes(frame, pd.DataFrame(data["reference"], frame.index), done.fractions):
         print(f"    note: {note}")
     if out:
