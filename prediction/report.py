@@ -27,23 +27,23 @@ THREADS = 4           # that read slides
 def main(args):
     project, out = args.project_path, args.project_path / "report.html"
     slides = report_slides.read_table(project)
-    sha256 = report_facts.checksum(project, slides, report_page.TEMPLATE.read_text(encoding="utf-8"))
-    if out.is_file() and sha256 in out.read_text(encoding="utf-8")[:1000] and not args.overwrite:
+    features = cohort_files.read_slides(project / "features.h5") if (project / "features.h5").is_file() else None
+    facts, settings = report_facts.of_cohort(project, slides, features), report_facts.settings(project, features)
+    sha256 = report_facts.checksum(project, slides, facts, settings, report_page.TEMPLATE.read_text(encoding="utf-8"))
+    if report_page.is_made_from(out, sha256) and not args.overwrite:
         logging.info(f"report: finished, nothing that it shows has changed ({out})")
         return
-    features = cohort_files.read_slides(project / "features.h5") if (project / "features.h5").is_file() else None
     tables, models = report_facts.read_tables(project), report_facts.settings_of_models(project)
     warnings = report_warnings.of_project(project, slides, tables, features)
     page = report_page.render(
         title=project.resolve().name, inputs_sha256=sha256, warnings=report_page.warnings(warnings),
-        cohort=report_page.facts(report_facts.of_cohort(project, slides, features))
+        cohort=report_page.facts(facts)
         + report_page.table("All slides", "metadata.csv, features.h5, logs/slide_processing.csv", slides),
         figures="".join(map(report_page.figure, sorted((project / "figures").glob("*.png")))) or "<p>None.</p>",
         results="".join(report_page.table(title_of(path), path, table) for path, table in tables.items()),
         slides=slide_cards(project, slides, features),
-        settings=report_page.facts(sorted(features.attributes.items()) if features else [])
-        + ("" if models is None else report_page.table("Models", "results/*_preds/*/config.json", models))
-        + report_page.facts(report_facts.versions()))
+        settings=("" if models is None else report_page.table("Models", "results/*_preds/*/config.json", models))
+        + report_page.facts(settings))
     with prediction_script.whole(out) as part:
         part.write_text(page, encoding="utf-8")
     logging.info(f"report: {len(slides)} slides, {len(warnings)} warnings, {out.stat().st_size / 1e6:.1f} MB ({out})")

@@ -55,6 +55,19 @@ def of_cohort(project, slides, features):
     return facts
 
 
+def settings(project, features):
+    """What decided the features, the labels and the folds, and the versions of today, list of (name, value)."""
+    found = {f"features: {name}": value for name, value in features.attributes.items()} if features else {}
+    if (project / "targets.h5").is_file():
+        with h5py.File(project / "targets.h5") as file:
+            found |= {f"targets: {name}": cohort_files.plain(value) for name, value in sorted(file.attrs.items())}
+    if (project / "splits.json").is_file():
+        splits = json.loads((project / "splits.json").read_text())
+        found |= {f"folds: {name}": value for name, value in splits.items() if name not in ("patients", "outer")}
+    found["version: python"] = platform.python_version()
+    return list((found | {f"version: {name}": importlib.metadata.version(name) for name in PACKAGES}).items())
+
+
 def settings_of_models(project):
     """One row a target: number of models and what their config.json have in common; None without models."""
     configs = pd.DataFrame([json.loads(path.read_text()) for path in sorted(project.glob(CONFIGS))])
@@ -65,14 +78,10 @@ def settings_of_models(project):
     return pd.concat([groups.size().rename("models"), groups[shown].first()], axis=1).reset_index()
 
 
-def versions():
-    """Versions that this report was made with, list of (name, value)."""
-    return [("python", platform.python_version())] + [(name, importlib.metadata.version(name)) for name in PACKAGES]
-
-
-def checksum(project, slides, template):
+def checksum(project, slides, *shown):
     """SHA-256 of everything that a report shows, without reading slides or tile features."""
     files = {path.relative_to(project).as_posix(): figure_files.checksum(path)
              for pattern in INPUTS for path in sorted(project.glob(pattern))}
-    there = [(project / "slides" / filename).is_file() for filename in slides["filename"]]
-    return cohort_files.checksum(files, there, versions(), template)
+    paths = [project / "slides" / filename for filename in slides["filename"]]
+    sizes = [path.stat().st_size if path.is_file() else None for path in paths]
+    return cohort_files.checksum(files, sizes, *shown)

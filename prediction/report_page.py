@@ -17,6 +17,14 @@ def render(**parts):
         parts | {"title": html.escape(parts["title"])})
 
 
+def is_made_from(path, inputs_sha256):
+    """Whether a page is there and was made from inputs with this checksum."""
+    if not path.is_file():
+        return False
+    with open(path, encoding="utf-8") as file:
+        return f'name="inputs-sha256" content="{inputs_sha256}"' in file.read(1000)
+
+
 def warnings(lines):
     if not lines:
         return "<p>None.</p>"
@@ -26,7 +34,7 @@ def warnings(lines):
 def facts(pairs):
     """A plain table of two columns."""
     rows = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>" for name, value in pairs)
-    return f"<table>{''.join(rows)}</table>"
+    return f"<table class=\"facts\">{''.join(rows)}</table>"
 
 
 def table(title, path, frame):

@@ -33,6 +33,7 @@ def project(tmp_path_factory):
     project = planted_models.write(tmp_path_factory.mktemp("report") / "project")
     with open(project / "metadata.csv", "a") as file:
         file.write(f"{HOSTILE_SLIDE},gone.svs,P8,0.5\nNEVER,never.svs,P9,0.5\n")
+    (project / "slides" / "gone.svs").write_text("no slide")
     (project / "logs").mkdir()
     (project / "logs" / "slide_processing.csv").write_text(
         f"slide_index,slide_id,status,reason\n4,{HOSTILE_SLIDE},failed,<i>no slide</i>\n")
