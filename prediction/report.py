@@ -19,9 +19,9 @@ import report_slides
 import report_warnings
 from tqdm import tqdm
 
-MAX_MAPS = 400        # inside the page, about 40 kB each; links to the files for further ones
+MAPS_BYTES = 10e6      # of maps inside the page, about 50 kB each; further ones are links to their files
 MAX_PAGE_BYTES = 50e6  # browsers become slow
-THREADS = 4           # that read slides
+THREADS = 4            # that read slides
 
 
 def main(args):
@@ -58,15 +58,14 @@ def title_of(path):
 
 def slide_cards(project, slides, features):
     """The sections of all slides, in the order of metadata.csv."""
-    rows, n_maps, cards = list(slides.itertuples()), 0, []
+    rows, room, cards = list(slides.itertuples()), MAPS_BYTES, []
     with ThreadPoolExecutor(THREADS) as pool:
         pictures = pool.map(lambda slide: report_slides.pictures(project, features, slide), rows)
         for slide, shown in zip(rows, tqdm(pictures, total=len(rows), unit="slide", disable=None)):
             maps = []
             for record, path in report_slides.maps_of(project, slide.slide_id):
-                n_maps += 1
-                maps.append((record, report_slides.map_uri(path) if n_maps <= MAX_MAPS
-                             else path.relative_to(project).as_posix()))
+                maps.append((record, report_slides.map_uri(path) if room > 0 else path.relative_to(project).as_posix()))
+                room -= len(maps[-1][1])
             cards.append(report_page.card(slide, *shown, maps))
     return ('<input type="search" id="find-slide" placeholder="filter slides" aria-label="filter slides">'
             '<p class="note">Left the slide, right its analysed tiles; below, maps that map_slide.py drew.</p>'

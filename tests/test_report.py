@@ -95,7 +95,7 @@ def test_the_page_fetches_nothing_and_text_of_tables_stays_text(project):
 
 
 def test_maps_beyond_the_limit_are_links(project, monkeypatch):
-    monkeypatch.setattr(report, "MAX_MAPS", 0)
+    monkeypatch.setattr(report, "MAPS_BYTES", 0)
     picture = project / "maps" / "S0" / "CAFs #1 & 2.png"
     shutil.copy(picture.with_name("one.png"), picture)
     shutil.copy(picture.with_name("one.json"), picture.with_suffix(".json"))
