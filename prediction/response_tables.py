@@ -1,8 +1,8 @@
 """The comparison of response models: one row a feature set, all for the same patients.
 
 AUC has DeLong's interval, average precision that of a bootstrap, the diagnostic odds ratio a log-normal one. A score
-calls pCR when it is above the share of pCR in the training cohort: a threshold that a single new patient can be held
-against and that no test patient has moved. p_mann_whitney is one-sided (pCR scored higher than RD); p_delong_* are
+calls pCR when it is above the share of pCR among the patients who train, which stratified folds keep: a threshold that
+a single new patient can be held against and that was not searched for. p_mann_whitney is one-sided (pCR scored higher than RD); p_delong_* are
 two-sided, paired, against the direct model and bulk expression. No p is corrected for the number of rows.
 
 Intervals and p take scores as given. Inside a cohort, where patients are scored by classifiers that learnt from the

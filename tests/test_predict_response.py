@@ -132,6 +132,21 @@ def test_a_patient_alone_has_the_score_of_the_batch(between, pair):
 
 
 @pytest.mark.usefixtures("one_classifier")
+def test_the_order_of_patients_does_not_matter(pair):
+    project = pair[1]
+    compare(project, features=["CAFs", "Bulk", "direct"])
+    before = read(project, "out_of_fold")[1]
+    with h5py.File(project / "results" / "predictions.h5", "r+") as file:
+        for i, group in enumerate((*file["expression"].values(), file["abundance"], file["direct"])):
+            order = np.random.default_rng(i).permutation(80)
+            for key in ("patient_ids", "predictions"):
+                group[key][:] = group[key][:][order]
+    compare(project, features=["CAFs", "Bulk", "direct"])  # finished: the inputs are the same when joined by id
+    compare(project, features=["CAFs", "Bulk", "direct"], overwrite=True)
+    assert read(project, "out_of_fold")[1].equals(before)
+
+
+@pytest.mark.usefixtures("one_classifier")
 def test_rna_is_the_upper_reference_and_genes_must_be_confident_in_both(pair, caplog):
     project, trained = pair
     with h5py.File(project / "targets.h5", "r+") as file:
