@@ -23,6 +23,9 @@ def read_own(project, names, slides, patient_id):
     dict of name to (trained_models.TrainedTarget, its folds to use, who they are in words). Raises ValueError for
     models of other features, labels or folds than there are now, FileNotFoundError for missing ones.
     """
+    if not (project / "results").is_dir():
+        raise FileNotFoundError(f"{project} has no models of its own (results/): give --models, a trained project or a "
+                                "bundle, or train models first")
     splits = patient_splits.read(project / "splits.json")
     readers = trained_models.choose(trained_models.target_readers(project), names, project)
     configs = trained_models.finished_folds(project / "results", readers, splits, slides, partial=True)

@@ -259,6 +259,10 @@ def remove_model(project):
     shutil.rmtree(project / "results" / "CAFs_preds" / "result_0_1")
 
 
+def remove_results(project):
+    shutil.rmtree(project / "results")
+
+
 def forget_coords(project):
     with h5py.File(project / "features.h5", "r+") as file:
         file["coords"][:] = -1
@@ -280,6 +284,7 @@ def leave_folder(project):
 
 @pytest.mark.parametrize("spoil, message", [
     (spoil_models, "trained with other features"), (remove_model, "never saw P0 are missing, 1 (result_0_1)"),
+    (remove_results, "no models of its own (results/): give --models"),
     (forget_coords, "does not say where the tiles of S0 lie"), (spoil_slide, "cannot be read by OpenSlide"),
     (empty_slide, "S0 has no tissue tile"), (leave_folder, "leaves its folder")])
 def test_bad_projects_are_refused(project, draw_maps, spoil, message):
