@@ -1,6 +1,7 @@
 """The files of a map: pictures, a table, polygons for QuPath, a spatial AnnData for squidpy and napari.
 
-All positions are pixels of level 0, y downwards. slide_map.NOTE goes into every file. `drawn` is a slide_map.SlideMaps.
+All positions are pixels of level 0 as OpenSlide counts them, y downwards; only QuPath counts in its own way.
+slide_map.NOTE goes into every file. `drawn` is a slide_map.SlideMaps.
 """
 import importlib.util
 import json
@@ -78,9 +79,12 @@ def tile_table(drawn):
 
 
 def write_geojson(path, drawn):
-    """GeoJSON that QuPath (0.4 or newer) imports as tile objects with measurements, on the slide at full resolution."""
-    features = []
-    for i, outline in enumerate(slide_map.outlines(drawn.layout).tolist()):
+    """GeoJSON that QuPath (0.4 or newer) imports as tile objects with measurements, on the slide at full resolution.
+
+    QuPath counts from the corner of what was scanned, so slides of which level 0 is larger are shifted by it.
+    """
+    features, origin = [], drawn.picture.origin_px if drawn.picture else (0, 0)
+    for i, outline in enumerate((slide_map.outlines(drawn.layout) - origin).tolist()):
         measurements = {f"{one.label} [{one.unit}]": float(f"{values[i]:.6g}") for one, values in drawn.maps}
         features.append({"type": "Feature", "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{drawn.slide_id} {outline[0]}")),
                          "geometry": {"type": "Polygon", "coordinates": [outline]},

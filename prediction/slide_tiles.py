@@ -26,6 +26,7 @@ class Picture:
     rgb: np.ndarray  # uint8 (height, width, 3)
     size_px: tuple   # width, height of level 0
     mpp: float       # microns per pixel of level 0, NaN where the slide does not say
+    origin_px: tuple = (0, 0)  # left, top of what was scanned, where level 0 is larger than that (MIRAX, Leica)
 
 
 def read_metadata(project):
@@ -64,7 +65,7 @@ def row_of(slides, slide_id):
     """Row of a slide in `slides` (cohort_files.Slides); ValueError when it has no tiles."""
     rows = np.flatnonzero(slides.slide_ids == slide_id)
     if len(rows) == 0:
-        raise ValueError(f"{slide_id} has no tissue tile in {slides.path}: there is nothing to map")
+        raise ValueError(f"{slide_id} is not in {slides.path}, or has no tissue tile: there is nothing to map")
     return rows[0]
 
 
@@ -117,14 +118,15 @@ def read_picture(path, max_px, mpp=""):
         with openslide.OpenSlide(path) as slide:
             rgb = thumbnail(slide, max_px)
             said = pd.to_numeric(mpp or slide.properties.get("openslide.mpp-x"), errors="coerce")
-            return Picture(rgb, slide.dimensions, float(said) if said and said > 0 else np.nan)
+            origin = tuple(int(slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+            return Picture(rgb, slide.dimensions, float(said) if said and said > 0 else np.nan, origin)
     except openslide.OpenSlideError as error:
         raise ValueError(f"{path} cannot be read by OpenSlide ({error}): fetch it again, or take it away to draw maps "
                          "on white") from None
 
 
 def thumbnail(slide, max_px):
-    """An open slide, at most `max_px` a side; uint8 (height, width, 3). It is read in strips, of the level that fits."""
+    """An open slide, at most `max_px` a side; uint8 (height, width, 3). Strips of the level that fits are read."""
     scale = max(1, max(slide.dimensions) / max_px)
     level = slide.get_best_level_for_downsample(scale)
     width, height = slide.level_dimensions[level]

@@ -10,6 +10,7 @@ import map_exports
 import map_slide
 import numpy as np
 import openslide
+import painted_slides
 import pandas as pd
 import planted_models
 import pytest
@@ -107,6 +108,19 @@ def test_polygons_of_high_values_lie_on_the_painted_marks(mapped):
             values.append(feature["properties"]["measurements"][COLUMN])
     high = np.array(values) > np.median(values) + 15  # a mark adds 30, other features a few units
     assert high.sum() == len(planted_models.MARKED) and (high == darkness).all()
+
+
+def test_polygons_count_from_the_corner_that_qupath_counts_from(tmp_path):
+    path = tmp_path / "leica.scn"
+    painted_slides.write_scn(path, painted_slides.slide_picture(2, 2), left=700, top=300, width=3000, height=2000)
+    picture = slide_tiles.read_picture(path, 200)
+    assert picture.origin_px == (700, 300) and picture.size_px == (3000, 2000)
+    layout = slide_tiles.Layout(np.array([(700, 300), (1212, 812)]), 512, picture.size_px)
+    drawn = slide_map.SlideMaps("S", "P", layout, picture, [(map_choice.Wanted("CAFs", "G", ("G",)), np.ones(2))], "")
+    map_exports.write_geojson(tmp_path / "map.geojson", drawn)
+    corners = [feature["geometry"]["coordinates"][0][0]
+               for feature in json.loads((tmp_path / "map.geojson").read_text())["features"]]
+    assert corners == [[0, 0], [512, 512]]
 
 
 def test_table_and_anndata_hold_the_same_values_in_the_same_frame(mapped):
@@ -286,7 +300,7 @@ def leave_folder(project):
     (spoil_models, "trained with other features"), (remove_model, "never saw P0 are missing, 1 (result_0_1)"),
     (remove_results, "no models of its own (results/): give --models"),
     (forget_coords, "does not say where the tiles of S0 lie"), (spoil_slide, "cannot be read by OpenSlide"),
-    (empty_slide, "S0 has no tissue tile"), (leave_folder, "leaves its folder")])
+    (empty_slide, "S0 is not in"), (leave_folder, "leaves its folder")])
 def test_bad_projects_are_refused(project, draw_maps, spoil, message):
     spoil(project)
     shutil.rmtree(project / "maps", ignore_errors=True)
