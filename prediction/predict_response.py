@@ -48,7 +48,7 @@ def main(args):
         return
     if "xgboost" not in settings["classifiers"]:
         logging.info("xgboost is not installed: the other three classifiers are averaged without it")
-    parts = response_scores.parts(patients, train is new, args.repeats, args.seed)
+    parts = response_scores.draw_parts(patients, train is new, args.repeats, args.seed)
     fitted = dict(response_scores.of_sets(arrays, patients.y, parts, args.search, args.processes))
     scores = response_scores.of_rows(rows, fitted, arrays, parts, patients.new_ids)
     comparison = response_tables.comparison(scores, patients, rows, used, args.bootstrap, args.seed)

@@ -30,7 +30,7 @@ class Part:
     seed: int
 
 
-def parts(patients, is_one_cohort, repeats, seed):
+def draw_parts(patients, is_one_cohort, repeats, seed):
     """Stratified folds of one cohort, or all of it for all of the other; `repeats` times with different seeds."""
     made = []
     for repeat in range(repeats):

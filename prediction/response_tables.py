@@ -27,7 +27,7 @@ def comparison(scores, patients, rows, tables, n_bootstrap, seed):
     ----------
     scores : DataFrame, patients x feature sets
     rows : dict of feature set to its members
-    tables : dict of member to its tables, whose columns are counted
+    tables : dict of member to its tables, whose columns are counted as genes
     """
     known = np.isfinite(patients.new_y)
     if not known.any():

@@ -36,7 +36,7 @@ def out_of_fold(sets, y, repeats=1, n_search=1, processes=1, rows=None, seed=0):
     ids = [f"P{i:03d}" for i in range(len(y))]
     patients = response_cohorts.Patients(ids, y, ids, y)
     arrays = {name: (x, x) for name, x in sets.items()}
-    parts = response_scores.parts(patients, True, repeats, seed)
+    parts = response_scores.draw_parts(patients, True, repeats, seed)
     fitted = dict(response_scores.of_sets(arrays, y, parts, n_search, processes))
     return response_scores.of_rows(rows or {name: (name,) for name in sets}, fitted, arrays, parts, ids)
 
