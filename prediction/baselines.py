@@ -23,7 +23,8 @@ MODELS = ("ridge", "mean colour", "bulk target", "shuffled labels")
 def predict(model, slides, target, splits, folds, bulk_path, seed):
     """OutOfFold of one of MODELS for the folds [(outer, inner), ...]; None where the model does not exist.
 
-    Only expression has a bulk target, and only where there is a bulk file; mean colour needs the colours of all slides.
+    Only expression has a bulk target, and only where there is a bulk file; mean colour needs the colours of all slides;
+    every training part needs two slides whose features differ, every validation and test part one.
     """
     inputs = slides.mean_rgb if model == "mean colour" else slides.mean_features
     if not np.isfinite(inputs).all():  # features of other tools come without colours
@@ -42,9 +43,11 @@ def predict(model, slides, target, splits, folds, bulk_path, seed):
         patients = set(taught.patient_ids) & set(target.patient_ids)
         test = slides.rows_of(patients & set(splits["outer"][outer]["test"]))
         inner_folds = [splits["outer"][outer]["inner"][inner] for k, inner in folds if k == outer]
-        predictions.append(np.mean([ridge(
-            inputs, taught_labels, slides.rows_of(patients & set(inner["train"])),
-            slides.rows_of(patients & set(inner["valid"])), test) for inner in inner_folds], axis=0))
+        parts = [[slides.rows_of(patients & set(inner[part])) for part in ("train", "valid")] for inner in inner_folds]
+        if not all(len(train) and np.ptp(inputs[train], axis=0).any() and len(valid) and len(test)
+                   for train, valid in parts):
+            return None
+        predictions.append(np.mean([ridge(inputs, taught_labels, *of_inner, test) for of_inner in parts], axis=0))
         rows.append(test)
     rows = np.concatenate(rows)
     return out_of_fold.OutOfFold(*out_of_fold.per_patient(

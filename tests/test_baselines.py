@@ -73,3 +73,16 @@ def test_bulk_is_joined_by_gene_and_patient(cohort, tmp_path):
     bulk = baselines.read_bulk(tmp_path / "bulk_expression.tsv", target)
     assert list(bulk.patient_ids) == ["P000", "P001"] and list(bulk.outputs) == ["GENE2", "GENE4"]
     assert bulk.labels.tolist() == [[3, 0], [1, 2]]
+
+
+@pytest.mark.parametrize("part, n_left", [("train", 0), ("train", 1), ("valid", 0), ("test", 0)])
+def test_a_part_that_is_too_small_has_no_baseline(cohort, part, n_left, recwarn):
+    """Patients with slides but without bulk can leave a fold with next to nobody; there are no NaNs and no warnings."""
+    project, slides, target, splits = cohort
+    fold = splits["outer"][0]
+    few = {"test": fold["test"], **fold["inner"][0]}[part]
+    with_one_slide = [patient for patient in few if (slides.patient_ids == patient).sum() == 1]
+    kept = ~np.isin(target.patient_ids, few) | np.isin(target.patient_ids, with_one_slide[:n_left])
+    fewer = dataclasses.replace(target, patient_ids=target.patient_ids[kept], labels=target.labels[kept])
+    assert baselines.predict("ridge", slides, fewer, splits, [(0, 0)], project / "none", 42) is None
+    assert not recwarn.list
