@@ -7,6 +7,7 @@ import pandas as pd
 import codefacs
 import native
 import reference_fit
+import sample_scale
 from deconvolution_outputs import Result
 
 
@@ -17,9 +18,9 @@ def run_native(data, seed, known_fractions):
                              seed, known_fractions)
     errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
     notes = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
-    if np.ptp(done.scale) > 0:
+    if np.log(done.scale).std() > sample_scale.USUAL_LOG_SD:
         notes.append(f"all genes together differ in level between patients by {np.log(done.scale).std():.2f} (standard "
-                     "deviation, natural log) more than fractions explain: expression is given at a common level")
+                     "deviation, natural log), which fractions do not explain: expression is given at a common level")
     notes += reference_fit.notes(data.bulk / done.scale, data.reference, done.fractions)
     if done.unrelated > reference_fit.UNRELATED:
         notes.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
