@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make two demo cohorts, train on the first, predict the second: bash data/run_demo.sh PYTHON PROJECT
-# The second, of another hospital, is PROJECT_hospital2, the models as one folder PROJECT_model. What is finished is
-# skipped, so that a second run takes seconds.
+# The second, of another hospital, is PROJECT_hospital2; PROJECT_model holds two of the models to give away. What is
+# finished is skipped, so that a second run takes seconds.
 set -euo pipefail
 if [ $# -ne 2 ]; then
     echo "usage: bash data/run_demo.sh PYTHON PROJECT" >&2
@@ -42,13 +42,13 @@ stage "Response, directly from slides" \
 stage "Out-of-fold predictions and statistics" prediction/collect_results.py "$project"
 stage "Gene sets among the genes that are predicted" \
     prediction/enrich_genes.py "$project" --gmt "$project/gene_sets.gmt"
-stage "The models in one folder" \
-    prediction/export_model.py "$project" "${project}_model" --name "$(basename "$project")"
+stage "Two of the models, to give away" \
+    prediction/export_model.py "$project" "${project}_model" --cell-types CAFs abundance
 
 printf '\n=== Another hospital\n'
 from_slides_and_bulk "$hospital2" --hospital 2 --patients 40
 stage "The models of the first hospital on its slides" \
-    prediction/predict_cohort.py "$hospital2" --models "${project}_model"
+    prediction/predict_cohort.py "$hospital2" --models "$project"
 
 # Fewer settings and seeds than the default, for speed.
 search=(--search 2 --repeats 1 --features "cell types" Bulk abundance direct "mean colour")

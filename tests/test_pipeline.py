@@ -36,12 +36,33 @@ def test_demo_recovers_the_truth(demo):
 
 
 @pytest.mark.slow
+def test_another_hospital_is_recovered(demo):
+    """Another stain and scanner, patients that no model saw; its folder is all that the prediction had."""
+    project, _ = demo
+    predicted = project.with_name("demo_hospital2") / "predictions" / "demo"
+    table = pd.read_csv(predicted / "demo_summary.csv", index_col="cell type")
+    assert (table["abundance R truth"] > 0.5).sum() >= 3
+    assert table.loc["CAFs", "R truth top 100"] > 0.4 and table.loc["Bulk", "R truth top 100"] > 0.4
+    slides = pd.read_csv(predicted / "slides.csv")
+    assert len(slides) == 43 and slides["slide_id"].str.startswith("DEMO2-").all()
+
+
+@pytest.mark.slow
+def test_response_is_compared_inside_and_across_hospitals(demo):
+    """Response follows states of CAFs and tumour cells: what is predicted within them tells more than chance."""
+    project, _ = demo
+    table = pd.read_csv(project / "results" / "demo_response.csv", index_col=0)
+    assert {"CAFs", "Bulk", "abundance", "direct", "mean colour"} <= set(table.index)
+    assert table.loc["CAFs", "within"] > 0.6 and table["transfer"].between(0, 1).all()
+
+
+@pytest.mark.slow
 def test_second_demo_skips_what_is_finished(demo):
     project, printed = demo
-    before = contents(project)
+    before = contents(project.parent)
     again = run_demo(project)
     assert again.returncode == 0, again.stderr
-    assert contents(project) == before
+    assert contents(project.parent) == before
     heading = "== Predictions against the known truth"
     assert again.stdout.split(heading)[1].split("features:")[0] == printed.split(heading)[1].split("features:")[0]
 
