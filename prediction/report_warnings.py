@@ -24,10 +24,12 @@ def of_project(project, slides, tables, features):
     """
     lines = about_features(features) if features else ["There are no features yet: run slide_processing/."]
     lines += about_slides(slides)
+    summaries = [table for path, table in tables.items() if path.endswith("/summary.csv")]
+    if summaries:
+        lines += about_patients(pd.concat(summaries))
     if "results/summary.csv" in tables:
-        summary = tables["results/summary.csv"]
-        lines += about_patients(summary) + about_baselines(summary) + about_response(summary)
-    elif not any(path.startswith("predictions/") for path in tables):
+        lines += about_baselines(tables["results/summary.csv"]) + about_response(tables["results/summary.csv"])
+    elif not summaries:
         lines.append("There are no results yet: train models and run prediction/collect_results.py.")
     lines += about_outside(tables) + about_stale_figures(project)
     return lines + (about_stale_models(project, features) if features else [])

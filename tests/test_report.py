@@ -160,6 +160,15 @@ def test_baselines_that_reach_the_model_are_named(ridge, words):
         assert "1 of 2 targets" in lines[0] and f"CAFs ({ridge:.2f} against 0.50)" in lines[0]
 
 
+def test_a_cohort_that_is_only_predicted_is_not_told_to_train(tmp_path):
+    slides = pd.DataFrame({"slide_id": ["A"], "status": "done", "tiles": 12.0})
+    outside = pd.DataFrame({"slide_id": ["A", "B"], "outside": [False, True]})
+    tables = {"predictions/brca/summary.csv": summary(0.1, 28), "predictions/brca/slides.csv": outside}
+    few, far = report_warnings.of_project(tmp_path, slides, tables, None)[1:]
+    assert "There are 28 patients" in few
+    assert "1 of 2 slides lie outside the training range of brca: 1 (B)" in far
+
+
 def test_few_patients_and_chance_are_named():
     assert report_warnings.about_patients(summary(0.1)) == []
     assert "There are 28 patients" in report_warnings.about_patients(summary(0.1, 28))[0]
