@@ -35,7 +35,7 @@ def run(main, args, log_name):
             raise FileNotFoundError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
         logs = args.project_path / "logs"
         logs.mkdir(exist_ok=True)
-        to_file = logging.FileHandler(logs / f"{log_name}.log")
+        to_file = LogFile(logs / f"{log_name}.log")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logging.basicConfig(level=logging.INFO, format="%(message)s",
                             handlers=[logging.StreamHandler(sys.stdout), to_file])
@@ -52,6 +52,15 @@ def run(main, args, log_name):
             sys.exit(f"error: {error.filename}: {error.strerror}; check the path that you gave")
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         sys.exit(f"error: {kind}{' '.join(str(error).split())}")
+
+
+class LogFile(logging.FileHandler):
+    """A log file that is given up, with one line instead of a traceback for each, when it cannot be written to."""
+
+    def handleError(self, record):
+        error = sys.exc_info()[1]
+        logging.getLogger().removeHandler(self)
+        logging.warning("no more lines in %s: %s", self.baseFilename, error)
 
 
 @contextlib.contextmanager

@@ -84,6 +84,15 @@ def test_no_pickle(path):
     assert code.count("torch.load(") == len(re.findall(r"torch\.load\([^\n]*weights_only=True", code))
 
 
+def test_a_full_disk_under_the_log_costs_one_line(run_script, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "check_project.log").symlink_to("/dev/full")
+    done = run_script("data/check_project.py", tmp_path)
+    said = done.stdout + done.stderr
+    assert said.count("No space left on device") == 1 and "Traceback" not in said and "Logging error" not in said
+    assert "metadata.csv is missing" in done.stdout and "inputs cannot start" in done.stdout
+
+
 def test_checksums_in_messages_are_short(tmp_path):
     """Each folder refuses what was made from something else, with 12 of the 64 digits of a checksum."""
     old, new = "a" * 64, "b" * 64
