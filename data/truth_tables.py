@@ -37,7 +37,7 @@ def expression_row(group, truth, cell_type):
     known = pd.DataFrame(known, strings(truth, "genes"), strings(truth, "patient_ids")).T
     r_labels = correlate(predicted, labels)
     r_truth = correlate(predicted, np.log2(known.loc[patient_ids, genes].to_numpy() + 1))
-    r_labels, r_truth = pd.Series(r_labels), pd.Series(r_truth)  # whose medians are NaN, in silence, without values
+    r_labels, r_truth = pd.Series(r_labels).dropna(), pd.Series(r_truth).dropna()
     return {"genes": len(genes), "median R labels": r_labels.median(), "median R truth": r_truth.median(),
             f"R truth top {N_TOP_GENES}": r_truth.nlargest(N_TOP_GENES).median(),
             f"genes R > {ROBUST_R:g}": int((r_labels > ROBUST_R).sum())}
@@ -66,6 +66,8 @@ def strings(group, name):
 def correlate(a, b):
     """Pearson R of each column of a with that of b, over the rows that b has; NaN where one is constant."""
     rows = np.isfinite(b).any(1)  # of a cohort that was predicted, some patients may have no labels
+    if not rows.any():
+        return np.full(b.shape[1], np.nan)
     a, b = (x[rows].astype(float) - x[rows].mean(0, dtype=float) for x in (a, b))
     with np.errstate(invalid="ignore", divide="ignore"):
         return (a * b).sum(0) / np.sqrt((a ** 2).sum(0) * (b ** 2).sum(0))
