@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 
 import codefacs
-import native
 import reference_fit
 import sample_scale
 from deconvolution_outputs import Result
@@ -13,6 +12,8 @@ from deconvolution_outputs import Result
 
 def run_native(data, seed, known_fractions):
     """Result of the native model for deconvolution_inputs.Inputs."""
+    import native  # scipy takes a second to start, which bad input, a skipped re-run and CODEFACS need not
+
     genes, patients, cell_types = data.bulk.index, data.bulk.columns, data.signature.columns
     done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(), data.reference.to_numpy(),
                              seed, known_fractions)
