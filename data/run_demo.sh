@@ -34,9 +34,9 @@ from_slides_and_bulk() {  # project and options of the cohort: its labels and fe
 from_slides_and_bulk "$project"
 stage "Folds, by patient" prediction/make_splits.py "$project" --stratify response --outer 4 --inner 3
 stage "Expression of each cell type" \
-    prediction/1main_cs_exp_regression.py "$project" all all all --hidden 256 --max-epochs 300 --patience 15
+    prediction/1main_cs_exp_regression.py "$project" all all all --hidden 256 --max-epochs 300 --patience 25
 stage "Abundance of the cell types" \
-    prediction/1main_abundance_regression.py "$project" all all --hidden 256 --max-epochs 400 --patience 25
+    prediction/1main_abundance_regression.py "$project" all all --hidden 256 --max-epochs 400
 stage "Response, directly from slides" \
     prediction/1main_direct.py "$project" all all --hidden 128 --max-epochs 100 --patience 30
 stage "Out-of-fold predictions and statistics" prediction/collect_results.py "$project"
