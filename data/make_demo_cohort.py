@@ -12,7 +12,7 @@ Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signa
         the format of deconvolution/expression.h5, fractions.tsv, states.csv, parameters.json)
 
     python data/make_demo_cohort.py demo
-    python data/make_demo_cohort.py demo_hospital2 --hospital 2 --patients 40
+    python data/make_demo_cohort.py demo_hospital2 --hospital 2 --patients 50
 """
 import concurrent.futures
 import contextlib

@@ -32,9 +32,9 @@ from_slides_and_bulk() {  # project and options of the cohort: its labels and fe
 }
 
 from_slides_and_bulk "$project"
-stage "Folds, by patient" prediction/make_splits.py "$project" --stratify response --outer 4 --inner 3
+stage "Folds, by patient" prediction/make_splits.py "$project" --stratify response --inner 4
 stage "Expression of each cell type" \
-    prediction/1main_cs_exp_regression.py "$project" all all all --hidden 256 --max-epochs 300 --patience 25
+    prediction/1main_cs_exp_regression.py "$project" all all all --hidden 128 --max-epochs 300 --patience 25
 stage "Abundance of the cell types" \
     prediction/1main_abundance_regression.py "$project" all all --hidden 256 --max-epochs 400
 stage "Response, directly from slides" \
@@ -46,7 +46,7 @@ stage "Two of the models, to give away" \
     prediction/export_model.py "$project" "${project}_model" --cell-types CAFs abundance
 
 printf '\n=== Another hospital\n'
-from_slides_and_bulk "$hospital2" --hospital 2 --patients 40
+from_slides_and_bulk "$hospital2" --hospital 2 --patients 50
 stage "The models of the first hospital on its slides" \
     prediction/predict_cohort.py "$hospital2" --models "$project"
 
@@ -57,7 +57,7 @@ stage "Response from predicted expression, inside the first" \
 stage "Response of the second, learned in the first" \
     prediction/predict_response.py "$hospital2" --train-on "$project" "${search[@]}"
 stage "Figures" prediction/figures.py "$project" --external "$hospital2"
-stage "Where in a slide" prediction/map_slide.py "$project" 0 --abundance "Cancer Epithelial" CAFs
+stage "Where in a slide" prediction/map_slide.py "$project" 11 --abundance "Cancer Epithelial" CAFs
 stage "Report" prediction/report.py "$project"
 stage "Predictions against the known truth" data/summarise_demo.py "$project" --external "$hospital2"
 printf '\nThe demo took %d s\n' "$SECONDS"

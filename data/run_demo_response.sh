@@ -25,7 +25,7 @@ cp -r "$project" "$copy"
 cp -r "${project}_hospital2" "${copy}_hospital2"
 rm -rf "$copy/response" "$copy/results/direct_preds" "${copy}_hospital2/"{response,predictions}
 "$python" "$data/make_demo_cohort.py" "$copy" --response composition --overwrite
-"$python" "$data/make_demo_cohort.py" "${copy}_hospital2" --hospital 2 --patients 40 --response composition --overwrite
+"$python" "$data/make_demo_cohort.py" "${copy}_hospital2" --hospital 2 --patients 50 --response composition --overwrite
 "$python" "$prediction/1main_direct.py" "$copy" all all --hidden 128 --max-epochs 100 --patience 30
 "$python" "$prediction/collect_results.py" "$copy"
 "$python" "$prediction/predict_cohort.py" "${copy}_hospital2" --models "$copy"

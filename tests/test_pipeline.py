@@ -44,7 +44,7 @@ def test_another_hospital_is_recovered(demo):
     assert (table["abundance R truth"] > 0.5).sum() >= 3
     assert table.loc["CAFs", "R truth top 100"] > 0.4 and table.loc["Bulk", "R truth top 100"] > 0.4
     slides = pd.read_csv(predicted / "slides.csv")
-    assert len(slides) == 43 and slides["slide_id"].str.startswith("DEMO2-").all()
+    assert len(slides) == 54 and slides["slide_id"].str.startswith("DEMO2-").all()
 
 
 @pytest.mark.slow
