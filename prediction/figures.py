@@ -57,6 +57,8 @@ def main(args):
         checksums = figure.checksums(project, external)
         if not checksums:
             logging.info(f"{name}: not drawn, there is no {figure.missing(project)}")
+            for suffix in (".pdf", ".png"):  # an earlier one would pass for a picture of what is there now
+                (folder / f"{name}{suffix}").unlink(missing_ok=True)
             continue
         shown[name] = checksums
         if checksums == before.get(name) and (folder / f"{name}.pdf").is_file() and not args.overwrite:

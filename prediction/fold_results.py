@@ -42,7 +42,7 @@ def is_finished(path, config, file_name="config.json"):
                    for key in {**found, **config} if found.get(key) != config.get(key)]
     if differences:
         raise ValueError(f"{path} was made with another configuration ({'; '.join(differences)}): keep it and give "
-                         "the same options, or train it again with --overwrite")
+                         "the same options, or make it again with --overwrite")
     return True
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cohort_files
 
 ABUNDANCE_UNIT, EXPRESSION_UNIT = "fraction", "log2(TPM + 1)"
+MAX_LISTED = 20  # outputs that a message about a wrong name still lists
 N_NAMED = 3  # files of more maps are named after the first one only
 
 
@@ -84,7 +85,8 @@ def check_known(name, outputs, target):
     if name not in outputs:
         alike = difflib.get_close_matches(name, outputs, n=3)
         raise ValueError(f"the models of {target} do not predict '{name}', but {len(outputs):,} others"
-                         + (f": did you mean {', '.join(alike)}?" if alike else ""))
+                         + (f": did you mean {', '.join(alike)}?" if alike else
+                            f": {', '.join(outputs)}" if len(outputs) <= MAX_LISTED else ""))
 
 
 def file_name(maps, name):

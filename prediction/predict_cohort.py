@@ -5,7 +5,7 @@ Reads   <project_path>/features.h5, and where they are there targets.h5 and clin
 Writes  <project_path>/predictions/<name of the trained project or bundle>/: predictions.h5, slides.csv and, with
         labels, <cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, overlap.csv (columns: data/README.md)
 
-A prediction is the mean of all models. --outer-only takes the first inner model of each outer fold, five in the place
+A prediction is the mean of all models. --outer-only takes the first inner model of each outer fold, by default five
 of 25. Patients that the models were trained on are refused.
 
     python prediction/predict_cohort.py hospital2 --models demo

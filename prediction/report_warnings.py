@@ -61,7 +61,7 @@ def about_slides(slides):
 
 
 def about_patients(summary):
-    n = int(summary["n_patients"].min())
+    n = int(summary["n_patients"].max())  # the direct model may know fewer, and has no R
     if n >= FEW_PATIENTS:
         return []
     half_width = 1.96 / max(n - 3, 1) ** 0.5  # of Fisher's z, which is R where R is small

@@ -172,9 +172,10 @@ def refuse_shared_patients(models, slides):
     """ValueError when the models learnt from patients of this cohort: their predictions would be too good."""
     shared = [patient for patient in np.unique(slides.patient_ids) if id_sha256(patient) in models.patients_sha256]
     if shared:
-        raise ValueError(f"{models.name} was trained on patients of this cohort: {cohort_files.examples(shared)}; take "
-                         "them out of metadata.csv (or give them ids of their own if they are other people) and "
-                         "collect the features again")
+        raise ValueError(f"{models.name} was trained on patients of this cohort: {cohort_files.examples(shared)}; if "
+                         "it is the same project, results/predictions.h5 has them out of fold and maps need no "
+                         "--models; else take them out of metadata.csv (or give them ids of their own if they are "
+                         "other people) and collect the features again")
 
 
 def id_sha256(patient_id):

@@ -319,6 +319,9 @@ def test_script_draws_what_there_is_then_only_what_changed(project, run_script):
     shown = json.loads((folder / "figures.json").read_text())
     assert set(shown["fig6_calibration"]) == {"results/direct.csv", "results/predictions.h5"}
     assert "../hospital2/predictions/cohort/overlap.csv" in shown["fig2_external"]
+    assert (folder / "fig2_external.pdf").is_file()
+    assert run_script("prediction/figures.py", project).returncode == 0
+    assert not list(folder.glob("fig2_external*"))  # nobody takes it for a picture of what is there now
 
 
 def test_of_features_only_slides_and_tiles_count(project, tmp_path):
