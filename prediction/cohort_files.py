@@ -14,6 +14,7 @@ import pandas as pd
 
 SHORT_FORMS = {"Cancer": "Cancer Epithelial", "Normal": "Normal Epithelial"}  # on command lines
 RESPONSES = {"RD": 0.0, "pCR": 1.0}  # residual disease, pathological complete response
+BLOCK_BYTES = 1 << 20  # read at a time for the checksum of a file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +194,15 @@ def checksum(*parts):
         else:
             part = repr(part).encode()
         digest.update(part)
+    return digest.hexdigest()
+
+
+def file_sha256(path):
+    """SHA-256 of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
     return digest.hexdigest()
 
 

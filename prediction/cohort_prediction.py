@@ -89,16 +89,19 @@ def classifier(slides):
     return apply
 
 
-def mean_matrix(states):
-    """The one matrix and bias that predict the mean of all models of a regression, exactly; float32.
+def mean_matrix(states, rows=slice(None)):
+    """The one matrix and bias that predict the mean of all models of a regression, exactly; float64.
 
-    mean_m (W1_m (W0_m x + b0_m) + b1_m) = W x + b with W = mean_m W1_m W0_m and b = mean_m (W1_m b0_m + b1_m), in
-    float64 until the end.
+    mean_m (W1_m (W0_m x + b0_m) + b1_m) = W x + b with W = mean_m W1_m W0_m and b = mean_m (W1_m b0_m + b1_m). With
+    `rows` only these outputs are computed. Of a bundle that has only the mean of its models, that is the one state.
     """
     weight, bias, n_models = 0.0, 0.0, 0
     for state in states:
-        last = state["last.weight"].astype(float)
-        weight += last @ state["first.weight"]
-        bias += last @ state["first.bias"] + state["last.bias"]
+        if "weight" in state:
+            weight, bias = weight + state["weight"][rows].astype(float), bias + state["bias"][rows].astype(float)
+        else:
+            last = state["last.weight"][rows].astype(float)
+            weight += last @ state["first.weight"]
+            bias += last @ state["first.bias"] + state["last.bias"][rows]
         n_models += 1
-    return {"weight": (weight / n_models).astype(np.float32), "bias": (bias / n_models).astype(np.float32)}
+    return {"weight": weight / n_models, "bias": bias / n_models}

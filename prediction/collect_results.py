@@ -8,7 +8,6 @@ Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv,
 
     python prediction/collect_results.py demo
 """
-import hashlib
 import json
 import logging
 
@@ -32,7 +31,8 @@ def main(args):
     targets = trained_models.target_readers(project)
     configs = trained_models.finished_folds(results, targets, splits, slides, args.partial)
     bulk_path = bulk_file(project)
-    inputs = cohort_files.checksum(configs, args.seed, args.bootstrap, args.baselines, file_sha256(bulk_path))
+    inputs = cohort_files.checksum(configs, args.seed, args.bootstrap, args.baselines,
+                                   cohort_files.file_sha256(bulk_path) if bulk_path.is_file() else None)
     if is_collected(results / "predictions.h5", inputs) and not args.overwrite:
         logging.info(f"results: finished ({results / 'summary.csv'})")
         return
@@ -70,10 +70,6 @@ def bulk_file(project):
     return packed if packed.is_file() else project / "bulk_expression.tsv"
 
 
-def file_sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
 def is_collected(path, inputs):
     """Whether predictions.h5, which is written last, comes from these inputs."""
     if not path.is_file():
@@ -84,7 +80,7 @@ def is_collected(path, inputs):
 
 def write_table(table, path):
     with prediction_script.whole(path) as part:
-        table.to_csv(part, index=False, float_format="%.6g")
+        result_tables.write(table, part)
 
 
 if __name__ == "__main__":

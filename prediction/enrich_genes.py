@@ -8,11 +8,11 @@ Writes  <project_path>/results/enrichment.csv (columns: data/README.md), enrichm
 
     python prediction/enrich_genes.py demo --gmt gene_sets.gmt
 """
-import hashlib
 import json
 import logging
 from pathlib import Path
 
+import cohort_files
 import gene_sets
 import pandas as pd
 import prediction_script
@@ -28,7 +28,7 @@ def main(args):
     if not paths:
         raise FileNotFoundError(f"{results} has no <cell type>_genes.csv: run prediction/collect_results.py first")
     settings = {"top": args.top, "min_genes": args.min_genes,
-                "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (args.gmt, *paths)}}
+                "sha256": {path.name: cohort_files.file_sha256(path) for path in (args.gmt, *paths)}}
     record, output = results / "enrichment.json", results / "enrichment.csv"
     if output.is_file() and is_recorded(record, settings) and not args.overwrite:
         logging.info(f"enrichment: finished, tables and gene sets have not changed ({output})")

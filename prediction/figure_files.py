@@ -1,7 +1,6 @@
 """Which files a figure is drawn from, and checksums of what it shows of them."""
 import dataclasses
 import glob
-import hashlib
 import os
 from collections.abc import Callable
 
@@ -55,11 +54,7 @@ def checksum(path):
             return cohort_files.checksum(*(file[name][:].astype(kind) for name, kind in (
                 ("slide_ids", "S"), ("patient_ids", "S"), ("first_tile", int))), file["features"].shape,
                 str(file.attrs.get("encoder")))
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 24):
-            digest.update(block)
-    return digest.hexdigest()
+    return cohort_files.file_sha256(path)
 
 
 def external_projects(paths, project):

@@ -11,7 +11,6 @@ Writes  <project_path>/splits.json, never over other folds without --overwrite
 --import takes folds of another program: a CSV with the columns outer, inner, part (train, valid, test), Patient.ID,
 or a JSON object of train, valid and test, lists [outer][inner] of patient ids or slide indexes.
 """
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -92,7 +91,7 @@ def imported(path, slides, patients):
     outside = sorted(set(patients) - set(splits["patients"]))
     if outside:
         logging.info(f"in no fold of {path}, so not used: {', '.join(outside)}")
-    return {"imported": hashlib.sha256(path.read_bytes()).hexdigest(), **splits}
+    return {"imported": cohort_files.file_sha256(path), **splits}
 
 
 if __name__ == "__main__":

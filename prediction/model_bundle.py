@@ -43,13 +43,14 @@ def write(path, models, facts):
         tensors = {f"{outer}_{inner}.{layer}": values for outer, inner in folds
                    for layer, values in next(target.states([(outer, inner)])).items()}
         if target.head == "regression":
-            tensors |= cohort_prediction.mean_matrix(target.states(target.folds))
+            mean = cohort_prediction.mean_matrix(target.states(target.folds))
+            tensors |= {layer: values.astype(np.float32) for layer, values in mean.items()}
         (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
         r = [value if np.isfinite(value) else None for value in target.pearson_r.round(6)]  # JSON has no NaN
         targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
                          "folds": folds, "pearson_r": r}
     (path / "training_range.safetensors").write_bytes(safetensors.numpy.save(dataclasses.asdict(models.training)))
-    files = {file.name: trained_models.file_sha256(file) for file in sorted(path.glob("*.safetensors"))}
+    files = {file.name: cohort_files.file_sha256(file) for file in sorted(path.glob("*.safetensors"))}
     content = {"format": FORMAT, "version": VERSION, **facts, "features": models.attributes, "targets": targets,
                "patients_sha256": sorted(models.patients_sha256), "files": files}
     (path / "bundle.json").write_text(json.dumps(content, indent=1))
@@ -87,7 +88,7 @@ def read_content(path):
     for name in [*listed, *(f"{target}.safetensors" for target in content["targets"]), "training_range.safetensors"]:
         if not (path / name).is_file():
             raise ValueError(f"{path / name} is missing: get the bundle again")
-        if trained_models.file_sha256(path / name) != listed.get(name):
+        if cohort_files.file_sha256(path / name) != listed.get(name):
             raise ValueError(f"{path / name} is not as it was exported (SHA-256): get the bundle again")
     return content
 

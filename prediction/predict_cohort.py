@@ -45,7 +45,7 @@ def main(args):
         return
     with prediction_script.whole(folder) as part:
         part.mkdir()
-        write_table(range_table(models, slides), part / "slides.csv")
+        result_tables.write(range_table(models, slides), part / "slides.csv")
         tables = transfer_tables.Tables(args.project_path / "targets.h5", args.bootstrap, args.seed)
         n_models = {}
         for name, target in tqdm(models.targets.items(), unit="target", disable=None):
@@ -59,7 +59,7 @@ def main(args):
             if name in labels:
                 tables.add(name, predicted, labels[name], target.pearson_r)
         for name, table in tables.finished().items():
-            write_table(table, part / f"{name}.csv")
+            result_tables.write(table, part / f"{name}.csv")
         with h5py.File(part / "predictions.h5", "a") as file:
             file.attrs.update(settings | {
                 "trained": models.name, "n_models": max(n_models.values()), "encoder": slides.attributes["encoder"],
@@ -94,11 +94,7 @@ def write_predictions(predicted, name, folder):
     """One row a patient, one column a gene or cell type; the names differ from those of the statistics."""
     table = pd.DataFrame(predicted.predictions, predicted.patient_ids, predicted.outputs).rename_axis("patient_id")
     suffix = "_predictions" if name in predictions_file.GROUPS else ""
-    write_table(table.reset_index(), folder / f"{name}{suffix}.csv")
-
-
-def write_table(table, path):
-    table.to_csv(path, index=False, float_format="%.6g")
+    result_tables.write(table.reset_index(), folder / f"{name}{suffix}.csv")
 
 
 if __name__ == "__main__":

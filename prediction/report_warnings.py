@@ -3,7 +3,6 @@ import json
 
 import cohort_files
 import figure_files
-import numpy as np
 import pandas as pd
 
 MODEL = "slide-ex"

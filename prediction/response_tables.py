@@ -2,12 +2,11 @@
 
 AUC has DeLong's interval, average precision that of a bootstrap, the diagnostic odds ratio a log-normal one. A score
 calls pCR when it is above the share of pCR among the patients who train, which stratified folds keep: a threshold that
-a single new patient can be held against and that was not searched for. p_mann_whitney is one-sided (pCR scored higher than RD); p_delong_* are
-two-sided, paired, against the direct model and bulk expression. No p is corrected for the number of rows.
-
-Intervals and p take scores as given. Inside a cohort, where patients are scored by classifiers that learnt from the
-other patients, they are therefore too narrow when patients are few and features many: with 60 patients and 200
-features without signal, 88 % of the 95 % intervals of the AUC held 0.5, with 1,000 features 70 %.
+a single new patient can be held against and that was not searched for. p_mann_whitney is one-sided (pCR scored higher
+than RD); p_delong_* are two-sided, paired, against the direct model and bulk expression. No p is corrected for the
+number of rows. Intervals and p take scores as given. Inside a cohort, where patients are scored by classifiers that
+learnt from the other patients, they are therefore too narrow when patients are few and features many: with 60 patients
+and 200 features without signal, 88 % of the 95 % intervals of the AUC held 0.5, with 1,000 features 70 %.
 """
 import association
 import numpy as np
@@ -67,11 +66,7 @@ def write(folder, scores, patients, table):
     if known.any():
         with_response = scores[known].reset_index()
         with_response.insert(1, "response", patients.new_y[known].astype(int))
-        write_table(table, folder / "comparison.csv")
-        write_table(with_response, folder / "scores.csv")
+        result_tables.write(table, folder / "comparison.csv")
+        result_tables.write(with_response, folder / "scores.csv")
     if not known.all():
-        write_table(scores[~known].reset_index(), folder / "new_patients.csv")
-
-
-def write_table(table, path):
-    table.to_csv(path, index=False, float_format="%.6g")
+        result_tables.write(scores[~known].reset_index(), folder / "new_patients.csv")

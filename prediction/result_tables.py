@@ -62,6 +62,11 @@ def response(predicted, n_bootstrap, seed):
         "recall": metrics.recall_score(labels, called, zero_division=0)}])
 
 
+def write(table, path):
+    """Write a table as all of them are: CSV without row numbers, six digits."""
+    table.to_csv(path, index=False, float_format="%.6g")
+
+
 def summary_row(name, model, predicted, n_bootstrap, seed):
     """One row of the summary: medians and counts of R over the outputs of a target, or the AUC of the response.
 
@@ -114,4 +119,5 @@ def interval(values):
     """Percentile interval; NaN without values."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
-    return tuple(np.percentile(values, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])) if len(values) else (np.nan,) * 2
+    limits = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
+    return tuple(np.percentile(values, limits)) if len(values) else (np.nan, np.nan)

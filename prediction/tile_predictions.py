@@ -7,6 +7,7 @@ tested; a single y_t never was. For the same reason several models are one matri
 rows of W1 that are asked for are multiplied.
 """
 import cohort_files
+import cohort_prediction
 import model_bundle
 import numpy as np
 import patient_splits
@@ -53,20 +54,6 @@ def read_others(path, names, slides):
             for name, target in models.targets.items()}
 
 
-def average_head(states, rows):
-    """Mean over models of W1 W0 and of W1 b0 + b1, for some rows of W1; float64 (n_rows, n_features), (n_rows,)."""
-    weights, biases = [], []
-    for state in states:
-        if "weight" in state:  # of a bundle that has only the mean of its models
-            weights.append(state["weight"][rows].astype(float))
-            biases.append(state["bias"][rows].astype(float))
-        else:
-            last = state["last.weight"][rows].astype(float)
-            weights.append(last @ state["first.weight"])
-            biases.append(last @ state["first.bias"] + state["last.bias"][rows])
-    return np.mean(weights, axis=0), np.mean(biases, axis=0)
-
-
 def predict(features, target, folds, wanted):
     """Values of each tile for maps of one target, float64 (n_tiles, n_maps).
 
@@ -75,7 +62,7 @@ def predict(features, target, folds, wanted):
     """
     row_of = {output: row for row, output in enumerate(target.outputs)}
     rows = [row_of[member] for one in wanted for member in one.members]
-    weight, bias = average_head(target.states(folds), rows)
-    values = features @ weight.T + bias
+    mean = cohort_prediction.mean_matrix(target.states(folds), rows)
+    values = features @ mean["weight"].T + mean["bias"]
     starts = np.cumsum([0] + [len(one.members) for one in wanted])
     return np.stack([values[:, start:stop].mean(1) for start, stop in zip(starts, starts[1:])], axis=1)

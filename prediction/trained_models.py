@@ -17,7 +17,6 @@ import patient_splits
 import training_range
 
 SAME_FEATURES = ("encoder", "encoder_version", "weights_sha256", "tile_px", "magnification", "normalisation")
-BLOCK_BYTES = 1 << 20  # read at a time for a checksum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,7 @@ def read_project(project, chosen=(), partial=False):
     targets = {name: read_target(project / "results", name, sorted(found), splits) for name, found in configs.items()}
     patients = splits["patients"]
     rows = slides.rows_of(patients)
-    weights = [(name, fold, file_sha256(model_path(project / "results", name, fold)))
+    weights = [(name, fold, cohort_files.file_sha256(model_path(project / "results", name, fold)))
                for name, target in targets.items() for fold in target.folds]
     return TrainedModels(project.resolve().name, slides.attributes, targets, frozenset(map(id_sha256, patients)),
                          training_range.fit(slides.mean_features[rows], slides.patient_ids[rows]),
@@ -180,12 +179,3 @@ def refuse_shared_patients(models, slides):
 
 def id_sha256(patient_id):
     return hashlib.sha256(patient_id.encode()).hexdigest()
-
-
-def file_sha256(path):
-    """SHA-256 of a file's bytes, read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
