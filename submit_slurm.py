@@ -24,11 +24,8 @@ import signal
 import sys
 from pathlib import Path
 
-import slurm_jobs
-import slurm_plan
-import slurm_status
-import slurm_tasks
-from slurm_plan import Stage
+from slide_ex.slurm import jobs, plan, status, task_lists
+from slide_ex.slurm.plan import Stage
 
 # minutes: time limit of the stage, or for each slide or model of a task
 STAGES = (
@@ -87,14 +84,14 @@ def main(args):
         return 0
     if args.commands:
         stage = next(stage for stage in STAGES if stage.name == args.commands)
-        if stage.name == "folds" and not slurm_plan.folds_are_known(args.project_path):
+        if stage.name == "folds" and not plan.folds_are_known(args.project_path):
             raise ValueError("folds are not known before targets.h5, features.h5 and splits.json are there")
-        for task in slurm_plan.tasks(args.project_path, stage, slurm_plan.missing(args.project_path, stage.name), args):
+        for task in plan.tasks(args.project_path, stage, plan.missing(args.project_path, stage.name), args):
             print(*task.commands, sep="\n")
         return 0
     if args.dry_run:
         return submit(args)
-    with slurm_tasks.only_one(args.project_path, is_waiting=args.since):
+    with task_lists.only_one(args.project_path, is_waiting=args.since):
         return run_here(args) if args.local else submit(args)
 
 
@@ -108,11 +105,11 @@ def prepare(args):
             setattr(args, option, by_stage(values, is_joined=option.endswith("_args")))
     if "" in args.stage_args:
         raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
-    own = slurm_plan.ROOT / ".venv" / "bin" / "python"
+    own = plan.ROOT / ".venv" / "bin" / "python"
     args.python = args.python or (str(own) if own.exists() else sys.executable)
     args.cpus = max(1, len(os.sched_getaffinity(0)) // args.local) if args.local else None
     folds = next(stage for stage in STAGES if stage.name == "folds")
-    args.cpus_of_folds = args.cpus or slurm_jobs.setting(args.cpus_per_task, folds, folds.cpus)
+    args.cpus_of_folds = args.cpus or jobs.setting(args.cpus_per_task, folds, folds.cpus)
 
 
 def positive(text):
@@ -135,18 +132,18 @@ def by_stage(values, is_joined):
 
 def step_plan(args, jobs, since):
     """The steps to do now; with `since`, without what was tried from that submission on."""
-    tried = slurm_status.attempts(args.project_path, since) if since else {}
+    tried = status.attempts(args.project_path, since) if since else {}
     under_way = {(job.stage_name, unit) for job in jobs for unit in job.units}
-    tried = {key: slurm_status.read_attempt(*where) for key, where in tried.items()}
+    tried = {key: status.read_attempt(*where) for key, where in tried.items()}
     ended_well = {key: attempt.exit_code == 0 for key, attempt in tried.items()}
     retried = {key for key, attempt in tried.items() if attempt.lacked_memory and not attempt.was_retry}
-    return slurm_plan.make(args.project_path, STAGES, args, under_way, ended_well, retried)
+    return plan.make(args.project_path, STAGES, args, under_way, ended_well, retried)
 
 
 def queue(args):
     """Jobs in the queue; where Slurm does not answer and nothing would be submitted, none, and a line that says so."""
     try:
-        return slurm_jobs.queue(args.project_path)
+        return jobs.queue(args.project_path)
     except OSError as error:
         if not (args.status or args.dry_run):
             raise
@@ -159,7 +156,7 @@ def submit(args):
     if set(str(args.project_path)) & set("%\\\n\t"):
         raise ValueError(f"Slurm cannot write logs to {args.project_path}: rename it without % and \\")
     jobs = queue(args)  # before the outputs: a task that ends now is seen here or there
-    for line in slurm_status.doubts(args.project_path):
+    for line in status.doubts(args.project_path):
         print(line)
     in_queue = collections.Counter((job.stage_name, job.job_id, job.state) for job in jobs)
     for (name, job_id, state), n_tasks in in_queue.items():
@@ -170,40 +167,40 @@ def submit(args):
     steps = step_plan(args, jobs, args.since)
     if not steps and not jobs:
         return conclude(args)
-    folder = slurm_tasks.new_folder(args.project_path, args.dry_run)
+    folder = task_lists.new_folder(args.project_path, args.dry_run)
     given = [word for word in args.given if word != "--dry-run"]
     again = [sys.executable, str(Path(__file__).resolve()), *given, "--continue", args.since or folder.name]
-    steps.append(slurm_plan.Step(CONTINUE, (slurm_plan.Task((shlex.join(again),), (CONTINUE.name,)),)))
-    slurm_jobs.submit(folder, steps, jobs, STAGES, args)
+    steps.append(plan.Step(CONTINUE, (plan.Task((shlex.join(again),), (CONTINUE.name,)),)))
+    jobs.submit(folder, steps, jobs, STAGES, args)
     return 0
 
 
 def run_here(args):
     """The plan on this machine, until nothing is left that was not tried."""
     since = ""
-    signal.signal(signal.SIGINT, slurm_tasks.stop)
-    signal.signal(signal.SIGTERM, slurm_tasks.stop)
+    signal.signal(signal.SIGINT, task_lists.stop)
+    signal.signal(signal.SIGTERM, task_lists.stop)
     while steps := step_plan(args, [], since):
-        folder = slurm_tasks.new_folder(args.project_path)
+        folder = task_lists.new_folder(args.project_path)
         since = since or folder.name
         for step in steps:
-            slurm_tasks.run_here(folder, step, args.local, args.cpus)
-        if slurm_tasks.stopping.is_set():
+            task_lists.run_here(folder, step, args.local, args.cpus)
+        if task_lists.stopping.is_set():
             raise ValueError("stopped: run the same command again to go on")
     return conclude(args)
 
 
 def run_task(task_list, index):
     """What a job does."""
-    signal.signal(signal.SIGTERM, slurm_tasks.stop)
+    signal.signal(signal.SIGTERM, task_lists.stop)
     job = f"{os.uname().nodename}, job {os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
-    return slurm_tasks.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
+    return task_lists.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
 
 
 def report(args, jobs):
     """Print the status; whether everything is there."""
-    lines, is_finished = slurm_status.table(args.project_path, STAGES, jobs, args.allow_missing)
-    print(*lines, *slurm_status.doubts(args.project_path), sep="\n")
+    lines, is_finished = status.table(args.project_path, STAGES, jobs, args.allow_missing)
+    print(*lines, *status.doubts(args.project_path), sep="\n")
     return is_finished
 
 

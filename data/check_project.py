@@ -15,8 +15,8 @@ import shutil
 import sys
 from pathlib import Path
 
-import project_stages
-from data_script import parser, run
+from slide_ex.script import parser, run
+from slide_ex.stages import project_stages
 
 SHOWN = 6  # problems and notes on one screen
 

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import h5py
 
-import cohort_features
-import extracted_features
-import project_inputs
-from data_script import parser, run, whole
+from inputs import cohort_features, extracted_features, preparation
+from slide_ex.script import parser, run, whole
 
 
 def main(args):
@@ -32,7 +30,7 @@ def main(args):
         logging.info(message)
     slides = slides[slides["path"].notna()]
     attributes = extracted_features.shared_attributes(slides, args.features_from, args.encoder)
-    attributes |= {"source": "import_features.py", "sources_sha256": project_inputs.sha256_of_sizes(slides["path"])}
+    attributes |= {"source": "import_features.py", "sources_sha256": preparation.sha256_of_sizes(slides["path"])}
     if out.is_file() and not args.overwrite:
         with h5py.File(out) as file:
             different = [name for name, value in attributes.items() if file.attrs.get(name) != value]

@@ -1,6 +1,6 @@
 """Take over a project made for the published scripts: features, labels, folds, response and trained models.
 
-Pickles are read without running them (data/original_pickles.py). Rows are joined by the ids that the tables hold; where
+Pickles are read without running them (data/original/pickles.py). Rows are joined by the ids that the tables hold; where
 they hold none, by row number as the published scripts do, and the log says so. The models become those of prediction/
 and predict the test slides again; differences to the predictions stored beside them are reported.
 
@@ -17,13 +17,9 @@ import json
 import logging
 from pathlib import Path
 
-import cohort_features
-import cohort_table
-import original_models
-import original_project
-import original_targets
-import project_inputs
-from data_script import parser, run, whole
+from inputs import cohort_features, cohort_table, preparation
+from original import models, original_project, targets
+from slide_ex.script import parser, run, whole
 
 PUBLISHED = {"tile_px": 512, "magnification": 20, "normalisation": "macenko"}  # of the tiles of the published scripts
 
@@ -33,9 +29,9 @@ def main(args):
     if not original.is_dir():
         raise FileNotFoundError(f"{original} is not a folder: give the project folder of the published scripts")
     sources = sorted(path for path in original.rglob("*") if path.is_file())
-    record = {"original": project_inputs.sha256_of_sizes(sources), "encoder": args.encoder, "log_base": args.log_base,
+    record = {"original": preparation.sha256_of_sizes(sources), "encoder": args.encoder, "log_base": args.log_base,
               "patient_column": args.patient_column, "without_splits": args.without_splits}
-    if project_inputs.is_finished(project, record, args.overwrite):
+    if preparation.is_finished(project, record, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
     slides = original_project.read_slides(original, args.patient_column)
@@ -43,9 +39,9 @@ def main(args):
     response, note = original_project.response(original, slides)
     logging.info(note or "no patient_data.pkl: no response")
 
-    project_inputs.write_record(project, record, finished=False)
+    preparation.write_record(project, record, finished=False)
     with whole(project / "targets.h5") as part:
-        labelled, notes = original_targets.write(part, original, slides, args.log_base)
+        labelled, notes = targets.write(part, original, slides, args.log_base)
     for line in notes:
         logging.info(line)
     with whole(project / "features.h5") as part:
@@ -57,14 +53,14 @@ def main(args):
         with whole(project / "splits.json") as part:
             part.write_text(json.dumps(folds, indent=1))
         logging.info("splits.json: %d x %d folds, no patient on two sides", folds["n_outer"], folds["n_inner"])
-        for line in original_models.import_all(original, project, slides, folds, test_slides, response):
+        for line in models.import_all(original, project, slides, folds, test_slides, response):
             logging.info(line)
     if response is not None:
         with whole(project / "clinical.csv") as part:
             response.rename_axis("Patient.ID").rename("Response").to_csv(part)
     with whole(project / "metadata.csv") as part:
         cohort_table.metadata(slides.assign(magnification="", mpp="")).to_csv(part, index=False)
-    project_inputs.write_record(project, record, finished=True)
+    preparation.write_record(project, record, finished=True)
 
 
 if __name__ == "__main__":

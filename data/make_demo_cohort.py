@@ -28,11 +28,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-import hidden_truth
-import paint_slide
-import write_svs
-from data_script import parser, run, whole
-from scan_slide import SCANNERS
+from demo_cohort import hidden_truth, paint_slide, write_svs
+from demo_cohort.scan_slide import SCANNERS
+from slide_ex.script import parser, run, whole
 
 MPP_20X = .5             # microns per pixel at 20x
 BULK_NOISE_SD = .1       # of ln expression

@@ -16,19 +16,17 @@ import contextlib
 import logging
 from pathlib import Path
 
-import bulk_sources
-import cohort_table
-import project_inputs
-from data_script import parser, run
+from inputs import bulk_sources, cohort_table, preparation
+from slide_ex.script import parser, run
 
 
 def main(args):
     project = args.project_path
     tables = {name: getattr(args, name) for name in ("table", "expression", "gene_map")}
-    record = {**{name: path and project_inputs.checksum(path) for name, path in tables.items()},
+    record = {**{name: path and preparation.checksum(path) for name, path in tables.items()},
               "columns": args.columns, "log2_offset": args.log2, "allow_unmatched": args.allow_unmatched,
               "slides": str(args.slides.resolve()) if args.slides else None}
-    if project_inputs.is_finished(project, record, args.overwrite):
+    if preparation.is_finished(project, record, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
     cohort = cohort_table.read(args.table, args.columns)
@@ -47,12 +45,12 @@ def main(args):
         bulk, notes = bulk_sources.under_symbols(expression[sample_of].set_axis(sample_of.index, axis=1),
                                                  args.expression, genes)
     slides = used[used["filename"] != ""]
-    project_inputs.write_record(project, record, finished=False)
+    preparation.write_record(project, record, finished=False)
     if args.slides:
-        project_inputs.link_slides(project, slides)
-    report = project_inputs.report_of(row=("slide_id", cohort))
-    project_inputs.write(project, record, cohort_table.metadata(slides), bulk, cohort_table.clinical(used), report)
-    for line in [*project_inputs.summary(report), *notes]:
+        preparation.link_slides(project, slides)
+    report = preparation.report_of(row=("slide_id", cohort))
+    preparation.write(project, record, cohort_table.metadata(slides), bulk, cohort_table.clinical(used), report)
+    for line in [*preparation.summary(report), *notes]:
         logging.info(line)
     logging.info("%d slides of %d patients%s", len(slides), slides["patient_id"].nunique(),
                  "" if bulk is None else f"; expression of {bulk.shape[0]} genes in {bulk.shape[1]} patients")

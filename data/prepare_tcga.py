@@ -19,11 +19,9 @@ from pathlib import Path
 
 import pandas as pd
 
-import gdc_download
-import project_inputs
-import tcga_download
-import tcga_selection
-from data_script import parser, run
+from gdc import gdc_download, tcga_download, tcga_selection
+from inputs import preparation
+from slide_ex.script import parser, run
 
 
 def main(args):
@@ -33,10 +31,10 @@ def main(args):
     samples = tcga_download.find_samples(args.expression, args.expression_sheet, manifest, args.md5)
     tables = {name: getattr(args, name) for name in ("slide_sheet", "expression_sheet", "clinical", "gene_map")}
     record = {"sections": "frozen" if args.frozen else "diagnostic", "log2_offset": args.log2,
-              "allow_missing": args.allow_missing, "slide_files": project_inputs.sha256_of_sizes(slides["path"]),
-              "expression_files": project_inputs.sha256_of_sizes(samples["path"]),
-              **{name: path and project_inputs.checksum(path) for name, path in tables.items()}}
-    if project_inputs.is_finished(project, record, args.overwrite):
+              "allow_missing": args.allow_missing, "slide_files": preparation.sha256_of_sizes(slides["path"]),
+              "expression_files": preparation.sha256_of_sizes(samples["path"]),
+              **{name: path and preparation.checksum(path) for name, path in tables.items()}}
+    if preparation.is_finished(project, record, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
 
@@ -48,12 +46,12 @@ def main(args):
     if used.empty:
         raise ValueError(f"no patient has both a slide and expression: {slides['reason'].value_counts().to_dict()}")
     clinical = tcga_download.read_clinical(args.clinical, bulk.columns) if args.clinical else None
-    report = project_inputs.report_of(slide=("file_name", slides), expression=("sample_id", samples))
-    project_inputs.write_record(project, record, finished=False)
-    project_inputs.link_slides(project, used.rename(columns={"file_name": "filename"}))
+    report = preparation.report_of(slide=("file_name", slides), expression=("sample_id", samples))
+    preparation.write_record(project, record, finished=False)
+    preparation.link_slides(project, used.rename(columns={"file_name": "filename"}))
     metadata = used[["slide_id", "file_name", "patient_id"]].set_axis(["Slide.ID", "Filename", "Patient.ID"], axis=1)
-    project_inputs.write(project, record, metadata, bulk, clinical, report)
-    for line in [*project_inputs.summary(report), *notes]:
+    preparation.write(project, record, metadata, bulk, clinical, report)
+    for line in [*preparation.summary(report), *notes]:
         logging.info(line)
     logging.info("%d slides of %d patients; expression of %d genes in %d patients", len(used),
                  used["patient_id"].nunique(), *bulk.shape)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-import truth_tables
-from data_script import parser, run, whole
+from demo_cohort import truth_tables
+from slide_ex.script import parser, run, whole
 
 
 def main(args):

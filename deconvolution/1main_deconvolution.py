@@ -15,12 +15,10 @@ import logging
 import shlex
 from pathlib import Path
 
-import codefacs
-import deconvolution_inputs
-import deconvolution_outputs
-import engines
-import expression_file
-from deconvolution_script import parser, run
+from outputs import result_files
+from slide_ex.project import expression_file
+from slide_ex.script import parser, run
+from sources import codefacs, engines, inputs_of_project
 
 SEED = 42
 
@@ -29,7 +27,7 @@ def main(args):
     folder = args.project_path / "deconvolution"
     if args.method == "native" and (args.codefacs_dir or args.codefacs_output):
         raise ValueError("--codefacs-dir and --codefacs-output need --method codefacs")
-    files = deconvolution_inputs.paths(args.project_path)
+    files = inputs_of_project.paths(args.project_path)
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
     inputs = {name: expression_file.sha256(path) for name, path in (files | extra).items() if path}
     parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
@@ -37,17 +35,17 @@ def main(args):
     if not args.overwrite and expression_file.is_finished(folder / "expression.h5", parameters, inputs):
         logging.info(f"{folder} is finished: skipped")
         return
-    data = deconvolution_inputs.load(files, args.gene_map, args.min_markers_found)
+    data = inputs_of_project.load(files, args.gene_map, args.min_markers_found)
     logging.info(f"{data.bulk.shape[0]} genes, {data.bulk.shape[1]} patients, {data.signature.shape[1]} cell types, "
                  f"{len(data.markers)} markers, reference for {data.reference.notna().all(axis=1).sum()} genes")
     if args.method == "native":
-        known = deconvolution_inputs.known_fractions(args.fractions, data) if args.fractions else None
+        known = inputs_of_project.known_fractions(args.fractions, data) if args.fractions else None
         result = engines.run_native(data, args.seed, known)
     else:
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,
                                                               shlex.split(args.codefacs_args))
         result = engines.read_codefacs(output, data)
-    summary = deconvolution_outputs.write(folder, result, parameters, inputs, args.text)
+    summary = result_files.write(folder, result, parameters, inputs, args.text)
     for note in result.notes:
         logging.info(f"note: {note}")
     for cell_type, row in summary.iterrows():

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import expression_table
-import marker_genes
-import single_cells
-from deconvolution_script import parser, run, whole
+from slide_ex import numeric_table
+from slide_ex.script import parser, run, whole
+from sources import marker_genes, single_cells
 
 SEED = 42
 
@@ -37,7 +36,7 @@ def main(args):
         logging.info(f"note: {name} left out: {n_cells[name]} cells, {marker_genes.MIN_CELLS} are needed")
     if len(types) < 2:
         raise ValueError(f"{args.single_cells}: {len(types)} cell types have enough cells; two are needed")
-    expression_table.check_cell_types(types, args.single_cells)
+    numeric_table.check_cell_types(types, args.single_cells)
     logging.info(f"{counts.shape[0]} cells, {len(genes)} genes ({n_copies} rows of repeated symbols left out), "
                  f"{len(types)} cell types")
     codes = pd.Index(types).get_indexer(labels[args.label_column])
@@ -69,7 +68,7 @@ def without_copies(counts, genes):
 def by_state(counts, genes, labels, args):
     """Profiles (genes x 'type: state') of the states with enough cells."""
     if args.state_column not in labels:
-        raise ValueError(f"no column {args.state_column!r}; there are {expression_table.some(labels)}")
+        raise ValueError(f"no column {args.state_column!r}; there are {numeric_table.some(labels)}")
     names = labels[args.label_column] + ": " + labels[args.state_column]
     n_cells = names.value_counts()
     states = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import expression_file
-import label_sources
-import target_labels
-from deconvolution_script import parser, run, whole
+from outputs import target_labels
+from slide_ex.project import expression_file
+from slide_ex.script import parser, run, whole
+from sources import label_tables
 
 SOURCES = ("expression.h5", "confidence_score.txt", "estimated_cell_fractions.txt")
 
@@ -33,14 +33,14 @@ def main(args):
     if args.labels:
         if args.bulk:
             raise ValueError("--bulk takes bulk from the deconvolution: with --labels, put a Bulk.tsv into the folder")
-        files = label_sources.table_files(args.labels)
-        source = label_sources.from_tables(files, args.genes_in_rows, f"tables of {args.labels.name}")
+        files = label_tables.table_files(args.labels)
+        source = label_tables.from_tables(files, args.genes_in_rows, f"tables of {args.labels.name}")
     else:
         files = {name: args.project_path / "deconvolution" / name for name in SOURCES}
         for path in files.values():
             if not path.exists():
                 raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
-        source = label_sources.from_deconvolution(files, args.bulk)
+        source = label_tables.from_deconvolution(files, args.bulk)
     parameters = settings | {"bulk": args.bulk, "genes_in_rows": args.genes_in_rows, "source": source.method}
     inputs = {name: expression_file.sha256(path) for name, path in (files | {"genes": args.genes}).items() if path}
     if not args.overwrite and expression_file.is_finished(targets, parameters, inputs):

@@ -1,13 +1,13 @@
 """Train the models that predict the abundance of all cell types from a slide.
 
 Reads   <project_path>/features.h5, targets.h5, splits.json
-Writes  <project_path>/results/cell_fraction_preds/result_<outer>_<inner>/ (files: prediction/fold_results.py)
+Writes  <project_path>/results/cell_fraction_preds/result_<outer>_<inner>/ (files: prediction/training/fold_folder.py)
 
     python prediction/1main_abundance_regression.py demo all all
 """
-import cohort_files
-import cross_validation
-import prediction_script
+from slide_ex import script
+from slide_ex.project import cohort_files
+from training import cross_validation
 
 MAX_EPOCHS, PATIENCE = 1000, 50  # method, table of the three models
 
@@ -18,7 +18,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     cross_validation.add_arguments(parser, MAX_EPOCHS, PATIENCE)
     parser.add_argument("--pooling", choices=["mean", "tiles"], default="mean", help=cross_validation.POOLING_HELP)
-    prediction_script.run(main, parser.parse_args(), "abundance_regression")
+    script.run(main, parser.parse_args(), "abundance_regression")

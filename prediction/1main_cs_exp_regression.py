@@ -1,15 +1,15 @@
 """Train the models that predict the expression of all genes of a cell type from a slide.
 
 Reads   <project_path>/features.h5, targets.h5, splits.json
-Writes  <project_path>/results/<cell type>_preds/result_<outer>_<inner>/ (files: prediction/fold_results.py)
+Writes  <project_path>/results/<cell type>_preds/result_<outer>_<inner>/ (files: prediction/training/fold_folder.py)
 
     python prediction/1main_cs_exp_regression.py demo all all all
 """
 import logging
 
-import cohort_files
-import cross_validation
-import prediction_script
+from slide_ex import script
+from slide_ex.project import cohort_files
+from training import cross_validation
 
 MAX_EPOCHS, PATIENCE = 500, 50  # method, table of the three models
 
@@ -28,8 +28,8 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     cross_validation.add_arguments(parser, MAX_EPOCHS, PATIENCE)
     parser.add_argument("cell_type", help="name as in targets.h5, Cancer or Normal for short, or all")
     parser.add_argument("--pooling", choices=["mean", "tiles"], default="mean", help=cross_validation.POOLING_HELP)
-    prediction_script.run(main, parser.parse_args(), "cs_exp_regression")
+    script.run(main, parser.parse_args(), "cs_exp_regression")

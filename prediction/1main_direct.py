@@ -1,13 +1,13 @@
 """Train the direct models: response to chemotherapy (pCR or RD) from a slide, without expression.
 
 Reads   <project_path>/features.h5, clinical.csv, splits.json
-Writes  <project_path>/results/direct_preds/result_<outer>_<inner>/ (files: prediction/fold_results.py)
+Writes  <project_path>/results/direct_preds/result_<outer>_<inner>/ (files: prediction/training/fold_folder.py)
 
     python prediction/1main_direct.py demo all all
 """
-import cohort_files
-import cross_validation
-import prediction_script
+from slide_ex import script
+from slide_ex.project import cohort_files
+from training import cross_validation
 
 MAX_EPOCHS, PATIENCE = 1000, 500  # method, table of the three models
 
@@ -19,6 +19,6 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     cross_validation.add_arguments(parser, MAX_EPOCHS, PATIENCE)
-    prediction_script.run(main, parser.parse_args(), "direct")
+    script.run(main, parser.parse_args(), "direct")

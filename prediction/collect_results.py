@@ -11,17 +11,15 @@ Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv,
 import json
 import logging
 
-import baselines
-import cohort_files
 import h5py
-import out_of_fold
 import pandas as pd
-import patient_splits
-import prediction_script
-import predictions_file
-import result_tables
-import trained_models
 from tqdm import tqdm
+
+from evaluation import baselines, out_of_fold, result_tables
+from slide_ex import script
+from slide_ex.project import cohort_files, predictions_file
+from training import patient_splits
+from transfer import trained_models
 
 
 def main(args):
@@ -55,7 +53,7 @@ def main(args):
     write_table(pd.DataFrame(summary), results / "summary.csv")
     missing = json.loads(slides.attributes.get("missing_slide_ids", "[]"))  # of collect_features.py --allow-missing
     write_table(pd.DataFrame({"slide_id": missing}), results / "missing_slides.csv")
-    with prediction_script.whole(results / "predictions.h5") as part:
+    with script.whole(results / "predictions.h5") as part:
         with h5py.File(part, "w") as file:
             file.attrs.update(encoder=slides.attributes["encoder"], weights=slides.attributes.get("weights", ""),
                               inputs_sha256=inputs)
@@ -79,14 +77,14 @@ def is_collected(path, inputs):
 
 
 def write_table(table, path):
-    with prediction_script.whole(path) as part:
+    with script.whole(path) as part:
         result_tables.write(table, part)
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--partial", action="store_true", help="make tables although models are missing")
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only the trained models")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of bootstrap and shuffled labels, default %(default)s")
-    prediction_script.run(main, parser.parse_args(), "collect_results")
+    script.run(main, parser.parse_args(), "collect_results")

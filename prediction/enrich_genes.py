@@ -12,11 +12,11 @@ import json
 import logging
 from pathlib import Path
 
-import cohort_files
-import gene_sets
 import pandas as pd
-import prediction_script
-import result_tables
+
+from evaluation import gene_sets, result_tables
+from slide_ex import script
+from slide_ex.project import cohort_files
 
 FALSE_DISCOVERY_RATE = 0.05  # of the counts that are logged
 
@@ -47,9 +47,9 @@ def main(args):
     if not len(enrichment):
         raise ValueError(f"nothing to test, see the lines above: give --top N for the best N genes of each cell type, "
                          f"a lower --min-genes (now {args.min_genes}), or gene sets with symbols as in {paths[0].name}")
-    with prediction_script.whole(output) as part:
+    with script.whole(output) as part:
         enrichment.to_csv(part, index=False, float_format="%.6g")
-    with prediction_script.whole(record) as part:
+    with script.whole(record) as part:
         part.write_text(json.dumps(settings, indent=1))
 
 
@@ -75,8 +75,8 @@ def scaled(table):
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--gmt", type=Path, required=True, help="gene sets, one a line: name, description, genes")
     parser.add_argument("--top", type=int, metavar="N", help="test the best N genes, not those with R > 0.4")
     parser.add_argument("--min-genes", type=int, default=5, help="of a gene set in a cell type, default %(default)s")
-    prediction_script.run(main, parser.parse_args(), "enrich_genes")
+    script.run(main, parser.parse_args(), "enrich_genes")

@@ -3,7 +3,7 @@
 Reads   <project_path>/results/*_preds/, results/summary.csv and *_genes.csv if they are there, features.h5, targets.h5,
         splits.json, clinical.csv
 Writes  <out folder>/bundle.json, <target>.safetensors, training_range.safetensors, README.md (format:
-        prediction/model_bundle.py)
+        prediction/transfer/model_bundle.py)
 
 The models of a regression are linear, so their mean is one matrix; it predicts the same. --all-models adds the layers
 of each, which predict_cohort.py needs for the spread over models and for --outer-only.
@@ -15,13 +15,12 @@ import logging
 import platform
 from pathlib import Path
 
-import cohort_files
-import model_bundle
-import model_card
 import pandas as pd
-import patient_splits
-import prediction_script
-import trained_models
+
+from slide_ex import script
+from slide_ex.project import cohort_files
+from training import patient_splits
+from transfer import model_bundle, model_card, trained_models
 
 PACKAGES = "numpy", "torch", "torchvision", "safetensors"  # whose versions are recorded
 LABELS = "deconvolution_method", "log_base", "min_confidence"  # of targets.h5
@@ -39,7 +38,7 @@ def main(args):
     if not args.overwrite and is_exported(args.out_folder, facts):
         logging.info(f"bundle: finished ({args.out_folder})")
         return
-    with prediction_script.whole(args.out_folder) as part:
+    with script.whole(args.out_folder) as part:
         part.mkdir()
         facts["versions"] = {"python": platform.python_version(),
                              **{package: importlib.metadata.version(package) for package in PACKAGES}}
@@ -82,7 +81,7 @@ def training_facts(project, models):
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("out_folder", type=Path, help="folder to make")
     parser.add_argument("--name", help="of the model, under which predictions are filed; default the project's folder")
     parser.add_argument("--cell-types", nargs="+", default=[], metavar="NAME",
@@ -90,4 +89,4 @@ if __name__ == "__main__":
     parser.add_argument("--all-models", action="store_true", help="add the layers of every model")
     parser.add_argument("--licence", default="not stated", help="of the weights, default %(default)s")
     parser.add_argument("--partial", action="store_true", help="export although models are missing")
-    prediction_script.run(main, parser.parse_args(), "export_model")
+    script.run(main, parser.parse_args(), "export_model")

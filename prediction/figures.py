@@ -13,36 +13,38 @@ import json
 import logging
 from pathlib import Path
 
-import figure_abundance
-import figure_cohort
-import figure_enrichment
-import figure_external
-import figure_files
-import figure_genes
-import figure_response
-import figure_style
-import figure_training
-import prediction_script
-from figure_files import Figure
+from drawing import (
+    abundance,
+    enrichment,
+    external_cohorts,
+    figure_files,
+    overview,
+    predictability,
+    response,
+    style,
+    training,
+)
+from drawing.figure_files import Figure
+from slide_ex import script
 
 PREDICTIONS = "results/predictions.h5"
 SUMMARY, GENES, EXTERNAL = "results/summary.csv", "results/*_genes.csv", "external/predictions/{trained}/"
 SETTINGS = "response/*/comparison.csv", "external/response/{trained}/comparison.csv"
 FIGURES = {
-    "fig1_overview": Figure(figure_cohort.overview, ("features.h5",), (
+    "fig1_overview": Figure(overview.overview, ("features.h5",), (
         "splits.json", "deconvolution/target_genes.csv", SUMMARY)),
-    "fig2_predictability": Figure(figure_genes.predictability, (GENES,), (SUMMARY,)),
-    "fig2_examples": Figure(figure_genes.examples, (GENES,), (SUMMARY, PREDICTIONS)),
-    "fig2_external": Figure(figure_external.external_cohorts, (EXTERNAL + "overlap.csv",), (
+    "fig2_predictability": Figure(predictability.predictability, (GENES,), (SUMMARY,)),
+    "fig2_examples": Figure(predictability.examples, (GENES,), (SUMMARY, PREDICTIONS)),
+    "fig2_external": Figure(external_cohorts.external_cohorts, (EXTERNAL + "overlap.csv",), (
         SUMMARY, EXTERNAL + "summary.csv")),
-    "fig3_abundance": Figure(figure_abundance.abundance, ("results/abundance.csv",), (
+    "fig3_abundance": Figure(abundance.abundance, ("results/abundance.csv",), (
         PREDICTIONS, EXTERNAL + "abundance.csv")),
-    "fig4_response": Figure(figure_response.response, ("results/direct.csv", *SETTINGS), (
+    "fig4_response": Figure(response.response, ("results/direct.csv", *SETTINGS), (
         PREDICTIONS, *(pattern.replace("comparison", "scores") for pattern in SETTINGS))),
-    "fig5_enrichment": Figure(figure_enrichment.enrichment, ("results/enrichment.csv",)),
-    "fig6_training": Figure(figure_training.training, ("results/*_preds/result_*/history.csv",)),
-    "fig6_calibration": Figure(figure_training.calibration, ("results/direct.csv",), (PREDICTIONS,)),
-    "fig6_confidence": Figure(figure_training.confidence, (GENES,), (SUMMARY,))}
+    "fig5_enrichment": Figure(enrichment.enrichment, ("results/enrichment.csv",)),
+    "fig6_training": Figure(training.training, ("results/*_preds/result_*/history.csv",)),
+    "fig6_calibration": Figure(training.calibration, ("results/direct.csv",), (PREDICTIONS,)),
+    "fig6_confidence": Figure(training.confidence, (GENES,), (SUMMARY,))}
 
 
 def main(args):
@@ -64,14 +66,14 @@ def main(args):
         if checksums == before.get(name) and (folder / f"{name}.pdf").is_file() and not args.overwrite:
             logging.info(f"{name}: finished, its tables have not changed")
             continue
-        figure_style.save(figure.drawn(project, external), folder, name)
+        style.save(figure.drawn(project, external), folder, name)
         logging.info(f"{name}: {folder / name}.pdf")
-    with prediction_script.whole(record) as part:
+    with script.whole(record) as part:
         part.write_text(json.dumps(shown, indent=1))
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--external", type=Path, nargs="+", default=[], metavar="PROJECT",
                         help="cohorts that this project's models predicted (prediction/predict_cohort.py)")
-    prediction_script.run(main, parser.parse_args(), "figures")
+    script.run(main, parser.parse_args(), "figures")

@@ -15,9 +15,9 @@ import json
 import logging
 from pathlib import Path
 
-import cohort_files
-import patient_splits
-import prediction_script
+from slide_ex import script
+from slide_ex.project import cohort_files
+from training import patient_splits
 
 
 def main(args):
@@ -45,7 +45,7 @@ def main(args):
                              "draw new ones with --overwrite and train all models again")
         logging.info(f"splits: finished ({path})")
         return
-    with prediction_script.whole(path) as part:
+    with script.whole(path) as part:
         part.write_text(json.dumps(splits, indent=1))
     logging.info(f"splits: {len(splits['patients'])} patients, {splits['n_outer']} x {splits['n_inner']} folds "
                  f"({path})")
@@ -95,7 +95,7 @@ def imported(path, slides, patients):
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--outer", type=int, default=5, help="outer folds, default %(default)s")
     parser.add_argument("--inner", type=int, default=5, help="inner folds, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
@@ -103,4 +103,4 @@ if __name__ == "__main__":
     parser.add_argument("--group-by", choices=["site"], help="keep the patients of a site on one side of each fold")
     parser.add_argument("--import", dest="import_path", type=Path, metavar="FILE",
                         help="take folds from a .csv or .json")
-    prediction_script.run(main, parser.parse_args(), "splits")
+    script.run(main, parser.parse_args(), "splits")

@@ -13,21 +13,18 @@ Writes  <project_path>/maps/<Slide.ID>/<name>.png, .pdf, .csv, .geojson (QuPath)
 import logging
 from pathlib import Path
 
-import cohort_files
-import map_choice
-import map_exports
-import prediction_script
-import slide_tiles
-import tile_predictions
-from slide_map import SlideMaps
+from maps import choice, exports, slide_tiles, tile_predictions
+from maps.slide_map import SlideMaps
+from slide_ex import script
+from slide_ex.project import cohort_files
 
 THUMBNAIL_PX = 2000  # longer side of the picture below the maps
 
 
 def arguments(argv=None):
-    p = prediction_script.parser(__doc__)
+    p = script.parser(__doc__)
     p.add_argument("slide_index", type=int, help="row of metadata.csv, from 0")
-    map_choice.add_arguments(p)
+    choice.add_arguments(p)
     p.add_argument("--models", type=Path,
                    help="for a cohort that was not trained on: folder of another trained project, or of a bundle")
     return p.parse_args(argv)
@@ -38,10 +35,10 @@ def main(args):
     slide = slide_tiles.slide_of(project, args.slide_index)
     slides = cohort_files.read_slides(project / "features.h5")
     row = slide_tiles.row_of(slides, slide["Slide.ID"])
-    names, patient_id = map_choice.target_names(args), slides.patient_ids[row]
+    names, patient_id = choice.target_names(args), slides.patient_ids[row]
     targets = (tile_predictions.read_others(args.models, names, slides) if args.models else
                tile_predictions.read_own(project, names, slides, patient_id))
-    wanted = map_choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()})
+    wanted = choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()})
     features, layout = slide_tiles.read_features(slides, row), slide_tiles.read_layout(project, slides, row)
     maps = []
     for name, (target, folds, _) in targets.items():
@@ -52,9 +49,9 @@ def main(args):
         logging.info(f"{slide['Slide.ID']}: slides/{slide['Filename']} is not there, so maps are drawn on white")
     models = "; ".join(f"{name}: {words}" for name, (*_, words) in targets.items())
     drawn = SlideMaps(slide["Slide.ID"], patient_id, layout, picture, maps, models)
-    map_exports.write_all(project / "maps" / drawn.slide_id, map_choice.file_name(wanted, args.name), drawn,
+    exports.write_all(project / "maps" / drawn.slide_id, choice.file_name(wanted, args.name), drawn,
                           args.overwrite)
 
 
 if __name__ == "__main__":
-    prediction_script.run(main, arguments(), "map_slide")
+    script.run(main, arguments(), "map_slide")

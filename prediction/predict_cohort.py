@@ -13,18 +13,14 @@ of 25. Patients that the models were trained on are refused.
 import logging
 from pathlib import Path
 
-import cohort_files
-import cohort_prediction
 import h5py
-import model_bundle
 import pandas as pd
-import prediction_script
-import predictions_file
-import result_tables
-import trained_models
-import training_range
-import transfer_tables
 from tqdm import tqdm
+
+from evaluation import result_tables
+from slide_ex import script
+from slide_ex.project import cohort_files, predictions_file
+from transfer import cohort_prediction, model_bundle, trained_models, training_range, transfer_tables
 
 
 def main(args):
@@ -43,7 +39,7 @@ def main(args):
     if not args.overwrite and is_finished(folder, settings, inputs):
         logging.info(f"predictions: finished ({folder})")
         return
-    with prediction_script.whole(folder) as part:
+    with script.whole(folder) as part:
         part.mkdir()
         result_tables.write(range_table(models, slides), part / "slides.csv")
         tables = transfer_tables.Tables(args.project_path / "targets.h5", args.bootstrap, args.seed)
@@ -98,7 +94,7 @@ def write_predictions(predicted, name, folder):
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--models", type=Path, required=True, help="folder of a trained project or of a bundle")
     parser.add_argument("--cell-types", nargs="+", default=[], metavar="NAME",
                         help="cell types, abundance or direct; default all that are trained")
@@ -107,4 +103,4 @@ if __name__ == "__main__":
     parser.add_argument("--csv", action="store_true", help="write predictions as tables too")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of the bootstrap, default %(default)s")
-    prediction_script.run(main, parser.parse_args(), "predict_cohort")
+    script.run(main, parser.parse_args(), "predict_cohort")

@@ -19,42 +19,38 @@ import logging
 import os
 from pathlib import Path
 
-import cohort_files
-import fold_results
-import prediction_script
-import response_cohorts
-import response_features
-import response_models
-import response_scores
-import response_tables
-import result_tables
+from evaluation import result_tables
+from response import classifiers, cohorts, comparison_table, feature_sets, scoring
+from slide_ex import script
+from slide_ex.project import cohort_files
+from training import fold_folder
 
 RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search", "repeats", "seed", "bootstrap"
 
 
 def main(args):
     check(args)
-    train, new, setting = response_cohorts.read_both(args.project_path, args.source, args.train_on,
+    train, new, setting = cohorts.read_both(args.project_path, args.source, args.train_on,
                                                      args.clinical_columns)
-    tables = response_features.in_both(train, new, args.min_r, args.confidence, args.genes_from)
-    rows = response_features.chosen(args.features, tables, set(train.sets) | set(new.sets))
+    tables = feature_sets.in_both(train, new, args.min_r, args.confidence, args.genes_from)
+    rows = feature_sets.chosen(args.features, tables, set(train.sets) | set(new.sets))
     used = {name: tables[name] for name in tables if any(name in members for members in rows.values())}
-    patients = response_cohorts.align(train, new, used)
-    arrays = response_features.arrays(used, patients, args.scale_in_cohort)
+    patients = cohorts.align(train, new, used)
+    arrays = feature_sets.arrays(used, patients, args.scale_in_cohort)
     settings = settings_of(args, rows, patients, arrays)
     folder = args.project_path / "response" / setting
-    if not args.overwrite and fold_results.is_finished(folder, settings, "settings.json"):
+    if not args.overwrite and fold_folder.is_finished(folder, settings, "settings.json"):
         logging.info(f"response: finished ({folder})")
         return
     if "xgboost" not in settings["classifiers"]:
         logging.info("xgboost is not installed: the other three classifiers are averaged without it")
-    parts = response_scores.draw_parts(patients, train is new, args.repeats, args.seed)
-    fitted = dict(response_scores.of_sets(arrays, patients.y, parts, args.search, args.processes))
-    scores = response_scores.of_rows(rows, fitted, arrays, parts, patients.new_ids)
-    comparison = response_tables.comparison(scores, patients, rows, used, args.bootstrap, args.seed)
-    with prediction_script.whole(folder) as part:
+    parts = scoring.draw_parts(patients, train is new, args.repeats, args.seed)
+    fitted = dict(scoring.of_sets(arrays, patients.y, parts, args.search, args.processes))
+    scores = scoring.of_rows(rows, fitted, arrays, parts, patients.new_ids)
+    comparison = comparison_table.comparison(scores, patients, rows, used, args.bootstrap, args.seed)
+    with script.whole(folder) as part:
         part.mkdir()
-        response_tables.write(part, scores, patients, comparison)
+        comparison_table.write(part, scores, patients, comparison)
         (part / "settings.json").write_text(json.dumps(settings, indent=1))
     for _, row in comparison.iterrows():
         if len(rows[row["features"]]) != 2:  # the many pairs are in the table
@@ -79,12 +75,12 @@ def settings_of(args, rows, patients, arrays):
     inputs = patients.ids, patients.y, patients.new_ids, patients.new_y, *itertools.chain(*arrays.values())
     return {"source": args.source, "train_on": args.train_on and args.train_on.resolve().name,
             "features": list(rows), **{name: getattr(args, name) for name in RECORDED},
-            "classifiers": list(response_models.classifiers(args.seed)),
+            "classifiers": list(classifiers.classifiers(args.seed)),
             "inputs_sha256": cohort_files.checksum(*inputs)}
 
 
 if __name__ == "__main__":
-    parser = prediction_script.parser(__doc__)
+    parser = script.parser(__doc__)
     parser.add_argument("--features", nargs="+", metavar="SET",
                         help="cell types, Bulk, abundance, direct, 'mean colour', clinical, ensembles as 'CAFs + PVL', "
                              "and the groups 'cell types', pairs and 'top triple'; default all that there are")
@@ -109,4 +105,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=42, help="of folds, classifiers, bootstrap; default %(default)s")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
                         help="trainings at a time, default %(default)s, the CPUs of this job")
-    prediction_script.run(main, parser.parse_args(), "predict_response")
+    script.run(main, parser.parse_args(), "predict_response")

@@ -11,13 +11,11 @@ Writes  <project_path>/report.html; it is not made again when nothing that it sh
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-import cohort_files
-import prediction_script
-import report_facts
-import report_page
-import report_slides
-import report_warnings
 from tqdm import tqdm
+
+from report_page import cautions, html_page, project_facts, slide_pictures
+from slide_ex import script
+from slide_ex.project import cohort_files
 
 MAPS_BYTES = 10e6      # of maps inside the page, about 50 kB each; further ones are links to their files
 MAX_PAGE_BYTES = 50e6  # browsers become slow
@@ -26,25 +24,25 @@ THREADS = 4            # that read slides
 
 def main(args):
     project, out = args.project_path, args.project_path / "report.html"
-    slides = report_slides.read_table(project)
+    slides = slide_pictures.read_table(project)
     features = cohort_files.read_slides(project / "features.h5") if (project / "features.h5").is_file() else None
-    facts, settings = report_facts.of_cohort(project, slides, features), report_facts.settings(project, features)
-    sha256 = report_facts.checksum(project, slides, facts, settings, report_page.TEMPLATE.read_text(encoding="utf-8"))
-    if report_page.is_made_from(out, sha256) and not args.overwrite:
+    facts, settings = project_facts.of_cohort(project, slides, features), project_facts.settings(project, features)
+    sha256 = project_facts.checksum(project, slides, facts, settings, html_page.TEMPLATE.read_text(encoding="utf-8"))
+    if html_page.is_made_from(out, sha256) and not args.overwrite:
         logging.info(f"report: finished, nothing that it shows has changed ({out})")
         return
-    tables, models = report_facts.read_tables(project), report_facts.settings_of_models(project)
-    warnings = report_warnings.of_project(project, slides, tables, features)
-    page = report_page.render(
-        title=project.resolve().name, inputs_sha256=sha256, warnings=report_page.warnings(warnings),
-        cohort=report_page.facts(facts)
-        + report_page.table("All slides", "metadata.csv, features.h5, logs/slide_processing.csv", slides),
-        figures="".join(map(report_page.figure, sorted((project / "figures").glob("*.png")))) or "<p>None.</p>",
-        results="".join(report_page.table(title_of(path), path, table) for path, table in tables.items()),
+    tables, models = project_facts.read_tables(project), project_facts.settings_of_models(project)
+    warnings = cautions.of_project(project, slides, tables, features)
+    page = html_page.render(
+        title=project.resolve().name, inputs_sha256=sha256, warnings=html_page.warnings(warnings),
+        cohort=html_page.facts(facts)
+        + html_page.table("All slides", "metadata.csv, features.h5, logs/slide_processing.csv", slides),
+        figures="".join(map(html_page.figure, sorted((project / "figures").glob("*.png")))) or "<p>None.</p>",
+        results="".join(html_page.table(title_of(path), path, table) for path, table in tables.items()),
         slides=slide_cards(project, slides, features),
-        settings=("" if models is None else report_page.table("Models", "results/*_preds/*/config.json", models))
-        + report_page.facts(settings))
-    with prediction_script.whole(out) as part:
+        settings=("" if models is None else html_page.table("Models", "results/*_preds/*/config.json", models))
+        + html_page.facts(settings))
+    with script.whole(out) as part:
         part.write_text(page, encoding="utf-8")
     logging.info(f"report: {len(slides)} slides, {len(warnings)} warnings, {out.stat().st_size / 1e6:.1f} MB ({out})")
     if out.stat().st_size > MAX_PAGE_BYTES:
@@ -60,17 +58,17 @@ def slide_cards(project, slides, features):
     """The sections of all slides, in the order of metadata.csv."""
     rows, room, cards = list(slides.itertuples()), MAPS_BYTES, []
     with ThreadPoolExecutor(THREADS) as pool:
-        pictures = pool.map(lambda slide: report_slides.pictures(project, features, slide), rows)
+        pictures = pool.map(lambda slide: slide_pictures.pictures(project, features, slide), rows)
         for slide, shown in zip(rows, tqdm(pictures, total=len(rows), unit="slide", disable=None)):
             maps = []
-            for record, path in report_slides.maps_of(project, slide.slide_id):
-                maps.append((record, report_slides.map_uri(path) if room > 0 else path.relative_to(project).as_posix()))
+            for record, path in slide_pictures.maps_of(project, slide.slide_id):
+                maps.append((record, slide_pictures.map_uri(path) if room > 0 else path.relative_to(project).as_posix()))
                 room -= len(maps[-1][1])
-            cards.append(report_page.card(slide, *shown, maps))
+            cards.append(html_page.card(slide, *shown, maps))
     return ('<input type="search" id="find-slide" placeholder="filter slides" aria-label="filter slides">'
             '<p class="note">Left the slide, right its analysed tiles; below, maps that map_slide.py drew.</p>'
             f'<div class="cards">{"".join(cards)}</div>')
 
 
 if __name__ == "__main__":
-    prediction_script.run(main, prediction_script.parser(__doc__).parse_args(), "report")
+    script.run(main, script.parser(__doc__).parse_args(), "report")

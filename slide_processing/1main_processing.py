@@ -11,13 +11,11 @@ import logging
 
 from tqdm import tqdm
 
-import encoder_weights
-import processing_log
-import slide_files
-import slide_status
-import slide_table
-from encoders import ENCODERS
-from slide_script import parser, run
+from encoding import encoder_weights
+from encoding.encoders import ENCODERS
+from slide_ex.project import metadata_file, processing_log
+from slide_ex.script import parser, run
+from tiles import slide_files, slide_status
 
 RANDOM = ": random convolution features"
 
@@ -40,8 +38,8 @@ def arguments():
 
 
 def main(args):
-    slides = slide_table.read_slides(args.project_path)
-    indexes = slide_table.parse_indexes(args.slide_index, len(slides))
+    slides = metadata_file.read_slides(args.project_path)
+    indexes = metadata_file.parse_indexes(args.slide_index, len(slides))
     if args.status:
         for line in slide_status.report(slide_status.of_slides(args.project_path, slides.loc[indexes])):
             logging.info(line)
@@ -52,7 +50,7 @@ def main(args):
     logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))
     if not todo:
         return
-    from tile_encoder import TileEncoder    # and torch with it, which takes seconds
+    from encoding.tile_encoder import TileEncoder  # and torch with it, which takes seconds
 
     encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device)
     logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, args.weights, RANDOM * (args.weights == "random"),
@@ -66,7 +64,7 @@ def main(args):
             failed.append(i)
     if failed:
         raise ValueError(f"{len(failed)} of {len(todo)} slides failed (logs/slide_processing.csv says why); "
-                         f"when mended, run again with {slide_table.format_indexes(failed)}")
+                         f"when mended, run again with {metadata_file.format_indexes(failed)}")
 
 
 if __name__ == "__main__":

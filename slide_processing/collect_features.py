@@ -9,10 +9,9 @@ Writes  <project>/features.h5         see data/README.md
 import json
 import logging
 
-import cohort_file
-import slide_status
-import slide_table
-from slide_script import parser, run, whole
+from slide_ex.project import features_file, metadata_file
+from slide_ex.script import parser, run, whole
+from tiles import slide_status
 
 
 def arguments():
@@ -25,7 +24,7 @@ def arguments():
 
 
 def main(args):
-    slides = slide_table.read_slides(args.project_path)
+    slides = metadata_file.read_slides(args.project_path)
     status = slide_status.of_slides(args.project_path, slides)
     for line in slide_status.report(status):
         logging.info(line)
@@ -33,21 +32,21 @@ def main(args):
     if len(missing) > args.allow_missing or len(missing) == len(slides):
         names = ", ".join(missing.slide_id)
         raise FileNotFoundError(f"no features of {len(missing)} of {len(slides)} slides, {names}: run "
-                                f"1main_processing.py with slide index {slide_table.format_indexes(missing.index)}")
+                                f"1main_processing.py with slide index {metadata_file.format_indexes(missing.index)}")
     slides = slides.drop(missing.index)
     sources = [args.project_path / "features" / f"{slide_id}.h5" for slide_id in slides.slide_id]
-    attributes = cohort_file.shared_attributes(sources, slides)
+    attributes = features_file.shared_attributes(sources, slides)
     if len(missing):
         attributes["missing_slide_ids"] = json.dumps(missing.slide_id.tolist())
     out = args.project_path / "features.h5"
     if out.is_file() and not args.overwrite:
-        cohort_file.check(out, attributes, args.dtype)
+        features_file.check(out, attributes, args.dtype)
         logging.info("%s is finished", out.name)
         return
     with whole(out) as part:
-        n_tiles = cohort_file.write(part, sources, slides, attributes, args.dtype)
+        n_tiles = features_file.write(part, sources, slides, attributes, args.dtype)
     with whole(args.project_path / "tile_counts.pdf") as part:
-        cohort_file.draw_tile_counts(part, n_tiles)
+        features_file.draw_tile_counts(part, n_tiles)
     logging.info("features.h5: %d slides of %d patients, %d tiles, %s, weights %s", len(slides),
                  slides.patient_id.nunique(), n_tiles.sum(), attributes["encoder"], attributes["weights"])
 

@@ -10,13 +10,13 @@ import logging
 from pypdf import PdfReader, PdfWriter
 from tqdm import tqdm
 
-import slide_status
-import slide_table
-from slide_script import parser, run, whole
+from slide_ex.project import metadata_file
+from slide_ex.script import parser, run, whole
+from tiles import slide_status
 
 
 def main(args):
-    slides = slide_table.read_slides(args.project_path)
+    slides = metadata_file.read_slides(args.project_path)
     status = slide_status.of_slides(args.project_path, slides)
     there = status[status.has_mask]
     if there.empty:
@@ -31,7 +31,7 @@ def main(args):
     if len(there) < len(slides):
         missing = status.index[~status.has_mask]
         raise ValueError(f"{len(missing)} of {len(slides)} slides have no mask: "
-                         f"run 1main_processing.py with slide index {slide_table.format_indexes(missing)}")
+                         f"run 1main_processing.py with slide index {metadata_file.format_indexes(missing)}")
 
 
 if __name__ == "__main__":

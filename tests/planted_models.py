@@ -1,15 +1,13 @@
 """A small project whose slides have painted marks, and models that answer to the marks: what maps are tested with."""
 import json
 
-import cohort_files
-import fold_results
 import h5py
-import mlp
-import model_config
 import numpy as np
-import painted_slides
-import pooling
 import torch
+
+import painted_slides
+from slide_ex.project import cohort_files
+from training import fold_folder, mlp, model_config, pooling
 
 EDGE_PX, N_ROWS, N_COLUMNS = 64, 4, 6
 MARKED, GLASS = (2, 9, 15), (0, 1, 6, 23)  # tiles of every slide
@@ -71,7 +69,7 @@ def write_models(folder):
                     net.first.weight[0, 0] = 10
                     net.last.weight[0, 0] = 3
                     net.last.bias += 7 * outer + inner
-                path = fold_results.folder(folder / "results", name, outer, inner)
+                path = fold_folder.folder(folder / "results", name, outer, inner)
                 path.mkdir(parents=True)
                 torch.save(net.state_dict(), path / "model_trained.pth")
                 slides = cohort_files.read_slides(folder / "features.h5")
@@ -93,7 +91,7 @@ def slide_predictions(folder, name, n_outputs, outer):
     pool = pooling.MeanPooling(slides, torch.device("cpu"))
     for inner in range(2):
         net = network(n_outputs)
-        path = fold_results.folder(folder / "results", name, outer, inner) / "model_trained.pth"
+        path = fold_folder.folder(folder / "results", name, outer, inner) / "model_trained.pth"
         net.load_state_dict(torch.load(path, weights_only=True))
         predicted.append(mlp.predict(net, pool, torch.arange(len(slides.slide_ids))))
     return np.mean(predicted, axis=0)

@@ -5,9 +5,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-import association
-import out_of_fold
-import result_tables
+from evaluation import association, out_of_fold, result_tables
 
 CELL_TYPES = ("B-cells", "CAFs", "Cancer Epithelial", "Endothelial", "Myeloid", "Normal Epithelial", "PVL",
               "Plasmablasts", "T-cells")

@@ -1,5 +1,4 @@
 """Statistics against SciPy, statsmodels, scikit-learn and the plain definitions."""
-import association
 import numpy as np
 import pytest
 import torch
@@ -7,6 +6,8 @@ from scipy import stats
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import Table2x2
 from statsmodels.stats.multitest import multipletests
+
+from evaluation import association
 
 
 @pytest.fixture

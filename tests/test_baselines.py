@@ -1,14 +1,14 @@
 """Ridge against scikit-learn; nothing that only test slides know helps."""
 import dataclasses
 
-import association
-import baselines
-import cohort_files
 import numpy as np
-import patient_splits
 import pytest
-import simulated_cohort
 from sklearn.linear_model import Ridge
+
+import simulated_cohort
+from evaluation import association, baselines
+from slide_ex.project import cohort_files
+from training import patient_splits
 
 
 @pytest.fixture(scope="module")

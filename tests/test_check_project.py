@@ -6,17 +6,15 @@ import logging
 import os
 import shlex
 
+import check_project
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-import check_project
-import cohort_files
-import project_stages
-import training_checksums
-import training_stages
-import write_svs
+from demo_cohort import write_svs
+from slide_ex.project import cohort_files
+from slide_ex.stages import project_stages, training_checksums, training_stages
 
 PATIENTS = [f"P{i}" for i in range(8)]
 SLIDES = pd.DataFrame({"Slide.ID": [f"{patient}-S1" for patient in PATIENTS], "Patient.ID": PATIENTS,

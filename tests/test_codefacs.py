@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import codefacs
 import mixed_cells
+from sources import codefacs
 
 SCRIPT = "deconvolution/1main_deconvolution.py"
 STAND_IN = f"""#!{sys.executable}

@@ -1,11 +1,12 @@
 """Reading and joining the files of other stages: what is left out is said, what is wrong is refused."""
 import logging
 
-import cohort_files
 import h5py
 import numpy as np
 import pytest
+
 import simulated_cohort
+from slide_ex.project import cohort_files
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 import json
 import shutil
 
-import association
-import cohort_files
 import h5py
 import numpy as np
-import out_of_fold
 import pandas as pd
 import pytest
-import result_tables
-import simulated_cohort
 from scipy import stats
 from sklearn import metrics
+
+import simulated_cohort
+from evaluation import association, out_of_fold, result_tables
+from slide_ex.project import cohort_files
 
 SMALL = ("--hidden", "256", "--max-epochs", "200", "--patience", "20")
 

@@ -10,23 +10,16 @@ import time
 import weakref
 from pathlib import Path
 
-import association
-import baselines
-import cohort_files
-import cross_validation
-import fold_results
 import h5py
-import mlp
-import model_config
 import numpy as np
-import out_of_fold
 import pandas as pd
-import patient_splits
-import pooling
 import pytest
-import simulated_cohort
 import torch
-import training
+
+import simulated_cohort
+from evaluation import association, baselines, out_of_fold
+from slide_ex.project import cohort_files
+from training import cross_validation, fold_folder, mlp, model_config, patient_splits, pooling, train_model
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPRESSION, ABUNDANCE, DIRECT = (f"prediction/1main_{name}.py" for name in (
@@ -83,7 +76,7 @@ def test_all_folds_together_are_single_runs(trained, project, run_script):
 def test_files_of_a_fold_agree_with_each_other(trained):
     fold = trained / "results" / "Cancer Epithelial_preds" / "result_0_1"
     state = torch.load(fold / "model_trained.pth", weights_only=True)
-    slide_ids, patient_ids, genes, labels, predictions = fold_results.read_predictions(fold, "test")
+    slide_ids, patient_ids, genes, labels, predictions = fold_folder.read_predictions(fold, "test")
     splits = json.loads((trained / "splits.json").read_text())
     assert set(patient_ids) == set(splits["outer"][0]["test"])
     with h5py.File(trained / "features.h5") as file:
@@ -157,7 +150,7 @@ def test_slides_of_a_patient_are_never_on_two_sides(trained):
     for outer in range(3):
         for inner in range(2):
             task = cross_validation.Task(target, outer, inner, model_config.Config("regression", "mean", 1, 1), {}, None)
-            rows, _ = training.rows_and_labels(task, slides, splits)
+            rows, _ = train_model.rows_and_labels(task, slides, splits)
             sides = [set(slides.patient_ids[of_part]) for of_part in rows.values()]
             assert sum(map(len, sides)) == len(set.union(*sides)) == 40 and sum(map(len, rows.values())) == 44
 
@@ -177,9 +170,9 @@ def train_in(results, slides, target, splits, folds):
     config = model_config.Config("regression", "mean", 100, 100, hidden=32, learning_rate=1e-3, keep="last")
     pool = pooling.MeanPooling(slides, torch.device("cpu"))
     for outer, inner in folds:
-        path = fold_results.folder(results, target.name, outer, inner)
+        path = fold_folder.folder(results, target.name, outer, inner)
         task = cross_validation.Task(target, outer, inner, config, {"target": target.name}, path)
-        training.train_one(task, slides, splits, pool)
+        train_model.train_one(task, slides, splits, pool)
 
 
 def test_shuffled_labels_are_not_predicted(eighty, tmp_path):
@@ -204,7 +197,7 @@ def test_what_only_test_slides_know_is_not_learnt(eighty, tmp_path, leaking, low
         rows = slides.rows_of(patients[part])
         means[rows] += 10 * target.of_slides(slides)[rows]
     train_in(tmp_path, dataclasses.replace(slides, mean_features=means), target, splits, [(0, 0)])
-    *_, labels, predictions = fold_results.read_predictions(fold_results.folder(tmp_path, "CAFs", 0, 0), "test")
+    *_, labels, predictions = fold_folder.read_predictions(fold_folder.folder(tmp_path, "CAFs", 0, 0), "test")
     assert low < association.pearson(predictions, labels).mean() < high
 
 
@@ -213,7 +206,7 @@ def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, 
     slides, target = cohort_files.read_slides(trained / "features.h5"), cohort_files.read_abundance(trained / "targets.h5")
     splits = json.loads((trained / "splits.json").read_text())
     config = model_config.Config("regression", "tiles", max_epochs=2, patience=2, hidden=4)
-    pool, fit = training.pooling_of(slides, config), mlp.fit
+    pool, fit = train_model.pooling_of(slides, config), mlp.fit
 
     held = []
 
@@ -227,7 +220,7 @@ def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, 
     monkeypatch.setattr(mlp, "fit", short_of_memory)
     record = {"target": "abundance", **dataclasses.asdict(config)}
     task = cross_validation.Task(target, 0, 0, config, record, tmp_path / "result_0_0")
-    training.train_one(task, slides, splits, pool)
+    train_model.train_one(task, slides, splits, pool)
     assert (tmp_path / "result_0_0" / "predictions.h5").is_file() and "GPU out of memory" in caplog.text
 
 

@@ -3,15 +3,16 @@ import copy
 import runpy
 
 import cv2
-import encoder_weights
 import numpy as np
 import pytest
-import tiling
 import torch
 import torchvision
 from conftest import ROOT
-from encoders import ENCODERS
-from tile_encoder import TileEncoder, fold_batch_norm
+
+from encoding import encoder_weights
+from encoding.encoders import ENCODERS
+from encoding.tile_encoder import TileEncoder, fold_batch_norm
+from tiles import tiling
 
 published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
 BIG = {"virchow2", "h-optimus-0", "prov-gigapath"}     # about a thousand million parameters each

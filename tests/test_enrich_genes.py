@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from scipy.stats.contingency import odds_ratio
 
-import gene_sets
+from evaluation import gene_sets
 
 BACKGROUND = {f"G{i}" for i in range(60)}
 

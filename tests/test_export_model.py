@@ -5,13 +5,13 @@ import shutil
 
 import export_model
 import h5py
-import model_bundle
 import numpy as np
 import predict_cohort
 import pytest
 import safetensors.numpy
-import trained_models
+
 import trained_project
+from transfer import model_bundle, trained_models
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,17 @@
 import dataclasses
 import os
 
-import extraction
-import feature_file
 import h5py
 import numpy as np
-import painted_slides
 import pandas as pd
 import pytest
-import slide_files
-import slide_mask
-import slide_reader
-import stain
-import tiling
 import torch
 from PIL import Image
 from pypdf import PdfReader
+
+import painted_slides
+from slide_ex.project import feature_file
+from tiles import extraction, slide_files, slide_mask, slide_reader, stain, tiling
 
 N_FEATURES = 3
 

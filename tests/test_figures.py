@@ -1,6 +1,7 @@
 """Figures show what the tables say: the drawn data are compared with the tables, not the pixels."""
 import json
 
+import figures
 import h5py
 import numpy as np
 import pandas as pd
@@ -9,16 +10,8 @@ from matplotlib import pyplot as plt
 from matplotlib.container import BarContainer
 from sklearn.metrics import auc, roc_auc_score
 
-import figure_abundance
-import figure_cohort
-import figure_enrichment
-import figure_external
-import figure_files
-import figure_genes
-import figure_response
-import figure_training
-import figures
 import simulated_results
+from drawing import abundance, enrichment, external_cohorts, figure_files, overview, predictability, response, training
 
 CELL_TYPES = simulated_results.CELL_TYPES[1:4]
 KINDS = {"CAFs": "cell type", "Endothelial": "cell type", "CAFs + Endothelial": "ensemble", "Bulk": "bulk",
@@ -61,7 +54,7 @@ def genes_of(folder, cell_type):
 
 
 def test_overview_counts_slides_tiles_and_genes(project):
-    figure = figure_cohort.overview(project)
+    figure = overview.overview(project)
     flow, histogram, filters = figure.axes
     with h5py.File(project / "features.h5") as file:
         n_tiles = np.diff(file["first_tile"][:])
@@ -76,11 +69,11 @@ def test_overview_counts_slides_tiles_and_genes(project):
 
 def test_overview_of_imported_data_does_without_filters_and_results(project, tmp_path):
     (tmp_path / "features.h5").write_bytes((project / "features.h5").read_bytes())
-    assert len(figure_cohort.overview(tmp_path).axes) == 2
+    assert len(overview.overview(tmp_path).axes) == 2
 
 
 def test_counts_medians_and_quartiles_are_those_of_the_tables(project):
-    left, middle, right = figure_genes.predictability(project).axes
+    left, middle, right = predictability.predictability(project).axes
     summary = pd.read_csv(project / "results" / "summary.csv")
     summary = summary[summary["target"].isin(CELL_TYPES)]
     assert bars(middle) == summary[summary["model"] == "slide-ex"].filter(like="n_r_above_").to_numpy().T.tolist()
@@ -92,7 +85,7 @@ def test_counts_medians_and_quartiles_are_those_of_the_tables(project):
 
 
 def test_examples_are_the_best_and_the_middle_robust_gene(project):
-    axes = figure_genes.examples(project).axes
+    axes = predictability.examples(project).axes
     with h5py.File(project / "results" / "predictions.h5") as file:
         for i, cell_type in enumerate(CELL_TYPES):
             r = genes_of(project / "results", cell_type)["pearson_r"].sort_values(ascending=False)
@@ -109,12 +102,12 @@ def test_a_cell_type_without_robust_genes_says_so(tmp_path):
     project = simulated_results.write(tmp_path / "cohort", CELL_TYPES[:2], 3)
     path = project / "results" / "CAFs_genes.csv"
     pd.read_csv(path).assign(pearson_r=[0.1, 0.4, 0.3]).to_csv(path, index=False)
-    first, second, *_ = figure_genes.examples(project).axes
+    first, second, *_ = predictability.examples(project).axes
     assert "GENE1\nR 0.40" in first.get_title() and "no gene with\nR > 0.4" in second.texts[0].get_text()
 
 
 def test_external_cohorts_show_counts_and_overlap(project, external):
-    axis, *venns = figure_external.external_cohorts(project, external).axes
+    axis, *venns = external_cohorts.external_cohorts(project, external).axes
     there = external["hospital2"] / "predictions" / "cohort"
     for container, folder in zip(axis.containers, (project / "results", there)):
         assert [bar.get_width() for bar in container] == [
@@ -132,7 +125,7 @@ def test_external_cohorts_show_counts_and_overlap(project, external):
                                                  (0, 0, 0), (4208, 3772, 3000)])
 def test_circles_have_the_areas_of_their_numbers(first, second, both):
     axis = plt.figure().add_subplot()
-    figure_external.venn(axis, pd.Series({"n_robust_training": first, "n_robust_here": second, "n_both": both,
+    external_cohorts.venn(axis, pd.Series({"n_robust_training": first, "n_robust_here": second, "n_both": both,
                                           "p_hypergeometric": 0.1}), ("blue", "orange"))
     one, other = axis.patches
     assert np.pi * one.radius ** 2 * second == pytest.approx(np.pi * other.radius ** 2 * first)
@@ -144,7 +137,7 @@ def test_circles_have_the_areas_of_their_numbers(first, second, both):
 
 
 def test_abundance_points_titles_and_bars_are_those_of_the_tables(project, external):
-    *scatters, axis = figure_abundance.abundance(project, external).axes
+    *scatters, axis = abundance.abundance(project, external).axes
     table = pd.read_csv(project / "results" / "abundance.csv").set_index("cell_type")
     with h5py.File(project / "results" / "predictions.h5") as file:
         for column, (panel, cell_type) in enumerate(zip(scatters, CELL_TYPES)):
@@ -158,7 +151,7 @@ def test_abundance_points_titles_and_bars_are_those_of_the_tables(project, exter
 
 
 def test_response_curves_and_bars_are_those_of_each_setting(project, external):
-    figure = figure_response.response(project, external)
+    figure = response.response(project, external)
     folders = project / "response" / "out_of_fold", external["hospital2"] / "response" / "cohort"
     assert len(figure.subfigs) == len(folders) + 1  # the legend
     for part, folder in zip(figure.subfigs, folders):
@@ -181,7 +174,7 @@ def test_response_curves_and_bars_are_those_of_each_setting(project, external):
 def test_of_many_ensembles_the_best_are_shown_and_the_others_counted(tmp_path):
     pairs = {f"pair {i}": "ensemble" for i in range(8)}
     simulated_results.write_response(tmp_path / "response" / "out_of_fold", {"direct": "direct", **pairs})
-    figure = figure_response.response(tmp_path, {})
+    figure = response.response(tmp_path, {})
     table = pd.read_csv(tmp_path / "response" / "out_of_fold" / "comparison.csv").set_index("features")["auc"]
     shown = [label.get_text() for label in figure.axes[1].get_yticklabels()]
     assert shown == [*table.drop("direct").nlargest(5).index, "direct"]
@@ -190,23 +183,23 @@ def test_of_many_ensembles_the_best_are_shown_and_the_others_counted(tmp_path):
 
 def test_without_settings_the_direct_model_is_shown_alone(tmp_path):
     project = simulated_results.write(tmp_path / "cohort", CELL_TYPES[:2], 3)
-    curves, areas, _ = figure_response.response(project, {}).axes
+    curves, areas, _ = response.response(project, {}).axes
     table = pd.read_csv(project / "results" / "direct.csv")
     assert auc(*curves.lines[0].get_data()) == pytest.approx(table["auc"][0])
     assert bars(areas)[0] == table["auc"].tolist()
 
 
 def test_enrichment_bars_and_clustered_heat_map_are_those_of_the_table(project):
-    figure = figure_enrichment.enrichment(project)
+    figure = enrichment.enrichment(project)
     table = pd.read_csv(project / "results" / "enrichment.csv")
     axis, _, _, _, heat, *_ = figure.axes
-    first = table.groupby("cell_type").head(figure_enrichment.N_TERMS)  # lowest p first, as it was written
+    first = table.groupby("cell_type").head(enrichment.N_TERMS)  # lowest p first, as it was written
     assert bars(axis)[0] == pytest.approx(-np.log10(first["p_benjamini_hochberg"]))
     assert [text.get_text().strip() for text in axis.texts] == list(CELL_TYPES)
     scaled = table.pivot(index="term", columns="cell_type", values="scaled_odds_ratio")
     shown = heat.images[0].get_array()
     columns = [label.get_text() for label in heat.get_xticklabels()]
-    terms = {figure_enrichment.shortened(term): term for term in scaled.index}
+    terms = {enrichment.shortened(term): term for term in scaled.index}
     rows = [terms[label.get_text()] for label in heat.get_yticklabels()]
     assert sorted(rows) == sorted(first["term"].unique())
     assert np.allclose(shown, scaled.loc[rows, columns])
@@ -218,7 +211,7 @@ def test_what_is_alike_stands_side_by_side(tmp_path):
     pd.DataFrame([{"cell_type": cell_type, "term": f"SET{i}", "p": 0.01, "p_benjamini_hochberg": 0.02,
                    "scaled_odds_ratio": value} for cell_type, values in odds.items() for i, value in enumerate(values)]
                  ).to_csv(tmp_path / "results" / "enrichment.csv", index=False)
-    heat = figure_enrichment.enrichment(tmp_path).axes[4]
+    heat = enrichment.enrichment(tmp_path).axes[4]
     columns = [label.get_text() for label in heat.get_xticklabels()]
     rows = [label.get_text() for label in heat.get_yticklabels()]
     assert abs(columns.index("B-cells") - columns.index("T-cells")) == 1
@@ -230,12 +223,12 @@ def test_one_term_in_one_cell_type_needs_no_tree(tmp_path):
     results.mkdir()
     pd.DataFrame([{"cell_type": "CAFs", "term": "MATRIX", "p": 0, "p_benjamini_hochberg": 0, "scaled_odds_ratio": 1}]
                  ).to_csv(results / "enrichment.csv", index=False)
-    axis = figure_enrichment.enrichment(tmp_path).axes[0]
+    axis = enrichment.enrichment(tmp_path).axes[0]
     assert bars(axis) == [[300]]  # p that underflowed to 0
 
 
 def test_training_curves_are_the_histories(project):
-    axes = figure_training.training(project).axes
+    axes = training.training(project).axes
     assert [axis.get_title() for axis in axes] == [
         *(f"{cell_type}, 4 models" for cell_type in CELL_TYPES), "Abundance, 4 models", "Response, direct, 4 models"]
     history = pd.read_csv(project / "results" / "CAFs_preds" / "result_1_0" / "history.csv")
@@ -245,7 +238,7 @@ def test_training_curves_are_the_histories(project):
 
 
 def test_calibration_has_the_share_and_the_number_of_each_bin(project):
-    curve, counts = figure_training.calibration(project).axes
+    curve, counts = training.calibration(project).axes
     with h5py.File(project / "results" / "predictions.h5") as file:
         table = pd.DataFrame({"pcr": file["direct/labels"][:], "p": file["direct/predictions"][:].astype(float)})
     by_bin = table.groupby(np.floor(table["p"] * 10))
@@ -259,7 +252,7 @@ def test_calibration_has_the_share_and_the_number_of_each_bin(project):
 
 
 def test_confidence_points_are_those_of_the_tables(project):
-    for axis, cell_type in zip(figure_training.confidence(project).axes, CELL_TYPES):
+    for axis, cell_type in zip(training.confidence(project).axes, CELL_TYPES):
         expected = genes_of(project / "results", cell_type)[["confidence", "pearson_r"]]
         assert np.array_equal(axis.collections[0].get_offsets(), expected)
 

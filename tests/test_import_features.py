@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import cohort_files
+from slide_ex.project import cohort_files
 
 SLIDES = pd.DataFrame({"Slide.ID": ["TCGA-A1-0001-01Z-00-DX1", "TCGA-A1-0002-01Z-00-DX1", "TCGA-A1-0002-01Z-00-DX2"],
                        "Filename": ["TCGA-A1-0001-01Z-00-DX1.AA-1.svs", "TCGA-A1-0002-01Z-00-DX1.BB-2.svs",

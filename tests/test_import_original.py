@@ -11,11 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-import cohort_files
-import mlp
-import patient_splits
-import pooling
-import row_join
+from original import row_join
+from slide_ex.project import cohort_files
+from training import mlp, patient_splits, pooling
 
 CELL_TYPES = ["Cancer Epithelial", "T-cells"]
 N_FEATURES, N_HIDDEN, N_PATIENTS = 6, 5, 20

@@ -4,15 +4,16 @@ import subprocess
 import sys
 import time
 
-import encoder_weights
 import h5py
 import numpy as np
-import painted_slides
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from encoders import ENCODERS
+
+import painted_slides
+from encoding import encoder_weights
+from encoding.encoders import ENCODERS
 
 pytestmark = pytest.mark.slow
 N_SLIDES = 1000

@@ -1,69 +1,97 @@
-"""The house: folders meet in files, module names are unique, requirements match imports, scripts explain themselves."""
+"""The house: folders meet in files, rooms have no circle, formats have one owner, scripts explain themselves."""
 import ast
-import json
+import graphlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import expression_file
-import feature_file
-import fold_results
-import h5py
-import project_inputs
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["slide_processing", "prediction", "deconvolution", "data"]
-SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
+HOUSE = [*FOLDERS, "slide_ex"]
+SOURCES = sorted(path for folder in HOUSE for path in (ROOT / folder).rglob("*.py"))
 SCRIPTS = [path for path in SOURCES if 'if __name__ == "__main__":' in path.read_text()]
-COPIES = [ROOT / folder / f"{folder.removesuffix('_processing')}_script.py" for folder in FOLDERS]
 IMPORT_NAMES = {"scikit-learn": "sklearn", "openslide-python": "openslide", "opencv-python-headless": "cv2",
                 "pillow": "PIL"}  # where the name to import differs from the name to install
 NOT_IMPORTED = {"openslide-bin", "imagecodecs"}  # libraries that openslide-python and tifffile load themselves
+MOST_MODULES = 14  # of one folder or room
 
 
 def short(path):
     return str(path.relative_to(ROOT))
 
 
+def house_of(path):
+    """The folder at the top level that a file is in."""
+    return path.relative_to(ROOT).parts[0]
+
+
+def rooms(folder):
+    """Names under which the scripts of a folder import its parts: sub-packages, and modules beside the scripts."""
+    return {path.stem for path in (ROOT / folder).iterdir()
+            if path.suffix == ".py" or (path / "__init__.py").is_file()}
+
+
 def imported(path):
-    """Top-level names of all modules that a source file imports, anywhere in it."""
+    """Dotted names of what a source file imports, anywhere in it: `from maps import choice` is maps.choice."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module.split(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def imported_tops(path):
+    return {name.split(".")[0] for name in imported(path)}
 
 
 def required(requirements):
     """Import names of the packages that a requirements file lists."""
     packages = re.findall(r"^([A-Za-z0-9_.-]+)", requirements.read_text(), flags=re.MULTILINE)
-    return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in packages if name not in NOT_IMPORTED}
+    return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in packages if name not in {"-e", *NOT_IMPORTED}}
 
 
-def test_copies_of_the_script_module_are_equal():
-    assert len({path.read_text() for path in COPIES}) == 1
-
-
-def test_module_names_are_unique_and_hide_nothing():
-    names = [path.stem for path in SOURCES]
+def test_rooms_are_unique_and_hide_nothing():
+    names = [name for folder in FOLDERS for name in rooms(folder)]
     assert len(names) == len(set(names))
-    assert not set(names) & sys.stdlib_module_names
+    assert not set(names) & sys.stdlib_module_names and "slide_ex" not in names
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=short)
-def test_folders_never_import_each_other(path):
-    elsewhere = {other.stem for other in SOURCES if other.parent != path.parent}
-    assert not imported(path) & elsewhere
+def test_folders_import_the_ground_floor_and_their_own_rooms_only(path):
+    elsewhere = set().union(*(rooms(folder) for folder in FOLDERS if folder != house_of(path)))
+    assert not imported_tops(path) & (elsewhere | set(FOLDERS))
+
+
+@pytest.mark.parametrize("folder", HOUSE)
+def test_rooms_have_no_circle(folder):
+    names = {room: f"slide_ex.{room}" if folder == "slide_ex" else room for room in rooms(folder)}
+    uses = {}
+    for room, dotted in names.items():
+        place = ROOT / folder / room
+        sources = list(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+        found = set().union(*map(imported, sources))
+        uses[room] = {other for other, its in names.items() if other != room
+                      and any(name == its or name.startswith(f"{its}.") for name in found)}
+    graphlib.TopologicalSorter(uses).prepare()  # raises CycleError with the circle
+
+
+def test_folders_are_small():
+    counts = {}
+    for path in SOURCES:
+        counts[short(path.parent)] = counts.get(short(path.parent), 0) + (path.name != "__init__.py")
+    assert {folder: n for folder, n in counts.items() if n > MOST_MODULES} == {}
 
 
 def test_imports_match_requirements():
     always = required(ROOT / "requirements.txt")
     optional = set().union(*(required(path) for folder in FOLDERS for path in (ROOT / folder).glob("requirements*.txt")))
-    used = set().union(*(imported(path) for path in SOURCES)) - sys.stdlib_module_names - {p.stem for p in SOURCES}
+    own = set().union(*(rooms(folder) for folder in FOLDERS), {"slide_ex"})
+    used = set().union(*(imported_tops(path) for path in SOURCES)) - sys.stdlib_module_names - own
     assert used - always - optional == set(), "imported but in no requirements file"
     assert always - used == set(), "required but never imported"
 
@@ -79,7 +107,7 @@ def test_every_script_explains_itself(path):
 @pytest.mark.parametrize("path", SOURCES, ids=short)
 def test_no_pickle(path):
     code = path.read_text()
-    assert "pickle" not in imported(path) or path.name == "original_pickles.py"  # which runs nothing that they say
+    assert "pickle" not in imported_tops(path) or path.name == "pickles.py"  # which runs nothing that they say
     assert "allow_pickle=True" not in code and "read_pickle" not in code and "to_pickle" not in code
     assert code.count("torch.load(") == len(re.findall(r"torch\.load\([^\n]*weights_only=True", code))
 
@@ -91,23 +119,6 @@ def test_a_full_disk_under_the_log_costs_one_line(run_script, tmp_path):
     said = done.stdout + done.stderr
     assert said.count("No space left on device") == 1 and "Traceback" not in said and "Logging error" not in said
     assert "metadata.csv is missing" in done.stdout and "inputs cannot start" in done.stdout
-
-
-def test_checksums_in_messages_are_short(tmp_path):
-    """Each folder refuses what was made from something else, with 12 of the 64 digits of a checksum."""
-    old, new = "a" * 64, "b" * 64
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text(json.dumps({"features_sha256": old}))
-    (tmp_path / "preparation.json").write_text(json.dumps({"slides": old, "finished": True}))
-    with h5py.File(tmp_path / "file.h5", "w") as file:
-        file.attrs.update(parameters="{}", inputs=json.dumps({"bulk": old}), weights_sha256=old)
-    for refuse in (lambda: fold_results.is_finished(tmp_path / "model", {"features_sha256": new}),
-                   lambda: project_inputs.is_finished(tmp_path, {"slides": new}, overwrite=False),
-                   lambda: expression_file.is_finished(tmp_path / "file.h5", {}, {"bulk": new}),
-                   lambda: feature_file.check_settings(tmp_path / "file.h5", {"weights_sha256": new})):
-        with pytest.raises(ValueError, match=f"{'a' * 12}[.]") as refused:
-            refuse()
-        assert "b" * 12 in str(refused.value) and "b" * 13 not in str(refused.value)
 
 
 @pytest.mark.parametrize("page", ["README.md", "data/README.md"])

@@ -4,15 +4,14 @@ import json
 
 import cv2
 import h5py
-import hidden_truth
 import numpy as np
 import openslide
-import paint_slide
 import pandas as pd
 import pytest
-import write_svs
-from scan_slide import SCANNERS
 from sklearn.linear_model import LogisticRegression
+
+from demo_cohort import hidden_truth, paint_slide, write_svs
+from demo_cohort.scan_slide import SCANNERS
 
 SMALL = ("--patients", 4, "--genes", 300, "--width-px", 1536, "--height-px", 1536)
 SCRIPT = "data/make_demo_cohort.py"

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import io, sparse
 
-import marker_genes
+from sources import marker_genes
 
 SCRIPT = "deconvolution/make_signature.py"
 TYPES = ["B", "CAF", "T"]

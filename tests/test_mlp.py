@@ -3,18 +3,15 @@ import dataclasses
 import os
 import tracemalloc
 
-import association
-import baselines
-import cohort_files
 import h5py
-import mlp
-import model_config
 import numpy as np
-import patient_splits
-import pooling
 import pytest
-import simulated_cohort
 import torch
+
+import simulated_cohort
+from evaluation import association, baselines
+from slide_ex.project import cohort_files
+from training import mlp, model_config, patient_splits, pooling
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

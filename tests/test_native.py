@@ -5,17 +5,19 @@ import pytest
 from scipy.optimize import nnls
 from scipy.stats import kendalltau
 
-import cell_fractions
-import confidence
-import expression_model
-import factor_model
 import mixed_cells
-import native
-import nonnegative
-import rank_choice
-import reference_fit
-import residual_share
-import sample_scale
+from model import (
+    cell_fractions,
+    confidence,
+    expression_model,
+    factor_model,
+    native,
+    nonnegative,
+    rank_choice,
+    reference_fit,
+    residual_share,
+    sample_scale,
+)
 
 
 def deconvolve(data, **changes):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import original_pickles
+from original import pickles
 
 PICKLES = pathlib.Path(__file__).parent / "pickles"  # of the table below, written by pandas 1.5, 2.2 and 3.1
 TABLE = pd.DataFrame({"Slide.ID": ["S1", "S2", "S3"], "ESR1": [0, 1, 2.], "GATA3": [.25, 1.25, 2.25],
@@ -33,7 +33,7 @@ def written(path, value, protocol=4):
 
 @pytest.mark.parametrize("version", ["1.5", "2.2", "3.1"])
 def test_tables_of_other_pandas_versions(version):
-    pd.testing.assert_frame_equal(original_pickles.read(PICKLES / f"pandas_{version}.pkl"), TABLE)
+    pd.testing.assert_frame_equal(pickles.read(PICKLES / f"pandas_{version}.pkl"), TABLE)
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -41,16 +41,16 @@ def test_tables_of_other_pandas_versions(version):
     np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(6.).reshape(2, 3).T, np.zeros((0, 4), np.float16),
     np.array(["S1", "Slide 2"]), np.array([], int), np.arange(4, dtype=">i2")], ids=lambda value: str(value.dtype))
 def test_arrays(tmp_path, value, protocol):
-    found = original_pickles.read(written(tmp_path / "x.pkl", value, protocol))
+    found = pickles.read(written(tmp_path / "x.pkl", value, protocol))
     np.testing.assert_array_equal(found, value)
     assert found.dtype == value.dtype
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_tables_and_lists_of_slides(tmp_path, protocol):
-    pd.testing.assert_frame_equal(original_pickles.read(written(tmp_path / "t.pkl", TABLE, protocol)), TABLE)
+    pd.testing.assert_frame_equal(pickles.read(written(tmp_path / "t.pkl", TABLE, protocol)), TABLE)
     slides = [("S1", np.ones((2, 3), np.float32)), (np.str_("S2"), np.zeros((0, 3), np.float32))]
-    found = original_pickles.read(written(tmp_path / "features.pkl", slides, protocol))
+    found = pickles.read(written(tmp_path / "features.pkl", slides, protocol))
     assert [name for name, _ in found] == ["S1", "S2"] and [array.shape for _, array in found] == [(2, 3), (0, 3)]
 
 
@@ -59,11 +59,11 @@ def test_object_arrays_of_npz_and_npy(tmp_path):
     for k, i in np.ndindex(2, 2):
         ragged[k, i] = np.arange(k + i + 1)
     np.savez(tmp_path / "idx.npz", train_idx=ragged, test_idx=np.arange(6).reshape(2, 3))
-    found = original_pickles.read(tmp_path / "idx.npz")
+    found = pickles.read(tmp_path / "idx.npz")
     assert found["train_idx"].shape == (2, 2) and found["train_idx"][1, 1].tolist() == [0, 1, 2]
     np.testing.assert_array_equal(found["test_idx"], [[0, 1, 2], [3, 4, 5]])
     np.save(tmp_path / "one.npy", ragged)
-    assert original_pickles.read(tmp_path / "one.npy")[1, 0].tolist() == [0, 1]
+    assert pickles.read(tmp_path / "one.npy")[1, 0].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("where", ["alone", "in an array", "in a table", "as an argument", "in npz"])
@@ -88,7 +88,7 @@ def test_malicious_pickles_do_nothing(tmp_path, call, where):
     else:
         written(path, value)
     with pytest.raises(ValueError, match="cannot be read safely: it wants .*only arrays and tables are admitted"):
-        original_pickles.read(path)
+        pickles.read(path)
     assert not target.exists()
 
 
@@ -110,8 +110,8 @@ PROGRAMS = {
 def test_misused_machine_is_refused(tmp_path, program):
     (tmp_path / "x.pkl").write_bytes(PROGRAMS[program])
     with pytest.raises(ValueError, match="cannot be read safely"):
-        original_pickles.read(tmp_path / "x.pkl")
-    assert original_pickles.STAND_INS["numpy._core.multiarray._reconstruct"].kind == "array"
+        pickles.read(tmp_path / "x.pkl")
+    assert pickles.STAND_INS["numpy._core.multiarray._reconstruct"].kind == "array"
 
 
 def test_arrays_that_are_not_plain_are_refused(tmp_path):
@@ -121,4 +121,4 @@ def test_arrays_that_are_not_plain_are_refused(tmp_path):
     too_large = Calls(np._core.numeric._frombuffer, b"\x01" * 16, np.dtype("f8"), (200,), "C")
     for value in (records, dates, pointers, too_large, {1, 2}, 1j, pd.Series([1])):
         with pytest.raises(ValueError, match="cannot be read safely"):
-            original_pickles.read(written(tmp_path / "x.pkl", value))
+            pickles.read(written(tmp_path / "x.pkl", value))

@@ -2,10 +2,11 @@
 import json
 from collections import Counter
 
-import cohort_files
-import patient_splits
 import pytest
+
 import simulated_cohort
+from slide_ex.project import cohort_files
+from training import patient_splits
 
 PATIENTS = [f"TCGA-{site}-{i:04d}" for i in range(60) for site in ["A2", "BH", "E9", "AR", "D8", "C8", "GM"][i % 7:i % 7 + 1]]
 

@@ -2,17 +2,17 @@
 import argparse
 import shutil
 
-import cohort_prediction
 import h5py
 import numpy as np
 import pandas as pd
 import predict_cohort
 import pytest
 import torch
-import trained_project
-import transfer_tables
 from scipy import stats
 from sklearn import metrics
+
+import trained_project
+from transfer import cohort_prediction, transfer_tables
 
 N_MODELS = trained_project.N_OUTER * trained_project.N_INNER
 

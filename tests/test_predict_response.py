@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import predict_response
 import pytest
-import response_models
-import simulated_response
 from sklearn import metrics
+
+import simulated_response
+from response import classifiers
 
 SCRIPT = "prediction/predict_response.py"
 QUICK = ("--search", 1, "--repeats", 1, "--bootstrap", 50, "--processes", 1)
@@ -52,8 +53,8 @@ def pair(between, tmp_path):
 @pytest.fixture
 def one_classifier(monkeypatch):
     """Logistic regression alone, for tests that are not about the others."""
-    all_of_them = response_models.classifiers
-    monkeypatch.setattr(response_models, "classifiers", lambda seed: {"logistic": all_of_them(seed)["logistic"]})
+    all_of_them = classifiers.classifiers
+    monkeypatch.setattr(classifiers, "classifiers", lambda seed: {"logistic": all_of_them(seed)["logistic"]})
 
 
 def compare(project, **options):

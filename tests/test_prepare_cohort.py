@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import near_ids
+from slide_ex import ids
 
 PATIENTS = ["P-01", "P-02", "P-03"]
 
@@ -112,5 +112,5 @@ def test_killed_run_is_taken_up_again(cohort, run_script):
 
 
 def test_near_ids():
-    assert near_ids.with_near_matches(["tcga_a1", "Q"], ["TCGA-A1", "TCGA-A2"]) == "tcga_a1 (TCGA-A1?), Q"
-    assert near_ids.with_near_matches(list("abcdefg"), [], 2) == "a, b and 5 more"
+    assert ids.with_near_matches(["tcga_a1", "Q"], ["TCGA-A1", "TCGA-A2"]) == "tcga_a1 (TCGA-A1?), Q"
+    assert ids.with_near_matches(list("abcdefg"), [], 2) == "a, b and 5 more"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import tcga_selection
+from gdc import tcga_selection
 
 PATIENTS = ["TCGA-A1-A0SB", "TCGA-A1-A0SD", "TCGA-B6-A0RS", "TCGA-BH-A0B3"]
 GENES = pd.DataFrame([("ENSG00000000003.15", "TSPAN6", "protein_coding"),

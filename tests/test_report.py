@@ -8,12 +8,11 @@ import shutil
 import h5py
 import numpy as np
 import pandas as pd
-import planted_models
 import pytest
 import report
-import report_page
-import report_slides
-import report_warnings
+
+import planted_models
+from report_page import cautions, html_page, slide_pictures
 
 HOSTILE = "</script><script>document.title='owned'</script>"
 HOSTILE_SLIDE = "<img src=x onerror=alert(1)>"
@@ -45,7 +44,7 @@ def project(tmp_path_factory):
     summary(ridge=0.4).to_csv(project / "results" / "summary.csv", index=False)
     picture = project / "figures" / "fig2.png"
     picture.parent.mkdir()
-    report_slides.Image.new("RGB", (30, 20), "red").save(picture)
+    slide_pictures.Image.new("RGB", (30, 20), "red").save(picture)
     folder = project / "maps" / "S0"
     folder.mkdir(parents=True)
     record = {"maps": [{"label": HOSTILE}], "note": "not validated", "models": "2 models"}
@@ -107,7 +106,7 @@ def test_maps_beyond_the_limit_are_links(project, monkeypatch):
 
 
 def test_slides_are_shown_with_what_became_of_them(project):
-    table = report_slides.read_table(project).set_index("slide_id")
+    table = slide_pictures.read_table(project).set_index("slide_id")
     assert table["status"].to_dict() == {**{f"S{i}": "done" for i in range(4)}, HOSTILE_SLIDE: "failed",
                                          "NEVER": "missing"}
     assert table.loc[HOSTILE_SLIDE, "reason"] == "<i>no slide</i>" and table.loc["S0", "tiles"] == 20
@@ -116,13 +115,13 @@ def test_slides_are_shown_with_what_became_of_them(project):
 
 
 def test_mask_shows_the_analysed_tiles_only(project):
-    import cohort_files
-    import slide_tiles
+    from maps import slide_tiles
+    from slide_ex.project import cohort_files
     slides = cohort_files.read_slides(project / "features.h5")
     layout = slide_tiles.read_layout(project, slides, 0)
-    picture = slide_tiles.read_picture(project / "slides" / "S0.svs", report_slides.THUMBNAIL_PX)
-    for shown in (np.asarray(report_slides.mask(layout, picture)), np.asarray(report_slides.mask(layout, None))):
-        width = report_slides.THUMBNAIL_PX // planted_models.N_COLUMNS
+    picture = slide_tiles.read_picture(project / "slides" / "S0.svs", slide_pictures.THUMBNAIL_PX)
+    for shown in (np.asarray(slide_pictures.mask(layout, picture)), np.asarray(slide_pictures.mask(layout, None))):
+        width = slide_pictures.THUMBNAIL_PX // planted_models.N_COLUMNS
         means = [shown[y * width // 64:, x * width // 64:][4:width - 4, 4:width - 4].mean()
                  for x, y in map(planted_models.corner, range(24))]
         assert {i for i, mean in enumerate(means) if mean == 255} == set(planted_models.GLASS)
@@ -154,7 +153,7 @@ def test_no_metadata_is_one_clear_line(tmp_path, run_script):
 @pytest.mark.parametrize("ridge, words", [(0.3, None), (0.47, "not clearly worse than the model"),
                                           (0.5, "as well as the model, or better"), (0.51, "or better")])
 def test_baselines_that_reach_the_model_are_named(ridge, words):
-    lines = report_warnings.about_baselines(summary(ridge))
+    lines = cautions.about_baselines(summary(ridge))
     assert (lines == []) if words is None else (len(lines) == 1 and words in lines[0] and "CAFs" in lines[0])
     if words:
         assert "1 of 2 targets" in lines[0] and f"CAFs ({ridge:.2f} against 0.50)" in lines[0]
@@ -164,28 +163,28 @@ def test_a_cohort_that_is_only_predicted_is_not_told_to_train(tmp_path):
     slides = pd.DataFrame({"slide_id": ["A"], "status": "done", "tiles": 12.0})
     outside = pd.DataFrame({"slide_id": ["A", "B"], "outside": [False, True]})
     tables = {"predictions/brca/summary.csv": summary(0.1, 28), "predictions/brca/slides.csv": outside}
-    few, far = report_warnings.of_project(tmp_path, slides, tables, None)[1:]
+    few, far = cautions.of_project(tmp_path, slides, tables, None)[1:]
     assert "There are 28 patients" in few
     assert "1 of 2 slides lie outside the training range of brca: 1 (B)" in far
 
 
 def test_few_patients_and_chance_are_named():
-    assert report_warnings.about_patients(summary(0.1)) == []
-    assert "There are 28 patients" in report_warnings.about_patients(summary(0.1, 28))[0]
-    assert "about +-0.39" in report_warnings.about_patients(summary(0.1, 28))[0]
+    assert cautions.about_patients(summary(0.1)) == []
+    assert "There are 28 patients" in cautions.about_patients(summary(0.1, 28))[0]
+    assert "about +-0.39" in cautions.about_patients(summary(0.1, 28))[0]
     table = summary(0.1)
-    assert report_warnings.about_response(table) == []
+    assert cautions.about_response(table) == []
     table.loc[table["target"] == "direct", "auc_low"] = 0.45
-    assert "does not tell responders apart" in report_warnings.about_response(table)[0]
+    assert "does not tell responders apart" in cautions.about_response(table)[0]
 
 
 def test_figures_older_than_their_tables_are_named(project):
-    import figure_files
+    from drawing import figure_files
     record, table = project / "figures" / "figures.json", project / "results" / "summary.csv"
     record.write_text(json.dumps({"fig2": {"results/summary.csv": figure_files.checksum(table)}}))
-    assert report_warnings.about_stale_figures(project) == []
+    assert cautions.about_stale_figures(project) == []
     record.write_text(json.dumps({"fig2": {"results/summary.csv": "0" * 64}}))
-    assert "older than their tables: fig2" in report_warnings.about_stale_figures(project)[0]
+    assert "older than their tables: fig2" in cautions.about_stale_figures(project)[0]
     record.unlink()
 
 

@@ -1,24 +1,22 @@
 """Classifiers and scores of response: laws, scikit-learn by hand, and a leak that the test of chance would see."""
-import association
 import numpy as np
 import pandas as pd
 import pytest
-import response_cohorts
-import response_features
-import response_models
-import response_scores
 from sklearn.base import clone
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import ParameterSampler, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from evaluation import association
+from response import classifiers, cohorts, feature_sets, scoring
+
 
 @pytest.fixture
 def one_classifier(monkeypatch):
     """Logistic regression alone, without a search of its penalty."""
-    all_of_them = response_models.classifiers
-    monkeypatch.setattr(response_models, "classifiers",
+    all_of_them = classifiers.classifiers
+    monkeypatch.setattr(classifiers, "classifiers",
                         lambda seed: {"logistic": (all_of_them(seed)["logistic"][0], {"C": [0.1]})})
 
 
@@ -34,31 +32,31 @@ def cohort(n_patients=48, n_features=40, signal=1.5, seed=0):
 def out_of_fold(sets, y, repeats=1, n_search=1, processes=1, rows=None, seed=0):
     """Scores of feature sets (dict of name to x) inside a cohort; DataFrame."""
     ids = [f"P{i:03d}" for i in range(len(y))]
-    patients = response_cohorts.Patients(ids, y, ids, y)
+    patients = cohorts.Patients(ids, y, ids, y)
     arrays = {name: (x, x) for name, x in sets.items()}
-    parts = response_scores.draw_parts(patients, True, repeats, seed)
-    fitted = dict(response_scores.of_sets(arrays, y, parts, n_search, processes))
-    return response_scores.of_rows(rows or {name: (name,) for name in sets}, fitted, arrays, parts, ids)
+    parts = scoring.draw_parts(patients, True, repeats, seed)
+    fitted = dict(scoring.of_sets(arrays, y, parts, n_search, processes))
+    return scoring.of_rows(rows or {name: (name,) for name in sets}, fitted, arrays, parts, ids)
 
 
 def test_all_classifiers_find_what_is_there_and_a_patient_alone_has_the_same_score():
     x, y = cohort()
     new_x, new_y = cohort(seed=1)
-    pipelines, inner_auc = response_models.fit(x, y, n_search=2, seed=0)
-    assert len(pipelines) == len(response_models.classifiers(0)) and inner_auc > 0.8
+    pipelines, inner_auc = classifiers.fit(x, y, n_search=2, seed=0)
+    assert len(pipelines) == len(classifiers.classifiers(0)) and inner_auc > 0.8
     for pipeline in pipelines:
         assert association.delong(new_y, pipeline.predict_proba(new_x)[:, 1])[0] > 0.8, pipeline
-    scores = response_models.score(pipelines, new_x)
+    scores = classifiers.score(pipelines, new_x)
     assert scores.min() >= 0 and scores.max() <= 1
-    assert np.allclose([response_models.score(pipelines, row[None])[0] for row in new_x], scores, atol=1e-6)
+    assert np.allclose([classifiers.score(pipelines, row[None])[0] for row in new_x], scores, atol=1e-6)
 
 
 def test_a_pipeline_is_that_of_scikit_learn_by_hand():
     """Each step and the search in loops: settings, inner folds, the best setting on all patients."""
     x, y = cohort(n_features=30)
     x[:, 7] = 1  # so that VarianceThreshold has something to do
-    pipelines, _ = response_models.fit(x, y, n_search=4, seed=3)
-    logistic, space = response_models.classifiers(3)["logistic"]
+    pipelines, _ = classifiers.fit(x, y, n_search=4, seed=3)
+    logistic, space = classifiers.classifiers(3)["logistic"]
 
     def probabilities(setting, train, new):
         kept = np.flatnonzero(x[train].var(0) > 0)
@@ -88,7 +86,7 @@ def test_scores_inside_a_cohort_are_means_of_folds_by_hand():
             scale = StandardScaler().fit(x[train])
             # by another solver, of the same objective
             model = LogisticRegression(C=0.1, tol=1e-8, max_iter=10000, solver="saga", l1_ratio=0.5,
-                                       **response_models.ELASTIC_NET).fit(scale.transform(x[train]), y[train])
+                                       **classifiers.ELASTIC_NET).fit(scale.transform(x[train]), y[train])
             expected[test] += model.predict_proba(scale.transform(x[test]))[:, 1] / 2
     assert np.allclose(out_of_fold({"a": x}, y, repeats=2)["a"], expected, atol=5e-3)
 
@@ -96,10 +94,10 @@ def test_scores_inside_a_cohort_are_means_of_folds_by_hand():
 def test_missing_values_take_the_median_of_training():
     x, y = cohort(n_features=4)
     x[::5, 0] = np.nan
-    pipelines, _ = response_models.fit(x, y, n_search=1, seed=0)
+    pipelines, _ = classifiers.fit(x, y, n_search=1, seed=0)
     missing = np.full((1, 4), np.nan)
-    assert np.allclose(response_models.score(pipelines, missing),
-                       response_models.score(pipelines, np.nanmedian(x, axis=0)[None]))
+    assert np.allclose(classifiers.score(pipelines, missing),
+                       classifiers.score(pipelines, np.nanmedian(x, axis=0)[None]))
 
 
 @pytest.mark.usefixtures("one_classifier")
@@ -133,8 +131,8 @@ def test_the_top_triple_is_chosen_in_training_data():
     sets = {name: cohort(seed=i, signal=signal)[0]
             for i, (name, signal) in enumerate({"a": 2, "b": 1.5, "c": 0, "d": 1.5}.items())}
     y = cohort()[1]
-    top = out_of_fold(sets, y, rows={response_features.TOP: tuple(sets), "abd": ("a", "b", "d"), "abc": tuple("abc")})
-    assert np.allclose(top[response_features.TOP], top["abd"], atol=1e-6)
+    top = out_of_fold(sets, y, rows={feature_sets.TOP: tuple(sets), "abd": ("a", "b", "d"), "abc": tuple("abc")})
+    assert np.allclose(top[feature_sets.TOP], top["abd"], atol=1e-6)
     assert not np.allclose(top["abd"], top["abc"], atol=1e-2)
 
 
@@ -146,20 +144,20 @@ def test_the_top_triple_of_noise_is_as_good_as_chance():
     for seed in range(12):
         sets = {name: random.normal(size=(50, 20)) for name in "abcdef"}
         y = random.permutation(np.tile([0.0, 1.0], 25))
-        scores = out_of_fold(sets, y, rows={response_features.TOP: tuple(sets)}, seed=seed)
-        aucs.append(association.delong(y, scores[response_features.TOP].to_numpy())[0])
+        scores = out_of_fold(sets, y, rows={feature_sets.TOP: tuple(sets)}, seed=seed)
+        aucs.append(association.delong(y, scores[feature_sets.TOP].to_numpy())[0])
     assert abs(np.mean(aucs) - 0.5) < 2.5 * standard_error(np.array(aucs))
 
 
 def tables(train, new):
-    source = response_cohorts.Source(None, "results")
-    return [response_cohorts.Cohort(source, {"clinical": table}, {}, {}) for table in (train, new)]
+    source = cohorts.Source(None, "results")
+    return [cohorts.Cohort(source, {"clinical": table}, {}, {}) for table in (train, new)]
 
 
 def test_clinical_columns_are_numbers_or_categories_of_training():
     train = pd.DataFrame({"Age": ["50", "", "61"], "ER": ["pos", "neg", ""]}, ["A", "B", "C"])
     new = pd.DataFrame({"Age": ["40"], "ER": ["unknown"]}, ["D"])
-    of_train, of_new = response_features.in_both(*tables(train, new), 0.4, None)["clinical"]
+    of_train, of_new = feature_sets.in_both(*tables(train, new), 0.4, None)["clinical"]
     assert list(of_train) == ["Age", "ER=neg", "ER=pos"] == list(of_new)
     assert np.array_equal(of_train, [[50, 0, 1], [np.nan, 1, 0], [61, 0, 0]], equal_nan=True)
     assert np.array_equal(of_new, [[40, 0, 0]])

@@ -6,16 +6,17 @@ import subprocess
 import sys
 import time
 
-import encoder_weights
 import h5py
 import numpy as np
-import painted_slides
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from encoders import ENCODERS
 from pypdf import PdfReader
+
+import painted_slides
+from encoding import encoder_weights
+from encoding.encoders import ENCODERS
 
 MAIN = "slide_processing/1main_processing.py"
 

@@ -1,10 +1,11 @@
 """Real slides' troubles, each with a file that has it: bad blocks, truncation, no slide, transparency, hiccups."""
 import numpy as np
 import openslide
-import painted_slides
 import pytest
-import slide_reader
 from PIL import Image
+
+import painted_slides
+from tiles import slide_reader
 
 
 @pytest.fixture(autouse=True)

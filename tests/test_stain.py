@@ -4,12 +4,10 @@ import runpy
 import cv2
 import numpy as np
 import pytest
-import slide_reader
-import stain
-import stain_batch
-import tiling
 import torch
 from conftest import ROOT
+
+from tiles import slide_reader, stain, stain_batch, tiling
 
 published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
 WHITE = np.full((64, 64, 3), 255, np.uint8)

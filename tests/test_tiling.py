@@ -3,8 +3,9 @@ import runpy
 
 import numpy as np
 import pytest
-import tiling
 from conftest import ROOT
+
+from tiles import tiling
 
 published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
 

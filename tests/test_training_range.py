@@ -1,7 +1,8 @@
 """The distance to the training slides: its rate of false alarms, its power, and a plain computation of it."""
 import numpy as np
 import pytest
-import training_range
+
+from transfer import training_range
 
 
 def draw(random, n_slides, n_features, shift=0.0):

@@ -5,14 +5,14 @@ well and differs from those of other folds.
 """
 import json
 
-import cohort_files
-import fold_results
 import h5py
 import numpy as np
 import pandas as pd
-import patient_splits
-import simulated_cohort
 import torch
+
+import simulated_cohort
+from slide_ex.project import cohort_files
+from training import fold_folder, patient_splits
 
 N_OUTER, N_INNER = 3, 2
 ATTRIBUTES = {"encoder_version": 1, "tile_px": 512, "magnification": 20, "normalisation": "macenko",
@@ -68,7 +68,7 @@ def train(project):
             for inner in range(N_INNER):
                 rows = slides.rows_of(splits["outer"][outer]["inner"][inner]["train"])
                 state = least_squares(slides.mean_features[rows], target.of_slides(slides)[rows], 10 * outer + inner)
-                path = fold_results.folder(project / "results", target.name, outer, inner)
+                path = fold_folder.folder(project / "results", target.name, outer, inner)
                 path.mkdir(parents=True)
                 torch.save(state, path / "model_trained.pth")
                 config = {"target": target.name, "outer": outer, "inner": inner, "encoder": "resnet50",

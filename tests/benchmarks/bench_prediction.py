@@ -20,14 +20,18 @@ from scipy import stats
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "prediction"), str(ROOT / "tests")]
 
-import association  # noqa: E402
-import cohort_files  # noqa: E402
-import mlp  # noqa: E402
-import model_config  # noqa: E402
-import out_of_fold  # noqa: E402
-import patient_splits  # noqa: E402
-import pooling  # noqa: E402
 import simulated_cohort  # noqa: E402
+from evaluation import (
+    association,  # noqa: E402
+    out_of_fold,  # noqa: E402
+)
+from slide_ex.project import cohort_files  # noqa: E402
+from training import (
+    mlp,  # noqa: E402
+    model_config,  # noqa: E402
+    patient_splits,  # noqa: E402
+    pooling,  # noqa: E402
+)
 
 N_FEATURES = 2048
 CPU = torch.device("cpu")

@@ -19,15 +19,18 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "slide_processing"), str(ROOT / "tests")]    # the code under test
 
-import encoder_weights  # noqa: E402
-import extraction  # noqa: E402
-import painted_slides  # noqa: E402
 import published_way  # noqa: E402
-import slide_reader  # noqa: E402
-import stain  # noqa: E402
-import tiling  # noqa: E402
-from encoders import ENCODERS  # noqa: E402
-from tile_encoder import TileEncoder  # noqa: E402
+
+import painted_slides  # noqa: E402
+from encoding import encoder_weights  # noqa: E402
+from encoding.encoders import ENCODERS  # noqa: E402
+from encoding.tile_encoder import TileEncoder  # noqa: E402
+from tiles import (
+    extraction,  # noqa: E402
+    slide_reader,  # noqa: E402
+    stain,  # noqa: E402
+    tiling,  # noqa: E402
+)
 
 N_TILES_OF_STEPS = 24
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
-import bulk_sources  # noqa: E402  after the path to it
+from inputs import bulk_sources  # noqa: E402  after the path to it
 
 N_GENES, N_CODING, N_FILES, N_COHORT = 60660, 19962, 20, 1095  # GENCODE v36; patients of TCGA-BRCA
 

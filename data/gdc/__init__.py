@@ -1,0 +1,1 @@
+"""Downloads from the Genomic Data Commons: files, barcodes, which of them are used."""

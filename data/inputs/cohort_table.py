@@ -1,0 +1,105 @@
+"""The table of ids of a cohort: which slide and which expression belong to which patient."""
+import difflib
+
+import pandas as pd
+
+from slide_ex.ids import some, with_near_matches
+from slide_ex.text_table import read_strings
+
+REQUIRED = {"Filename": "filename", "Patient.ID": "patient_id"}
+OPTIONAL = {"Slide.ID": "slide_id", "Expression.ID": "expression_id", "Magnification": "magnification", "MPP": "mpp",
+            "Response": "response"}
+RESPONSES = ("pCR", "RD", "")
+ENDINGS = r"(\.ome)?\.[A-Za-z0-9]+$"  # of slide files
+NO_SLIDE, NO_EXPRESSION = "no such slide file", "no such column of expression"
+
+
+def read(path, renamed=()):
+    """Columns of REQUIRED and OPTIONAL ("" where absent or empty) and reason, one row a slide.
+
+    `renamed`: texts NAME=YOURS. Raises ValueError for absent columns, empty or repeated ids and contradictions.
+    """
+    table = read_strings(path, "a .csv, or a .tsv, in UTF-8").apply(lambda column: column.str.strip())
+    names = REQUIRED | OPTIONAL
+    yours = {name: name for name in names} | dict(column.split("=", 1) for column in renamed if "=" in column)
+    unknown = [column for column in renamed if column.split("=", 1)[0] not in names or "=" not in column]
+    if unknown:
+        raise ValueError(f"--columns {some(unknown)}: give NAME=YOURS with NAME one of {', '.join(names)}")
+    for name, column in yours.items():
+        if column not in table and (name in REQUIRED or column != name):
+            near = difflib.get_close_matches(column.lower(), {other.lower(): other for other in table}, n=1)
+            raise ValueError(f"{path} has no column {column}, its columns are {some(table, 12)}: rename one, or give "
+                             f"--columns {name}={near[0] if near else '...'}")
+    cohort = pd.DataFrame({ours: table.get(yours[name], "") for name, ours in names.items()}).assign(reason="")
+    cohort["slide_id"] = cohort["slide_id"].where(cohort["slide_id"] != "", cohort["filename"].str.split("/").str[-1]
+                                                  .str.replace(ENDINGS, "", regex=True))
+    cohort["expression_id"] = cohort["expression_id"].where(cohort["expression_id"] != "", cohort["patient_id"])
+    check(cohort, path)
+    return cohort
+
+
+def check(cohort, path):
+    """ValueError for rows without patient, slides named twice, unknown responses and patients that contradict."""
+    if cohort.empty:
+        raise ValueError(f"{path} has no rows")
+    if (cohort["patient_id"] == "").any():
+        rows = cohort[cohort["patient_id"] == ""]
+        raise ValueError(f"{path}: no patient in {len(rows)} rows: {some(rows['slide_id'])}; fill Patient.ID")
+    slides = cohort[cohort["filename"] != ""]
+    for column in ("slide_id", "filename"):
+        twice = slides.loc[slides[column].duplicated(), column]
+        if len(twice):
+            raise ValueError(f"{path}: {column} occurs more than once: {some(twice)}; give each slide its own Slide.ID")
+    unknown = sorted(set(cohort["response"]) - set(RESPONSES))
+    if unknown:
+        raise ValueError(f"{path}: Response {with_near_matches(unknown, RESPONSES[:2])} is not pCR, RD or empty")
+    for column in ("response", "expression_id"):
+        given = cohort[cohort[column] != ""].groupby("patient_id")[column].nunique()
+        if (given > 1).any():
+            raise ValueError(f"{path}: patients with more than one {column}: {some(given.index[given > 1])}")
+
+
+def find_slides(cohort, folder):
+    """Add the column path; slides that are not in `folder` get a reason with the nearest file name."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder: give the folder of the slides")
+    cohort["path"] = [folder / name for name in cohort["filename"]]
+    absent = (cohort["filename"] != "") & ~cohort["path"].map(lambda path: path.is_file())
+    files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()] if absent.any() else []
+    for row, name in cohort.loc[absent, "filename"].items():
+        cohort.loc[row, "reason"] = f"{NO_SLIDE}: {with_near_matches([name], files)}"
+
+
+def find_expression(cohort, columns, path):
+    """Patients without a column of expression get a reason with the nearest column."""
+    known = cohort["expression_id"].isin(columns)
+    if not known.any():
+        raise ValueError(f"no patient of the table is a column of {path}, e.g. "
+                         f"{with_near_matches(cohort['expression_id'].unique(), columns, 3)}; its columns are "
+                         f"{some(columns)}: add a column Expression.ID to the table")
+    for row, sample in cohort.loc[~known & (cohort["reason"] == ""), "expression_id"].items():
+        cohort.loc[row, "reason"] = f"{NO_EXPRESSION}: {with_near_matches([sample], columns)}"
+
+
+def refuse_unmatched(cohort, path, allowed):
+    """Unless allowed, ValueError that lists the rows without a partner."""
+    unmatched = cohort["reason"][cohort["reason"] != ""]
+    if len(unmatched) == len(cohort) or (len(unmatched) and not allowed):
+        raise ValueError(f"{len(unmatched)} of {len(cohort)} rows of {path} have no partner: "
+                         f"{some(unmatched, 8)}. Mend the table, or leave such rows out with --allow-unmatched")
+
+
+def metadata(slides):
+    """metadata.csv of the rows of slides."""
+    columns = {"Slide.ID": "slide_id", "Filename": "filename", "Patient.ID": "patient_id"}
+    columns |= {name: OPTIONAL[name] for name in ("Magnification", "MPP") if (slides[OPTIONAL[name]] != "").any()}
+    return pd.DataFrame({name: slides[ours] for name, ours in columns.items()})
+
+
+def clinical(used):
+    """clinical.csv, one row a patient, or None when no response is known."""
+    if (used["response"] == "").all():
+        return None
+    first = used.sort_values("response", ascending=False, kind="stable").drop_duplicates("patient_id")
+    first = first.sort_values("patient_id")
+    return pd.DataFrame({"Patient.ID": first["patient_id"], "Response": first["response"]})

@@ -1,0 +1,1 @@
+"""Projects of the published scripts, read without running anything in their pickles."""

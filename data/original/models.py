@@ -1,0 +1,150 @@
+"""Models trained by the published scripts, in the form of prediction/: the same numbers under other names.
+
+    y = W1 mean_t(h_t) + b1,  h_t = W0 x_t + b0;  of the direct model h_t = max(W0 x_t + b0, 0) and p = sigmoid(y)
+
+State dicts have layer0.0.weight, layer0.0.bias, layer1.weight, layer1.bias there and first.*, last.* here.
+"""
+import json
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from slide_ex.script import whole
+from slide_ex.stages import training_checksums
+from slide_ex.stages.project_facts import plain_attributes
+
+TARGETS = {"cell_fraction_preds": "abundance", "direct_preds": "direct"}  # other folders are <cell type>_preds
+NAMES = {"layer0.0.weight": "first.weight", "layer0.0.bias": "first.bias", "layer1.weight": "last.weight",
+         "layer1.bias": "last.bias"}
+SAME = 1e-3  # difference of predictions that rounding explains
+
+
+def import_all(original, project, slides, folds, test_slides, response):
+    """Import every model of results/ and give a line for each target.
+
+    `test_slides`: for each outer fold the ids of its test slides, in the order of the original.
+    """
+    features = project / "features.h5"
+    shared = {"imported": True, "keep": "last", **checksums(features, folds)}
+    lines = []
+    for folder in sorted((original / "results").glob("*_preds")):
+        name = TARGETS.get(folder.name, folder.name.removesuffix("_preds"))
+        labels = labels_of(name, project / "targets.h5", response)
+        differences = []
+        for source in sorted(path.parent for path in folder.glob("result_*_*/model_trained.pth")):
+            outer, inner = map(int, source.name.split("_")[1:])
+            state = read_state(source / "model_trained.pth")
+            config = {"target": name, "outer": outer, "inner": inner, "hidden": len(state["first.bias"]),
+                      "head": "classification" if name == "direct" else "regression", **shared}
+            parts = predicted(state, features, folds["outer"][outer], inner, labels, slides, name == "direct")
+            with whole(project / "results" / folder.name / source.name) as part:
+                write(part, state, config, labels.columns, parts)
+            differences.append(largest_difference(source, parts["test"], test_slides[outer], name == "direct"))
+        lines.append(f"{name}: {len(differences)} models, {comparison(differences)}")
+    return lines
+
+
+def comparison(differences):
+    """What the differences to the predictions of the original (None: it has none) tell."""
+    compared = [difference for difference in differences if difference is not None]
+    if not compared:
+        return "without predictions to compare with"
+    text = f"predictions differ by at most {max(compared):.1e} from those of {len(compared)}"
+    return text if max(compared) < SAME else f"{text}: NOT THE SAME, they come from other features, weights or folds"
+
+
+def labels_of(name, targets, response):
+    """Labels of one target, DataFrame (n_patients, n_outputs)."""
+    if name == "direct":
+        if response is None:
+            raise ValueError("results/direct_preds is there, but not patient_data.pkl with the response")
+        return (response[response != ""] == "pCR").astype(np.float32).to_frame("pCR")
+    group, outputs = ("abundance", "cell_types") if name == "abundance" else (f"expression/{name}", "genes")
+    with h5py.File(targets) as file:
+        if group not in file:
+            raise ValueError(f"there are models of {name}, but no breast_{name}_log_exp_merged.pkl")
+        patients, outputs = (file[path].asstr()[:] for path in ("patient_ids", f"{group}/{outputs}"))
+        return pd.DataFrame(file[f"{group}/labels"][:], patients, outputs)
+
+
+def predicted(state, features, fold, inner, labels, slides, direct):
+    """Predictions of the validation and test slides of one model, in the parts of predictions.h5."""
+    if len(state["last.bias"]) != labels.shape[1]:
+        raise ValueError(f"a model has {len(state['last.bias'])} outputs, its labels {labels.shape[1]} columns")
+    with h5py.File(features) as file:
+        has_tissue = np.diff(file["first_tile"][:]) > 0
+    parts = {}
+    for name, patients in (("valid", fold["inner"][inner]["valid"]), ("test", fold["test"])):
+        rows = np.flatnonzero(slides["patient_id"].isin(set(patients) & set(labels.index)) & has_tissue)
+        part = slides.iloc[rows]
+        parts[name] = {"slide_ids": part["slide_id"], "patient_ids": part["patient_id"],
+                       "labels": labels.loc[part["patient_id"]].to_numpy(np.float32),
+                       "predictions": predict(state, features, rows, direct).astype(np.float32)}
+    return parts
+
+
+def read_state(path):
+    """State dict under the names of prediction/training/mlp.py; ValueError for a model of another build."""
+    import torch
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reports unsafe and broken files in many ways
+        raise ValueError(f"{path} is no state dict that can be read safely: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or set(state) != set(NAMES):
+        raise ValueError(f"{path} is not a model of the published scripts, which have {', '.join(NAMES)}")
+    return {NAMES[name]: tensor.float() for name, tensor in state.items()}
+
+
+def predict(state, features_path, rows, direct):
+    """Predictions of slides (rows of features.h5), (n_slides, n_outputs); probabilities for the direct model."""
+    first, b0, last, b1 = (state[name].numpy() for name in ("first.weight", "first.bias", "last.weight", "last.bias"))
+    with h5py.File(features_path) as file:
+        if not direct:
+            return (file["mean_features"][:][rows] @ first.T + b0) @ last.T + b1
+        bounds, hidden = file["first_tile"][:], []
+        for row in rows:
+            tiles = file["features"][bounds[row]:bounds[row + 1]].astype(np.float32)
+            hidden.append(np.maximum(tiles @ first.T + b0, 0).mean(axis=0))
+    return 1 / (1 + np.exp(-(np.array(hidden) @ last.T + b1)))
+
+
+def largest_difference(folder, test, slide_ids, direct):
+    """Largest difference to the test predictions that the published scripts wrote beside the model; None without them.
+
+    `slide_ids`: slides of the rows of that file.
+    """
+    paths = [folder / name for name in ("test_preds.npy", "test_preds.txt") if (folder / name).is_file()]
+    if not paths:
+        return None
+    there = np.load(paths[0], allow_pickle=False) if paths[0].suffix == ".npy" else np.loadtxt(paths[0])
+    place = {slide_id: i for i, slide_id in enumerate(slide_ids)}
+    if direct and (there.min() < 0 or there.max() > 1):
+        there = 1 / (1 + np.exp(-there))  # some versions store them before the sigmoid
+    there = there.reshape(len(slide_ids), -1)[[place[slide_id] for slide_id in test["slide_ids"]]]
+    return np.abs(there - test["predictions"]).max(initial=0)
+
+
+def write(folder, state, config, outputs, parts):
+    """The folder of one model, in the format of prediction/training/fold_folder.py, without the history of its training."""
+    import torch
+    folder.mkdir()
+    torch.save(state, folder / "model_trained.pth")
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    with h5py.File(folder / "predictions.h5", "w") as file:
+        file.create_dataset("outputs", data=list(outputs), dtype=h5py.string_dtype())
+        for name, part in parts.items():
+            for key, values in part.items():
+                if key.endswith("_ids"):
+                    file.create_dataset(f"{name}/{key}", data=list(values), dtype=h5py.string_dtype())
+                else:
+                    file[f"{name}/{key}"] = values
+
+
+def checksums(features, folds):
+    """What the models were applied to, as the training scripts record it, so that tables can be collected."""
+    with h5py.File(features) as file:
+        attributes = plain_attributes(file)
+    return {"encoder": attributes["encoder"], "weights": attributes["weights"],
+            "features_sha256": training_checksums.of_features(features, attributes),
+            "splits_sha256": training_checksums.checksum(folds)}

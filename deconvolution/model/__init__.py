@@ -1,0 +1,1 @@
+"""The native deconvolution, one module a step (native.py has their order)."""

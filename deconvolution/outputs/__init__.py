@@ -1,0 +1,1 @@
+"""What deconvolution leaves: tables, report, labels for training."""

@@ -1,0 +1,1 @@
+"""What deconvolution starts from: tables of a project, CODEFACS, labels of other tools, single cells."""

@@ -1,0 +1,53 @@
+"""The two ways from checked inputs to a result: the native model, and CODEFACS."""
+import logging
+
+import numpy as np
+import pandas as pd
+
+from model import reference_fit, sample_scale
+from outputs.result_files import Result
+from sources import codefacs
+
+
+def run_native(data, seed, known_fractions):
+    """Result of the native model for deconvolution_inputs.Inputs."""
+    from model import native  # scipy takes a second to start, which bad input, a skipped re-run and CODEFACS need not
+
+    genes, patients, cell_types = data.bulk.index, data.bulk.columns, data.signature.columns
+    done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(), data.reference.to_numpy(),
+                             seed, known_fractions)
+    errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
+    notes = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
+    if np.log(done.scale).std() > sample_scale.USUAL_LOG_SD:
+        notes.append(f"all genes together differ in level between patients by {np.log(done.scale).std():.2f} (standard "
+                     "deviation, natural log), which fractions do not explain: expression is given at a common level")
+    notes += reference_fit.notes(data.bulk / done.scale, data.reference, done.fractions)
+    if done.unrelated > reference_fit.UNRELATED:
+        notes.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
+                     "confidence is above 0.5; are the gene names right?")
+    return Result("native", pd.DataFrame(done.fractions, patients, cell_types),
+                  pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk, data.notes + notes)
+
+
+def run_codefacs(folder, data, codefacs_folder, arguments):
+    """Run CODEFACS on the data in <folder>/codefacs; returns the folder of its outputs."""
+    if codefacs_folder is None:
+        raise ValueError("--method codefacs needs --codefacs-dir, to run it, or --codefacs-output, to read a finished "
+                         "run")
+    script = codefacs.script_in(codefacs_folder.resolve())
+    work = (folder / "codefacs").resolve()
+    output = work / "output"
+    output.mkdir(parents=True, exist_ok=True)
+    codefacs.write_inputs(work, data.bulk, data.signature)
+    for line in codefacs.follow(script, work, output, arguments):
+        logging.info(f"CODEFACS: {line}")
+    return output
+
+
+def read_codefacs(output, data):
+    """Result of a finished CODEFACS run on the project's bulk."""
+    fractions, confidence, expression = codefacs.read_outputs(output, data.bulk.columns, data.bulk.index)
+    missing = data.signature.columns.difference(confidence.columns)
+    if len(missing):
+        raise ValueError(f"{output}: CODEFACS gave nothing for cell types of the signature: {', '.join(missing)}")
+    return Result("CODEFACS", fractions, confidence, expression, data.bulk.loc[confidence.index], data.notes)

@@ -1,0 +1,1 @@
+"""Where in a slide something is predicted: tiles, their predictions, pictures, exports."""

@@ -1,0 +1,88 @@
+"""Draws maps: tile values over a slide's thumbnail. Axes are pixels of level 0, so that no scaling shifts anything."""
+import dataclasses
+import textwrap
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.collections import PolyCollection
+
+from maps import slide_tiles
+
+NOTE = "tile values are not validated measurements"  # what is tested is their mean, the prediction of the slide
+PAGE_WIDTH_IN = 180 / 25.4  # two columns of a journal page
+MAX_COLUMNS = 4
+COLOURS = "viridis"         # even in lightness, safe for colour-blind readers
+OPACITY = 0.6               # the tissue stays visible below
+PANEL_IN = 0.9, 4.0         # height of a panel, least and most
+SCALE_BAR_SHARE = 0.3       # of the slide's width, at most
+FONT_PT = 7
+LETTER_EM = 0.6             # width of a letter, of the height of the font; long titles are broken to fit their panel
+
+
+@dataclasses.dataclass(frozen=True)
+class SlideMaps:
+    """Everything that a map shows."""
+    slide_id: str
+    patient_id: str
+    layout: slide_tiles.Layout
+    picture: slide_tiles.Picture  # or None: no slide file
+    maps: list                    # of (map_choice.Wanted, values of the tiles float64 (n_tiles,))
+    models: str                   # which they are
+
+
+def draw(drawn):
+    """A figure with a panel of the slide alone and one per map."""
+    width, height = drawn.picture.size_px if drawn.picture else drawn.layout.size_px
+    panels = [None] * bool(drawn.picture) + drawn.maps
+    n_rows = -(-len(panels) // MAX_COLUMNS)
+    n_columns = -(-len(panels) // n_rows)
+    panel_in = np.clip(0.9 * PAGE_WIDTH_IN / n_columns * height / width, *PANEL_IN)
+    figure = matplotlib.figure.Figure(figsize=(PAGE_WIDTH_IN, n_rows * (panel_in + 0.9) + 0.5), layout="constrained")
+    n_letters = int(72 * PAGE_WIDTH_IN / n_columns / (FONT_PT * LETTER_EM))
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, panel in zip(axes, panels):
+        if drawn.picture:
+            axis.imshow(drawn.picture.rgb, extent=(0, width, height, 0))
+        if panel:
+            draw_values(figure, axis, drawn.layout, *panel, n_letters)
+        else:
+            axis.set_title("slide\n", fontsize=FONT_PT)  # as many lines as the others, so that the panels align
+        axis.set_anchor("N")
+        axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    if drawn.picture and np.isfinite(drawn.picture.mpp):
+        draw_scale_bar(axes[0], drawn.picture)
+    figure.suptitle(f"{drawn.slide_id}, patient {drawn.patient_id}", fontsize=FONT_PT + 1)
+    without = "" if drawn.picture else "; the slide's file is not here"
+    figure.supxlabel(f"{NOTE}; {drawn.models}{without}", fontsize=FONT_PT - 1)
+    return figure
+
+
+def draw_values(figure, axis, layout, wanted, values, n_letters):
+    """The tiles in the colours of their values, with a colour bar and a title of `n_letters` a line."""
+    tiles = PolyCollection(outlines(layout), array=values, cmap=COLOURS, alpha=OPACITY, linewidths=0, antialiased=False)
+    axis.add_collection(tiles)
+    axis.set_title(f"{textwrap.fill(wanted.label, n_letters)}\nslide: {values.mean():.3g}", fontsize=FONT_PT)
+    bar = figure.colorbar(tiles, ax=axis, orientation="horizontal", shrink=0.8, pad=0.02, aspect=25)
+    bar.set_label(wanted.unit, fontsize=FONT_PT)
+    bar.ax.tick_params(labelsize=FONT_PT - 1)
+    bar.ax.locator_params(nbins=5)
+    bar.outline.set_visible(False)
+
+
+def outlines(layout):
+    """Closed outlines of the tiles; int64 (n_tiles, 5, 2)."""
+    return layout.coords[:, None] + layout.edge_px * np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
+
+
+def draw_scale_bar(axis, picture):
+    """A bar of a round number of microns in the lower left corner."""
+    width, height = picture.size_px
+    longest_um = SCALE_BAR_SHARE * width * picture.mpp
+    decade = 10 ** np.floor(np.log10(longest_um))
+    um = max(step * decade for step in (1, 2, 5) if step * decade <= longest_um)
+    left, y = 0.03 * width, 0.96 * height
+    axis.plot([left, left + um / picture.mpp], [y, y], color="black", linewidth=2, solid_capstyle="butt")
+    axis.text(left, y - 0.02 * height, f"{um:g} µm", fontsize=FONT_PT - 1, va="bottom",
+              bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1})

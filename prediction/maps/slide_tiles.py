@@ -1,0 +1,145 @@
+"""One slide as a map needs it: where its tiles lie, and its picture. Positions are pixels of level 0, y downwards."""
+import dataclasses
+from pathlib import Path
+
+import h5py
+import numpy as np
+import openslide
+import pandas as pd
+from PIL import Image
+
+from slide_ex.project import cohort_files
+
+STRIP_PIXELS = 1 << 26  # of a slide in memory at a time; a slide without smaller levels may have more than memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the analysed tiles of a slide lie."""
+    coords: np.ndarray  # int64 (n_tiles, 2)   x, y of the top-left corners
+    edge_px: int        # side of a tile
+    size_px: tuple      # width, height of the slide; what the tiles cover where the slide's size is not recorded
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A slide's thumbnail, with what it depicts."""
+    rgb: np.ndarray  # uint8 (height, width, 3)
+    size_px: tuple   # width, height of level 0
+    mpp: float       # microns per pixel of level 0, NaN where the slide does not say
+    origin_px: tuple = (0, 0)  # left, top of what was scanned, where level 0 is larger than that (MIRAX, Leica)
+
+
+def read_metadata(project):
+    """`metadata.csv` as strings, "" where not given: Slide.ID, Filename, MPP and what else it has.
+
+    ValueError for ids and names that would leave their folders.
+    """
+    path = project / "metadata.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: write one row a slide with the columns Slide.ID and Filename")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").apply(lambda c: c.str.strip())
+    if "Slide.ID" not in table:
+        raise ValueError(f"{path} has no column Slide.ID; its columns are {', '.join(table)}")
+    table = table.assign(**{name: "" for name in ("Filename", "MPP") if name not in table})
+    for slide_id, filename in zip(table["Slide.ID"], table["Filename"]):
+        if not is_plain_name(slide_id) or ".." in Path(filename).parts or filename.startswith("/"):
+            raise ValueError(f"{path}: Slide.ID {slide_id!r} or Filename {filename!r} leaves its folder")
+    return table
+
+
+def slide_of(project, slide_index):
+    """Row `slide_index` of metadata.csv; ValueError for an index beyond the table."""
+    table = read_metadata(project)
+    if not 0 <= slide_index < len(table):
+        raise ValueError(f"slide index {slide_index}: {project / 'metadata.csv'} has {len(table)} slides, 0 to "
+                         f"{len(table) - 1}")
+    return table.iloc[slide_index]
+
+
+def is_plain_name(name):
+    """Whether an id can be the name of a file or folder: not empty, no slash, no leading dot."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")
+
+
+def row_of(slides, slide_id):
+    """Row of a slide in `slides` (cohort_files.Slides); ValueError when it has no tiles."""
+    rows = np.flatnonzero(slides.slide_ids == slide_id)
+    if len(rows) == 0:
+        raise ValueError(f"{slide_id} is not in {slides.path}, or has no tissue tile: there is nothing to map")
+    return rows[0]
+
+
+def read_features(slides, row):
+    """Tile features of one slide, float32 (n_tiles, n_features); no other slide is read."""
+    first, n = slides.first_tile[row], slides.n_tiles[row]
+    with h5py.File(slides.path) as file:
+        return file["features"][first:first + n].astype(np.float32)
+
+
+def read_layout(project, slides, row):
+    """Layout of one slide; ValueError when nobody recorded where its tiles lie."""
+    slide_id, first, n = slides.slide_ids[row], slides.first_tile[row], slides.n_tiles[row]
+    with h5py.File(slides.path) as file:
+        coords = file["coords"][first:first + n].astype(np.int64)
+    if (coords < 0).any():
+        raise ValueError(f"{slides.path} does not say where the tiles of {slide_id} lie (coords of -1, as imported): "
+                         "extract its features again, with coords")
+    found = dict(slides.attributes)
+    own = project / "features" / f"{slide_id}.h5"
+    if own.is_file():
+        with h5py.File(own) as file:
+            found |= {key: cohort_files.plain(value) for key, value in file.attrs.items()}
+    edge = found.get("level0_tile_px") or spacing(coords, slide_id)
+    covered = coords.max(0) + edge
+    return Layout(coords, int(edge), (int(found.get("level0_width", covered[0])),
+                                      int(found.get("level0_height", covered[1]))))
+
+
+def spacing(coords, slide_id):
+    """Side of tiles that lie on a grid, from their corners (n_tiles, 2); ValueError where it cannot be told."""
+    steps = np.concatenate([np.diff(np.unique(values)) for values in coords.T])
+    edge = steps.min() if len(steps) else 0
+    if edge == 0 or (steps % edge).any():
+        raise ValueError(f"the size of the tiles of {slide_id} is recorded nowhere, and their coords are "
+                         f"{'all alike' if edge == 0 else 'on no grid'}: process the slide with "
+                         "slide_processing/1main_processing.py, whose features/<Slide.ID>.h5 has level0_tile_px")
+    return edge
+
+
+def read_picture(path, max_px, mpp=""):
+    """Thumbnail of at most `max_px` a side, None where there is no such file.
+
+    mpp : str
+        Microns per pixel from metadata.csv, which come before those of the scanner; "" where not given.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with openslide.OpenSlide(path) as slide:
+            rgb = thumbnail(slide, max_px)
+            said = pd.to_numeric(mpp or slide.properties.get("openslide.mpp-x"), errors="coerce")
+            origin = tuple(int(slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+            return Picture(rgb, slide.dimensions, float(said) if said and said > 0 else np.nan, origin)
+    except openslide.OpenSlideError as error:
+        raise ValueError(f"{path} cannot be read by OpenSlide ({error}): fetch it again, or take it away to draw maps "
+                         "on white") from None
+
+
+def thumbnail(slide, max_px):
+    """An open slide, at most `max_px` a side; uint8 (height, width, 3). Strips of the level that fits are read."""
+    scale = max(1, max(slide.dimensions) / max_px)
+    level = slide.get_best_level_for_downsample(scale)
+    width, height = slide.level_dimensions[level]
+    shrink = scale / slide.level_downsamples[level]
+    out_width, out_height = (max(1, round(side / shrink)) for side in (width, height))
+    n_strips = -(-width * height // STRIP_PIXELS)
+    bounds = np.linspace(0, out_height, min(n_strips, out_height) + 1).astype(int)
+    strips = []
+    for top, bottom in zip(bounds, bounds[1:]):
+        first, last = (round(row * height / out_height) for row in (top, bottom))
+        region = slide.read_region((0, round(first * slide.level_downsamples[level])), level, (width, last - first))
+        glass = Image.new("RGB", region.size, "white")
+        glass.paste(region, mask=region.getchannel("A"))
+        strips.append(np.asarray(glass.resize((out_width, bottom - top), Image.Resampling.BOX)))
+    return np.concatenate(strips)

@@ -1,0 +1,1 @@
+"""The one-page report about a project: facts, warnings, slides, page."""

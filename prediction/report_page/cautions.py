@@ -1,0 +1,133 @@
+"""What a reader of the results should know first, in words: each function gives a list of sentences."""
+import json
+
+import pandas as pd
+
+from drawing import figure_files
+from slide_ex.project import cohort_files
+
+MODEL = "slide-ex"
+BASELINES = {"ridge": "Ridge regression on mean features", "mean colour": "The mean colour of a slide",
+             "bulk target": "A ridge that learnt bulk expression",
+             "shuffled labels": "A ridge on labels shuffled between patients, which nothing can predict,"}
+FEW_PATIENTS = 100       # below it the 95 % interval of a single R is wider than +-0.2
+FEW_TILES = 10           # a slide of fewer tissue tiles says little about a tumour
+NO_DISCRIMINATION = 0.5  # AUC of a coin
+
+
+def of_project(project, slides, tables, features):
+    """All sentences.
+
+    slides : DataFrame of report_slides.read_table
+    tables : dict of path relative to the project to DataFrame
+    features : cohort_files.Slides or None
+    """
+    lines = about_features(features) if features else ["There are no features yet: run slide_processing/."]
+    lines += about_slides(slides)
+    summaries = [table for path, table in tables.items() if path.endswith("/summary.csv")]
+    if summaries:
+        lines += about_patients(pd.concat(summaries))
+    if "results/summary.csv" in tables:
+        lines += about_baselines(tables["results/summary.csv"]) + about_response(tables["results/summary.csv"])
+    elif not summaries:
+        lines.append("There are no results yet: train models and run prediction/collect_results.py.")
+    lines += about_outside(tables) + about_stale_figures(project)
+    return lines + (about_stale_models(project, features) if features else [])
+
+
+def about_features(features):
+    """Weights that were not trained, or are not known."""
+    weights = features.attributes.get("weights")
+    if weights == "random":
+        return ["The encoder has random weights: features are random convolutions, which show that the pipeline works, "
+                "not what trained encoders can do."]
+    if weights == "imported":
+        return ["Features were imported: how slides were cut, normalised and encoded is not recorded here."]
+    return []
+
+
+def about_slides(slides):
+    """Slides that are not part of the results, and slides of which little is."""
+    lines = []
+    for status, meaning in (("failed", "could not be processed"), ("missing", "were not processed, or not collected"),
+                            ("empty", "have no tissue tile")):
+        ids = slides["slide_id"][slides["status"] == status]
+        if len(ids):
+            lines.append(f"{len(ids)} of {len(slides)} slides {meaning}: {cohort_files.examples(ids)}.")
+    few = slides["slide_id"][(slides["tiles"] > 0) & (slides["tiles"] < FEW_TILES)]
+    if len(few):
+        lines.append(f"{len(few)} slides have fewer than {FEW_TILES} tissue tiles: {cohort_files.examples(few)}.")
+    return lines
+
+
+def about_patients(summary):
+    n = int(summary["n_patients"].max())  # the direct model may know fewer, and has no R
+    if n >= FEW_PATIENTS:
+        return []
+    half_width = 1.96 / max(n - 3, 1) ** 0.5  # of Fisher's z, which is R where R is small
+    return [f"There are {n} patients: the 95 % interval of a single R is about +-{half_width:.2f}, and the best of "
+            "many genes look better than they are."]
+
+
+def about_baselines(summary):
+    """Baselines that beat the model, or reach the lower end of its 95 % interval."""
+    lines, models = [], summary[summary["model"] == MODEL].set_index("target")
+    for baseline, rows in summary[summary["model"] != MODEL].groupby("model", sort=False):
+        better, as_good = [], []
+        for row in rows[rows["target"].isin(models.index)].to_dict("records"):
+            estimate = "auc" if row["target"] == "direct" else "median_r"
+            model, value = models.loc[row["target"]], row[estimate]
+            text = f"{row['target']} ({value:.2f} against {model[estimate]:.2f})"
+            if value >= model[estimate]:
+                better.append(text)
+            elif value >= model.get(f"{estimate}_low", model[estimate]):
+                as_good.append(text)
+        for found, how in ((better, "does as well as the model, or better,"),
+                           (as_good, "is not clearly worse than the model (inside its 95 % interval)")):
+            if found:
+                lines.append(f"{BASELINES.get(baseline, baseline)} {how} for {len(found)} of {len(rows)} targets, by "
+                             f"median R or AUC: {', '.join(found)}.")
+    return lines
+
+
+def about_response(summary):
+    direct = summary[(summary["target"] == "direct") & (summary["model"] == MODEL)]
+    if direct.empty or direct["auc_low"].iloc[0] > NO_DISCRIMINATION:
+        return []
+    auc, low, high = direct[["auc", "auc_low", "auc_high"]].iloc[0]
+    return [f"The direct model does not tell responders apart: AUC {auc:.2f}, 95 % interval {low:.2f} to {high:.2f}."]
+
+
+def about_outside(tables):
+    """Slides that differ from those the models learnt from."""
+    lines = []
+    for path, table in tables.items():
+        if path.startswith("predictions/") and path.endswith("/slides.csv") and table["outside"].any():
+            ids = table["slide_id"][table["outside"].astype(bool)]
+            lines.append(f"{len(ids)} of {len(table)} slides lie outside the training range of {path.split('/')[1]}: "
+                         f"{cohort_files.examples(ids)}.")
+    return lines
+
+
+def about_stale_figures(project):
+    """Figures whose tables have changed since they were drawn; those of projects that are not here are not checked."""
+    path = project / "figures" / "figures.json"
+    if not path.is_file():
+        return []
+    stale = [name for name, drawn in json.loads(path.read_text()).items() if isinstance(drawn, dict) and any(
+        (project / table).is_file() and figure_files.checksum(project / table) != sha256
+        for table, sha256 in drawn.items())]
+    return [f"Figures are older than their tables: {', '.join(stale)}; run prediction/figures.py."] if stale else []
+
+
+def about_stale_models(project, features):
+    """Targets whose models were trained with other features than there are now."""
+    stale = set()
+    for path in (project / "results").glob("*_preds/result_*/config.json"):
+        config = json.loads(path.read_text())
+        if config.get("features_sha256", features.sha256) != features.sha256:
+            stale.add(config["target"])
+    if not stale:
+        return []
+    return [f"Models were trained with other features than there are now, so their results are out of date: "
+            f"{', '.join(sorted(stale))}."]

@@ -1,0 +1,1 @@
+"""Response to chemotherapy from predicted expression: patients, feature sets, classifiers, scores, tables."""

@@ -1,0 +1,181 @@
+"""The patients of a comparison: predictions or RNA of one project or two, responses, and what is refused.
+
+Feature sets are tables (patients x features), joined by patient id:
+    <cell type>, Bulk   expression: predicted from slides, or the RNA itself (source "targets")
+    abundance           fractions of all cell types
+    direct              probability of pCR of the direct model
+    mean colour         mean red, green and blue of a patient's slides
+    clinical            columns of clinical.csv, as text
+"""
+import dataclasses
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from response import classifiers
+from slide_ex.project import cohort_files
+
+SAME_IN_BOTH = "encoder", "weights"  # attributes of predictions.h5
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the predictions of a project are."""
+    project: Path
+    name: str  # "results" (out of fold), "targets" (no predictions, RNA) or the name of trained models
+
+    @property
+    def folder(self):
+        """Folder of predictions.h5 and of the tables of genes."""
+        return self.project / "results" if self.name == "results" else self.project / "predictions" / self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """What is known of the patients of one project."""
+    source: Source
+    sets: dict        # name to DataFrame, patients x features
+    response: dict    # patient to 1.0 (pCR) or 0.0 (RD); patients without a known response are not in it
+    attributes: dict  # of the file that was read
+
+
+@dataclasses.dataclass(frozen=True)
+class Patients:
+    """Who trains and who is scored; inside one cohort the same."""
+    ids: list          # str, sorted
+    y: np.ndarray      # (n_patients,) 1 pCR, 0 RD
+    new_ids: list      # str, sorted
+    new_y: np.ndarray  # (n_new_patients,) 1, 0, or NaN where the response is not known
+
+
+def sources(project, name, other):
+    """Sources of the cohorts that train and that are scored, and the name of the setting.
+
+    name, other : --from, --train-on, each None where it is not given
+    """
+    if name and name != Path(name).name:
+        raise ValueError(f"--from {name}: give the name of a folder in {project / 'predictions'}, results or targets")
+    if other is None:
+        source = Source(project, name or "results")
+        return source, source, {"results": "out_of_fold", "targets": "rna"}.get(source.name, f"within_{source.name}")
+    trained = other.resolve().name
+    if not other.is_dir():
+        raise FileNotFoundError(f"{other} is not a folder: give a project with --train-on")
+    if name == "results":
+        raise ValueError("--from results: the predictions in results/ come from models of this project alone, so that "
+                         "another one cannot train on them; leave --from out, or name models that predicted both")
+    if name == "targets":
+        return Source(other, name), Source(project, name), f"rna_from_{trained}"
+    if name in (None, trained):  # the models were trained on the other project, which has predictions out of fold
+        return Source(other, "results"), Source(project, trained), trained
+    return Source(other, name), Source(project, name), f"{name}_from_{trained}"
+
+
+def read_both(project, name, other, clinical_columns):
+    """The cohorts that train and that are scored (the same one without `other`), and the name of the setting."""
+    source, new_source, setting = sources(project, name, other)
+    train = read(source, clinical_columns)
+    if other is None:
+        return train, train, setting
+    new = read(new_source, clinical_columns)
+    refuse_unlike(train, new)
+    return train, new, setting
+
+
+def read(source, clinical_columns):
+    """Cohort of a source; FileNotFoundError names the script to run first."""
+    if source.name == "targets":
+        file, values, ids_of = cohort_files.open_targets(source.project / "targets.h5"), "labels", lambda group: file
+    else:
+        file, values, ids_of = open_predictions(source), "predictions", lambda group: group
+    with file:
+        groups = {name: (file["expression"][name], "genes") for name in file.get("expression", ())}
+        groups |= {name: (file[name], columns) for name, columns in (("abundance", "cell_types"), ("direct", None))
+                   if name in file}
+        sets = {}
+        for name, (group, columns) in groups.items():
+            patients = ids_of(group)["patient_ids"].asstr()[:].astype(str)
+            outputs = group[columns].asstr()[:].astype(str) if columns else ["pCR"]
+            sets[name] = pd.DataFrame(group[values][:].reshape(len(patients), -1), patients, outputs, dtype=float)
+        attributes = {key: cohort_files.plain(value) for key, value in file.attrs.items()}
+    if source.name != "targets" and (source.project / "features.h5").is_file():
+        slides = cohort_files.read_slides(source.project / "features.h5")
+        if np.isfinite(slides.mean_rgb).all():  # features of other tools come without colours
+            colours = pd.DataFrame(slides.mean_rgb.astype(float), columns=["red", "green", "blue"])
+            sets["mean colour"] = colours.groupby(slides.patient_ids).mean()
+    clinical = source.project / "clinical.csv"
+    if clinical_columns:
+        sets["clinical"] = pd.DataFrame({column: cohort_files.read_clinical(clinical, column)
+                                         for column in clinical_columns})
+    response = cohort_files.known_responses(clinical) if clinical.is_file() else {}
+    return Cohort(source, sets, response, attributes)
+
+
+def open_predictions(source):
+    """Open predictions.h5 of a source; FileNotFoundError names the script that makes it."""
+    path = source.folder / "predictions.h5"
+    if not path.is_file():
+        command = ("collect_results.py" if source.name == "results" else
+                   f"predict_cohort.py {source.project} --models <the project or bundle {source.name}>")
+        raise FileNotFoundError(f"{path} is missing: run prediction/{command} first")
+    return h5py.File(path)
+
+
+def refuse_unlike(train, new):
+    """ValueError when two cohorts share patients or were predicted from features of different encoders."""
+    shared = sorted(everyone(train) & everyone(new))
+    if shared:
+        raise ValueError(f"{train.source.project} and {new.source.project} share {cohort_files.examples(shared)}: a "
+                         "patient must not be trained on and scored; take them out of one of the cohorts")
+    for name in SAME_IN_BOTH:
+        pair = [cohort.attributes.get(name) for cohort in (train, new)]
+        if None not in pair and pair[0] != pair[1]:
+            raise ValueError(f"{name} is {pair[0]} in {train.source.folder} and {pair[1]} in {new.source.folder}: "
+                             "predict both cohorts from the same features")
+
+
+def everyone(cohort):
+    """Ids of all patients of any feature set; set of str."""
+    return set().union(*(table.index for table in cohort.sets.values()))
+
+
+def align(train, new, tables):
+    """Patients of the comparison, who have all its feature sets (dict of name to a pair of tables).
+
+    Those who train have a known response as well; inside one cohort so have those who are scored.
+
+    Raises ValueError for too few patients of a response, and where both responses of scored patients are not known.
+    """
+    if train is new:
+        ids = with_all_sets(train, {name: pair[0] for name, pair in tables.items()}, set(train.response))
+        y = responses(train, ids, 2 * classifiers.N_FOLDS)
+        return Patients(ids, y, ids, y)
+    learnt = {name: pair[0] for name, pair in tables.items() if name != "direct"}  # which is not fitted
+    ids = with_all_sets(train, learnt, set(train.response))
+    new_ids = with_all_sets(new, {name: pair[1] for name, pair in tables.items()}, everyone(new))
+    return Patients(ids, responses(train, ids, 2 * classifiers.N_INNER_FOLDS), new_ids,
+                    responses(new, new_ids, 1 if new.response else 0))
+
+
+def with_all_sets(cohort, tables, among):
+    """Those of the patients `among` (set of ids) that are in each of the tables (dict by name), sorted; with a note."""
+    patients = among.intersection(*(table.index for table in tables.values()))
+    if len(patients) < len(among):
+        lacking = [name for name, table in tables.items() if not among <= set(table.index)]
+        logging.info(f"{cohort.source.project}: left out {cohort_files.examples(sorted(among - patients))}, not "
+                     f"in {', '.join(lacking)}")
+    return sorted(patients)
+
+
+def responses(cohort, patients, n_least):
+    """Response of patients; ndarray (n_patients,) of 1, 0 and NaN (not known). ValueError below n_least of 1 or 0."""
+    y = np.array([cohort.response.get(patient, np.nan) for patient in patients])
+    n_pcr, n_rd = int((y == 1).sum()), int((y == 0).sum())
+    if min(n_pcr, n_rd) < n_least:
+        raise ValueError(f"{cohort.source.project}: {n_pcr} pCR and {n_rd} RD among the patients with all feature "
+                         f"sets; it takes {n_least} of each: fill the column Response of clinical.csv, or name fewer "
+                         "sets with --features")
+    return y

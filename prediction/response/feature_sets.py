@@ -1,0 +1,145 @@
+"""Which feature sets are compared, and which of their features: both cohorts' tables side by side.
+
+Genes are those that are robustly predicted, and confident where that is asked for, in the training cohort. R compares
+predicted with deconvolved *expression*; it does not know who responds, so it may be taken over all patients of a
+cohort without telling the classifiers anything about response.
+"""
+import itertools
+import logging
+
+import pandas as pd
+
+from slide_ex.project import cohort_files
+
+KINDS = {"Bulk": "bulk", "abundance": "abundance", "direct": "direct", "mean colour": "mean colour",
+         "clinical": "clinical"}  # of feature sets other than cell types
+CELL_TYPES, PAIRS, TOP = "cell types", "pairs", "top triple"  # groups of feature sets on the command line
+BETWEEN = " + "  # members of an ensemble
+FEW_GENES = 25   # the classifiers may choose so many
+
+
+def in_both(train, new, min_r, min_confidence, genes_from=None):
+    """Feature sets of two cohorts (or twice the same) with the features that both have and that may be used.
+
+    Sets that one cohort lacks and cell types without a usable gene are left out with a note.
+
+    Returns
+    -------
+    dict of name to (train, new), each a DataFrame (patients x features)
+        Cell types first. `direct` is a score already and needs no training cohort: its table is there twice.
+    """
+    names = set(train.sets) | set(new.sets)
+    pairs = {}
+    for name in [*sorted(names - set(KINDS)), *(name for name in KINDS if name in names)]:
+        if name not in new.sets or name not in train.sets and name != "direct":
+            lacking = train if name in new.sets else new
+            logging.info(f"{name}: left out, not in {lacking.source.project}, {lacking.source.name}")
+        elif name == "direct":
+            pairs[name] = new.sets[name], new.sets[name]
+        elif name == "clinical":
+            pairs[name] = as_numbers(train.sets[name], new.sets[name])
+        else:
+            columns = list(train.sets[name])
+            if KINDS.get(name, "bulk") == "bulk":
+                columns = usable_genes(name, columns, train.source, new.source, min_r, min_confidence, genes_from)
+            absent = [column for column in columns if column not in new.sets[name]]
+            if absent:
+                logging.info(f"{name}: {len(columns) - len(absent)} features in both cohorts; not in "
+                             f"{new.source.project}: {cohort_files.examples(absent)}")
+                columns = [column for column in columns if column in new.sets[name]]
+            if columns:
+                pairs[name] = train.sets[name][columns], new.sets[name][columns]
+    return pairs
+
+
+def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_from):
+    """Those of `genes` that are robust and confident where classifiers are trained; list of str, with a note.
+
+    R and confidence are those of <name>_genes.csv in the results/ of the project genes_from, or beside the predictions
+    where that is None. RNA has no R, and its confidence, in targets.h5, must be high in both cohorts (DECODEM).
+    """
+    path = (genes_from / "results" if genes_from else source.folder) / f"{name}_genes.csv"
+    usable, limits, confidences = pd.Series(True, genes), [], []
+    if source.name == "targets":
+        confidences = [cohort_files.read_confidence(rna.project / "targets.h5", name) for rna in {source, new_source}]
+    elif path.is_file():
+        table = pd.read_csv(path, dtype={"gene": str}, keep_default_na=False,
+                            na_values={"pearson_r": [""], "confidence": [""]}).set_index("gene")
+        usable = table["pearson_r"].reindex(genes) > min_r
+        limits, confidences = [f"R > {min_r:g}"], [table["confidence"]]
+    else:
+        limits = [f"robust or not: there is no {path}, see --genes-from"]
+    if min_confidence is not None and confidences:
+        limits.append(f"confidence >= {min_confidence:g}")
+        for confidence in confidences:
+            usable &= ~(confidence.reindex(genes) < min_confidence)  # a gene that the other cohort lacks goes later
+    n = int(usable.sum())
+    remark = "; left out, lower --min-r or --confidence" if n == 0 else "; few to choose from" if n < FEW_GENES else ""
+    logging.info(f"{name}: {n} of {len(genes)} genes ({' and '.join(limits) or 'all'}){remark}")
+    return list(usable.index[usable])
+
+
+def as_numbers(train, new):
+    """Clinical columns as numbers: as they are, or a column of 0 and 1 for each category of the training cohort.
+
+    An empty cell is NaN among numbers, and 0 in all categories like a category that training does not have.
+    """
+    columns = {}
+    for name in train:
+        tables = train[name], new[name]
+        parsed = [pd.to_numeric(column.replace("", None), errors="coerce") for column in tables]
+        if all((column.eq("") | number.notna()).all() for column, number in zip(tables, parsed)):
+            columns[name] = parsed
+        else:
+            columns |= {f"{name}={category}": [column.eq(category).astype(float) for column in tables]
+                        for category in sorted(set(train[name]) - {""})}
+        empty = sorted({patient for column in tables for patient in column.index[column.eq("")]})
+        if empty:
+            logging.info(f"clinical: {name} is empty for {cohort_files.examples(empty)}")
+    return tuple(pd.DataFrame({name: pair[side] for name, pair in columns.items()}) for side in (0, 1))
+
+
+def arrays(tables, patients, scale_in_cohort):
+    """Values of the patients who train and of those who are scored; dict of name to two float arrays (n_patients, ...).
+
+    With scale_in_cohort each feature goes from 0 to 1 over the patients of a cohort, as in DECODEM; a score then
+    depends on who else is scored.
+    """
+    made = {}
+    for name, pair in tables.items():
+        of_patients = [table.reindex(ids) for table, ids in zip(pair, (patients.ids, patients.new_ids))]
+        if scale_in_cohort and name != "direct":
+            of_patients = [(table - table.min()) / (table.max() - table.min()).replace(0, 1) for table in of_patients]
+        made[name] = tuple(table.to_numpy() for table in of_patients)
+    return made
+
+
+def chosen(requested, usable, known):
+    """Rows of the comparison, dict of name to the sets that it averages.
+
+    `requested` are feature sets, ensembles ("CAFs + PVL") and groups: all cell types, all pairs of them, and the
+    top triple, which has all cell types as members until the training data choose three. None means all there are.
+    `known` sets that are not `usable` are left out with a note, others raise a ValueError that names the known ones.
+    """
+    cell_types = [name for name in usable if name not in KINDS]
+    if requested is None:
+        requested = [CELL_TYPES, PAIRS, TOP, *(name for name in KINDS if name in usable)]
+    rows = {}
+    for name in requested:
+        members = tuple(cohort_files.SHORT_FORMS.get(member, member) for member in name.split(BETWEEN))
+        if name == CELL_TYPES:
+            rows |= {cell_type: (cell_type,) for cell_type in cell_types}
+        elif name == PAIRS:
+            rows |= {BETWEEN.join(pair): pair for pair in itertools.combinations(cell_types, 2)}
+        elif name == TOP and len(cell_types) > 2:
+            rows[TOP] = tuple(cell_types)
+        elif name != TOP and not set(members) <= known:
+            raise ValueError(f"no feature set '{name}': there are {', '.join(sorted(known))}, and the groups "
+                             f"'{CELL_TYPES}', '{PAIRS}' and '{TOP}'")
+        elif set(members) <= set(usable):
+            rows[BETWEEN.join(members)] = members
+        else:
+            logging.info(f"{name}: left out, " + ("fewer than three cell types" if name == TOP else "see above"))
+    if not rows:
+        raise ValueError("no feature set is left, see above: lower --min-r or --confidence")
+    return rows

@@ -1,0 +1,104 @@
+"""Scores of feature sets and ensembles: which patients train, which are scored, and how scores are averaged.
+
+Inside a cohort: stratified folds by patient, drawn anew with each seed; a patient's score is the mean over seeds of
+out-of-fold scores. From another cohort: all of its patients train, once with each seed; a score is the mean over
+seeds. An ensemble averages the scores of its members. The members of the top triple are those three whose classifiers
+have the highest AUC in the inner folds of the training part, chosen anew for each part, so that its row is as honest
+as that of one cell type. A pair that is picked from the finished table because it is the best there is not.
+"""
+import collections
+import dataclasses
+import logging
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils.parallel import Parallel, delayed
+from tqdm import tqdm
+
+from response import classifiers, feature_sets
+
+N_TOP = 3
+DECIMALS = 6  # of scores, so that equal patients tie and statistics follow from scores.csv to the last digit
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One training of all feature sets."""
+    train: np.ndarray  # rows of the training cohort
+    new: np.ndarray    # rows of the cohort that is scored
+    seed: int
+
+
+def draw_parts(patients, is_one_cohort, repeats, seed):
+    """Stratified folds of one cohort, or all of it for all of the other; `repeats` times with different seeds."""
+    made = []
+    for repeat in range(repeats):
+        folds = [(np.arange(len(patients.ids)), np.arange(len(patients.new_ids)))]
+        if is_one_cohort:
+            folds = StratifiedKFold(classifiers.N_FOLDS, shuffle=True, random_state=seed + repeat).split(
+                patients.ids, patients.y)
+        made += [Part(train, new, seed + repeat) for train, new in folds]
+    return made
+
+
+def of_sets(arrays, y, parts, n_search, processes):
+    """Fit all feature sets but `direct`; yield a name and a list of (scores, inner AUC), one a part.
+
+    Parameters
+    ----------
+    arrays : dict of name to (x, x_new)
+        Patients x features, of those who train and of those who are scored.
+    y : ndarray (n_train,)
+        1 pCR, 0 RD.
+    """
+    with Parallel(n_jobs=processes) as parallel:  # each task has its own seed: processes do not change the numbers
+        for name in tqdm([name for name in arrays if name != "direct"], unit="feature set", disable=None):
+            x, x_new = arrays[name]
+            fitted = parallel(delayed(classifiers.fit_and_score)(
+                x[part.train], y[part.train], x_new[part.new], n_search, part.seed) for part in parts)
+            logging.info(f"{name}: {x.shape[1]} features, AUC in inner folds {np.mean([auc for _, auc in fitted]):.3f}")
+            yield name, fitted
+
+
+def of_rows(rows, fitted, arrays, parts, ids):
+    """Scores of all rows of the comparison, averaged over parts and members; DataFrame (patients x rows).
+
+    Parameters
+    ----------
+    rows : dict of name to members
+    fitted : dict of feature set to what `of_sets` yields
+    arrays : dict
+        Its `direct` is a score as it is.
+    """
+    single = {name: averaged([scores for scores, _ in of_parts], parts, len(ids)) for name, of_parts in fitted.items()}
+    if "direct" in arrays:
+        single["direct"] = arrays["direct"][1][:, 0]
+    columns = {}
+    for name, members in rows.items():
+        if name == feature_sets.TOP:
+            columns[name] = averaged(of_top({member: fitted[member] for member in members}), parts, len(ids))
+        else:
+            columns[name] = np.mean([single[member] for member in members], axis=0)
+    return pd.DataFrame(columns, pd.Index(ids, name="patient_id")).round(DECIMALS)
+
+
+def averaged(scores, parts, n_patients):
+    """Mean over parts of each patient's scores; (n_patients,)."""
+    total, n_scores = np.zeros(n_patients), np.zeros(n_patients)
+    for part, of_part in zip(parts, scores):
+        total[part.new] += of_part
+        n_scores[part.new] += 1
+    return total / n_scores
+
+
+def of_top(fitted):
+    """Scores of each part, averaged over the N_TOP feature sets that are best in its inner folds; with a note."""
+    made, counts = [], collections.Counter()
+    for of_part in zip(*fitted.values()):
+        best = sorted(zip(of_part, fitted), key=lambda pair: (-pair[0][1], pair[1]))[:N_TOP]
+        made.append(np.mean([scores for (scores, _), _ in best], axis=0))
+        counts.update(name for _, name in best)
+    logging.info(f"{feature_sets.TOP}: chosen in {len(made)} training parts, "
+                 + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
+    return made

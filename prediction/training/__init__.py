@@ -1,0 +1,1 @@
+"""Nested cross-validation: folds, networks, and the folder of each trained model."""

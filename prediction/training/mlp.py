@@ -1,0 +1,103 @@
+"""The model, from features of tiles to labels of a slide: network, fit, predict (pooling.py: tiles to slides).
+
+    h_t = Dropout(W0 x_t + b0)              x_t: feature of tile t; the classifier has ReLU before the dropout
+    y   = W1 mean over tiles of h_t + b1    b1 of a regression starts at the mean training label
+
+The mean over tiles commutes with the last layer, so it is taken before that wide layer, at a cost n_tiles times
+smaller. Without dropout and ReLU it commutes with the first layer too: a regression is evaluated on slide means.
+"""
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from evaluation import association
+
+
+class Network(nn.Module):
+    """Two linear layers, drawn as nn.Linear draws them but from `generator`; state dict: first.*, last.*"""
+
+    def __init__(self, n_features, n_outputs, config, generator):
+        super().__init__()
+        self.config = config
+        self.first = nn.Linear(n_features, config.hidden, device=generator.device)
+        self.last = nn.Linear(config.hidden, n_outputs, device=generator.device)
+        for layer in (self.first, self.last):
+            for parameter in layer.parameters():
+                nn.init.uniform_(parameter, -layer.in_features ** -0.5, layer.in_features ** -0.5, generator=generator)
+
+
+def fit(pooling, labels, train, valid, config):
+    """Train one model with early stopping on the validation slides.
+
+    Parameters
+    ----------
+    pooling : pooling.TilePooling or pooling.MeanPooling
+    labels : float32 tensor (n_slides, n_outputs)
+    train, valid : int64 tensors of row numbers
+    config : model_config.Config
+
+    Returns
+    -------
+    network : Network
+        Weights of the epoch with the best validation score (or the last epoch, by config.keep).
+    history : list of dict
+        epoch (from 1), train_loss, valid_loss, and the score: valid_r, the mean over outputs of Pearson R, or
+        valid_accuracy at probability 0.5. Outputs without an R on these slides do not enter the mean.
+
+    Raises ValueError when no validation score can be computed.
+    """
+    generator = torch.Generator(labels.device).manual_seed(config.seed)
+    network = Network(pooling.means.shape[1], labels.shape[1], config, generator)
+    if config.head == "regression":
+        network.last.bias.data = labels[train].mean(0)
+    loss_of = {"regression": nn.functional.mse_loss,
+               "classification": nn.functional.binary_cross_entropy_with_logits}[config.head]
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+    history, best_score, best_epoch, best_state = [], -np.inf, 0, copy.deepcopy(network.state_dict())
+    for epoch in range(1, config.max_epochs + 1):
+        train_loss = 0.0
+        order = torch.randperm(len(train), generator=generator, device=train.device)
+        for rows in train[order].split(config.batch_size):
+            loss = loss_of(network.last(pooling(network, rows, generator)), labels[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            train_loss += loss.item() * len(rows) / len(train)
+        outputs = forward(network, pooling, valid)
+        score_name, score = validation_score(outputs, labels[valid], config.head)
+        history.append({"epoch": epoch, "train_loss": train_loss,
+                        "valid_loss": loss_of(outputs, labels[valid]).item(), score_name: score})
+        if score > best_score:
+            best_score, best_epoch = score, epoch
+            for name, tensor in network.state_dict().items():
+                best_state[name].copy_(tensor)
+        if epoch - best_epoch >= config.patience or (score == 1 and config.keep == "best"):  # nothing is better than 1
+            break
+    if config.keep == "best":
+        network.load_state_dict(best_state)
+    return network, history
+
+
+def validation_score(outputs, labels, head):
+    """Name and value of the score of early stopping; ValueError when it is NaN."""
+    if head == "classification":
+        return "valid_accuracy", ((outputs > 0) == (labels > 0)).float().mean().item()
+    score = association.pearson(outputs, labels).nanmean().item()
+    if np.isnan(score):
+        raise ValueError("no output has a correlation on the validation slides: their labels are constant, or the "
+                         "loss has become NaN")
+    return "valid_r", score
+
+
+@torch.no_grad()
+def forward(network, pooling, rows):
+    """Outputs of the last layer without dropout; tensor (n_rows, n_outputs), logits for a classifier."""
+    return torch.cat([network.last(pooling(network, part)) for part in rows.split(network.config.batch_size)])
+
+
+def predict(network, pooling, rows):
+    """Predictions as they are reported; float32 array (n_rows, n_outputs), probabilities for a classifier."""
+    outputs = forward(network, pooling, rows)
+    return (outputs.sigmoid() if network.config.head == "classification" else outputs).cpu().numpy()

@@ -1,0 +1,86 @@
+"""Trains one model: picks the slides of its fold, fits, predicts and writes the fold's folder."""
+import glob
+import logging
+import os
+import socket
+import time
+
+import torch
+import torch._dynamo  # noqa: F401  the same: the first optimiser of a process imports it, which takes a second
+
+from slide_ex import script
+from training import (
+    fold_folder,
+    fold_plots,  # noqa: F401  used by fold_results; imported here before processes are forked, once for all of them
+    mlp,
+    pooling,
+)
+
+
+def pooling_of(slides, config):
+    """The pooling of a configuration on the GPU, or on the CPU where there is none; sets torch to one thread."""
+    torch.set_num_threads(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return pooling.POOLINGS[config.pooling](slides, device)
+
+
+def train_one(task, slides, splits, pool):
+    """Train the model of one fold and write its folder, whole or not at all."""
+    started = time.perf_counter()
+    with script.whole(task.path) as part:
+        part.mkdir()
+        refuse_second_process(task.path)
+        rows, labels = rows_and_labels(task, slides, splits)
+        device = pool.means.device
+        on_device = {name: torch.from_numpy(of_part).to(device) for name, of_part in rows.items()}
+        data = torch.from_numpy(labels).to(device), on_device["train"], on_device["valid"]
+        network, history = fit_in_memory(pool, *data, task.config)
+        parts = {name: {"slide_ids": slides.slide_ids[rows[name]], "patient_ids": slides.patient_ids[rows[name]],
+                        "labels": labels[rows[name]], "predictions": mlp.predict(network, pool, on_device[name])}
+                 for name in ("valid", "test")}
+        record = {**task.record, fold_folder.MADE_WITH: {"device": device.type, "torch": str(torch.__version__)}}
+        fold_folder.write(part, record, network, history, task.target.outputs, parts)
+    score = list(history[0])[-1]
+    best = max(history, key=lambda epoch: epoch[score])
+    logging.info(f"{task.target.name} {task.path.name}: best {score} {best[score]:.3f} in epoch {best['epoch']} of "
+                 f"{len(history)}, {time.perf_counter() - started:.1f} s")
+
+
+def fit_in_memory(pool, labels, train, valid, config):
+    """mlp.fit, and once more with streamed tiles when the GPU has too little memory for the resident ones."""
+    try:
+        return mlp.fit(pool, labels, train, valid, config)
+    except torch.cuda.OutOfMemoryError:
+        if config.pooling == "mean" or pool.tiles is None:
+            raise
+    logging.warning("GPU out of memory: tile features are read from features.h5 from now on")
+    pool.tiles = None  # outside of `except`, where the error would still hold what the first try had on the GPU
+    return mlp.fit(pool, labels, train, valid, config)
+
+
+def rows_and_labels(task, slides, splits):
+    """Row numbers of the slides of train, valid and test, and the labels of all slides (NaN without).
+
+    ValueError for a part without slides and for a classifier's training or validation part of one class only.
+    """
+    outer = splits["outer"][task.outer]
+    patients = {**outer["inner"][task.inner], "test": outer["test"]}
+    rows = {name: slides.rows_of(set(of_part) & set(task.target.patient_ids)) for name, of_part in patients.items()}
+    labels = task.target.of_slides(slides)
+    for name, of_part in rows.items():
+        if len(of_part) == 0:
+            raise ValueError(f"no slide in the {name} part of fold {task.outer} {task.inner}: draw fewer folds with "
+                             "make_splits.py --outer --inner --overwrite")
+        if task.config.head == "classification" and name != "test" and len(set(labels[of_part, 0])) < 2:
+            raise ValueError(f"one class only in the {name} part of fold {task.outer} {task.inner}: draw the folds "
+                             "again with make_splits.py --stratify response --overwrite")
+    return rows, labels
+
+
+def refuse_second_process(path):
+    """OSError when another running process of this machine is at work on the same fold."""
+    before_pid, after_pid = f".part-{socket.gethostname()}-", f"-{path.name}"
+    for other in path.parent.glob(f"{glob.escape(before_pid)}*{after_pid}"):
+        pid = other.name.removeprefix(before_pid).removesuffix(after_pid)
+        if pid.isdigit() and int(pid) != os.getpid() and script.is_running(int(pid)):
+            raise OSError(f"{path} is being made by process {pid}: wait for it, or stop it")

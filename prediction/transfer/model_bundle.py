@@ -1,0 +1,116 @@
+"""A trained project in one folder that can be given away: the owner of the format of bundles.
+
+    bundle.json                   format, version, name, licence, features (attributes of features.h5: encoder, weights,
+                                  tile_px, ...), targets (by name: outputs, n_models, missing folds, folds whose weights
+                                  are here, pearson_r out of fold), training (n_patients, n_slides, n_tiles, labels,
+                                  out_of_fold, ...), all_models, versions, patients_sha256 (of the ids of the training
+                                  patients), models_sha256, files (SHA-256 of each .safetensors)
+    <target>.safetensors          weight float32 (n_outputs, n_features), bias (n_outputs,): the mean of all models of a
+                                  regression; y = weight x + bias for the mean feature x of a slide.
+                                  Of `direct`, and with --all-models of every target, each model's layers:
+                                  <outer>_<inner>.first.weight (hidden, n_features), .first.bias, .last.weight, ...
+    training_range.safetensors    the fields of training_range.TrainingRange, float64
+    README.md                     model card
+"""
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.numpy
+
+from slide_ex.project import cohort_files
+from transfer import cohort_prediction, trained_models, training_range
+
+FORMAT, VERSION = "slide-ex bundle", 1
+
+
+def is_bundle(path):
+    return (path / "bundle.json").is_file()
+
+
+def write(path, models, facts):
+    """Write a bundle into the folder `path`, which is there and empty; README.md is not written here.
+
+    models : trained_models.TrainedModels
+    facts : dict of name, licence, training, all_models, models_sha256 and versions, for bundle.json
+    """
+    targets = {}
+    for name, target in models.targets.items():
+        folds = target.folds if facts["all_models"] or target.head == "classification" else []
+        tensors = {f"{outer}_{inner}.{layer}": values for outer, inner in folds
+                   for layer, values in next(target.states([(outer, inner)])).items()}
+        if target.head == "regression":
+            mean = cohort_prediction.mean_matrix(target.states(target.folds))
+            tensors |= {layer: values.astype(np.float32) for layer, values in mean.items()}
+        (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
+        r = [value if np.isfinite(value) else None for value in target.pearson_r.round(6)]  # JSON has no NaN
+        targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
+                         "folds": folds, "pearson_r": r}
+    (path / "training_range.safetensors").write_bytes(safetensors.numpy.save(dataclasses.asdict(models.training)))
+    files = {file.name: cohort_files.file_sha256(file) for file in sorted(path.glob("*.safetensors"))}
+    content = {"format": FORMAT, "version": VERSION, **facts, "features": models.attributes, "targets": targets,
+               "patients_sha256": sorted(models.patients_sha256), "files": files}
+    (path / "bundle.json").write_text(json.dumps(content, indent=1))
+
+
+def read(path, chosen=(), partial=False):
+    """TrainedModels of a bundle; with `chosen` only of these targets (short forms of cell types are known).
+
+    Raises ValueError for a file that is missing or not as it was exported, and for models that were missing when it
+    was exported, without `partial`.
+    """
+    content = read_content(path)
+    described = trained_models.choose(content["targets"], chosen, path)
+    missing = [f"{name} {fold}" for name, target in described.items() for fold in target["missing"]]
+    if missing and not partial:
+        raise ValueError(f"{path} was exported without {cohort_files.examples(missing)}: give --partial to do with the "
+                         "models there are")
+    targets = {name: read_target(path, name, target) for name, target in described.items()}
+    training = training_range.TrainingRange(**safetensors.numpy.load_file(path / "training_range.safetensors"))
+    return trained_models.TrainedModels(content["name"], content["features"], targets,
+                                        frozenset(content["patients_sha256"]), training,
+                                        cohort_files.checksum(content["files"], sorted(targets)))
+
+
+def read_content(path):
+    """bundle.json as a dict, after a check of all files that it lists."""
+    try:
+        content = json.loads((path / "bundle.json").read_text())
+        listed, known = content["files"], (content["format"], content["version"]) == (FORMAT, VERSION)
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path / 'bundle.json'} is damaged: get the bundle again") from None
+    if not known:
+        raise ValueError(f"{path / 'bundle.json'} is not of version {VERSION} of the format: export the bundle again")
+    refuse_paths([content["name"], *content["targets"], *listed], path)
+    for name in [*listed, *(f"{target}.safetensors" for target in content["targets"]), "training_range.safetensors"]:
+        if not (path / name).is_file():
+            raise ValueError(f"{path / name} is missing: get the bundle again")
+        if cohort_files.file_sha256(path / name) != listed.get(name):
+            raise ValueError(f"{path / name} is not as it was exported (SHA-256): get the bundle again")
+    return content
+
+
+def refuse_paths(names, path):
+    """ValueError for a name that would lead out of a folder, when a file or folder is called so."""
+    for name in names:
+        if "/" in name or "\\" in name or name.startswith(".") or not name.strip():
+            raise ValueError(f"{path}: '{name}' cannot be the name of a file: take another name, without / and .")
+
+
+def read_target(path, name, described):
+    """trained_models.TrainedTarget of one target of a bundle."""
+    folds = [tuple(fold) for fold in described["folds"]]
+
+    def states(chosen):
+        with safetensors.safe_open(path / f"{name}.safetensors", "numpy") as file:
+            if not chosen:
+                yield {key: file.get_tensor(key) for key in ("weight", "bias")}
+            for outer, inner in chosen:
+                layers = ("first.weight", "first.bias", "last.weight", "last.bias")
+                yield {layer: file.get_tensor(f"{outer}_{inner}.{layer}") for layer in layers}
+    return trained_models.TrainedTarget(name, np.array(described["outputs"]), described["n_models"],
+                                        described["missing"], folds, states,
+                                        pd.Series(described["pearson_r"], described["outputs"], dtype=float).dropna()
+                                        if described["pearson_r"] else pd.Series(dtype=float))

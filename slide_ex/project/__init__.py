@@ -1,0 +1,1 @@
+"""The files of a project folder, one module a format: reading, writing and checking stand together."""

@@ -1,0 +1,1 @@
+"""From a slide to its tissue tiles: reading, scale, grid, stain, quality-control page."""

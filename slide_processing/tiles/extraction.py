@@ -1,0 +1,167 @@
+"""From one slide to the features of its tissue tiles, with all CPUs at work and bounded memory.
+
+One pool of threads does both jobs, preparing a tile and encoding a batch; both release Python's lock. On a GPU
+encoding has a thread of its own. At most WINDOW_TILES tiles a thread are under way, whatever the slide's size.
+
+Glass is read like tissue: the coarse levels of a pyramid are compressed anew, so they promise nothing about the
+edges at level 0 that decide what is tissue.
+"""
+import contextlib
+import os
+import queue
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tiles import slide_reader, tiling
+from tiles.tiling import THUMBNAIL_PX, shrink
+
+WINDOW_TILES = 8            # tiles a thread that are being prepared or wait for a batch
+
+
+@dataclass
+class Tile:
+    """One tile on its way. Glass is not prepared; an unreadable tile has only `error`."""
+
+    thumbnail: np.ndarray = None        # uint8 (THUMBNAIL_PX, THUMBNAIL_PX, 3), as scanned
+    mean_rgb: tuple = None              # as scanned, 0..255
+    prepared: object = None             # what the encoder makes of a tissue tile
+    error: slide_reader.UnreadableTile = None
+
+
+@dataclass
+class Extraction:
+    """What one slide gives. Rows of features, kept and mean_rgb belong together."""
+
+    features: np.ndarray                # float32 (n_kept, n_features)
+    kept: np.ndarray                    # int (n_kept,), numbers of the tissue tiles in the grid
+    mean_rgb: np.ndarray                # float32 (n_kept, 3)
+    unreadable: np.ndarray              # int (n_unreadable,), numbers of the unreadable tiles in the grid
+    scanned: np.ndarray                 # uint8 (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
+    normalised: np.ndarray              # the same with the kept, normalised tiles on white
+
+
+def n_cpus():
+    """CPUs that this job may use: of its affinity mask, and of its Slurm allocation where that is smaller."""
+    available = len(os.sched_getaffinity(0))
+    return min(available, int(os.environ.get("SLURM_CPUS_PER_TASK", available)))
+
+
+def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0):
+    """Read, select, normalise and encode the tiles of a slide.
+
+    Parameters
+    ----------
+    path : Path
+    coords : ndarray of int, shape (n_rows * n_columns, 2)
+        From `tiling.tile_grid`; `edge` is the side of a tile in level-0 pixels.
+    encoder : TileEncoder
+    n_threads : int
+    max_unreadable : float
+        Share of the tiles that may be unreadable; one more raises UnreadableTile.
+    """
+    mosaic = np.full((n_rows, THUMBNAIL_PX, n_columns, THUMBNAIL_PX, 3), 255, np.uint8)
+    scanned, normalised = mosaic, mosaic.copy()
+    kept, mean_rgb, unreadable = [], [], []
+
+    def tissue():
+        """The tissue tiles in order, prepared; notes everything else on the way."""
+        for i, tile in enumerate(tiles):
+            if tile.error is not None:
+                unreadable.append(i)
+                if len(unreadable) > max_unreadable * len(coords):
+                    raise tile.error
+                continue
+            row, column = divmod(i, n_columns)
+            scanned[row, :, column] = tile.thumbnail
+            if tile.prepared is not None:
+                kept.append(i)
+                mean_rgb.append(tile.mean_rgb)
+                yield tile.prepared
+
+    with contextlib.ExitStack() as stack:
+        readers = stack.enter_context(reader_pool(path))
+        pool = stack.enter_context(threads(n_threads))
+        encode_pool, n_encoding = pool, n_threads
+        if encoder.device.type != "cpu":
+            encode_pool, n_encoding = stack.enter_context(threads(1)), 1
+        tiles = in_order(pool, WINDOW_TILES * n_threads,
+                         lambda corner: prepare(readers, *corner, edge, encoder.prepare), coords.tolist())
+        batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), encoder.batch_tiles))
+        features, thumbnails = map(np.concatenate, zip(encoder.encode([]), *batches))
+    kept = np.array(kept, int)
+    normalised[kept // n_columns, :, kept % n_columns] = thumbnails
+    shape = (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
+    return Extraction(features, kept, np.array(mean_rgb, np.float32).reshape(-1, 3), np.array(unreadable, int),
+                      scanned.reshape(shape), normalised.reshape(shape))
+
+
+def prepare(readers, x, y, edge, to_prepared):
+    """Read one tile and, if it is tissue, begin its way to features."""
+    with readers() as reader:
+        try:
+            rgb = reader.read_tile(x, y, edge)
+        except slide_reader.UnreadableTile as error:
+            return Tile(error=error)
+    if not tiling.is_tissue(rgb):
+        return Tile(shrink(rgb))
+    return Tile(shrink(rgb), cv2.mean(rgb)[:3], to_prepared(rgb))
+
+
+def in_order(pool, window, work, items):
+    """Yield work(item) for each item, in order; at most `window` are under way in the pool."""
+    pending = deque()
+    for item in items:
+        pending.append(pool.submit(work, item))
+        if len(pending) >= window:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def batched(items, size):
+    """Lists of `size` items, the last one shorter."""
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@contextlib.contextmanager
+def threads(n):
+    """A pool of n threads; when the block fails, what has not begun is dropped."""
+    cv2.setNumThreads(1)
+    pool = ThreadPoolExecutor(n)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def reader_pool(path):
+    """Give a function that lends a SlideReader for a with-block, as many as threads ask for at the same time."""
+    idle, opened = queue.LifoQueue(), []
+
+    @contextlib.contextmanager
+    def lend():
+        try:
+            reader = idle.get_nowait()
+        except queue.Empty:
+            reader = slide_reader.SlideReader(path)
+            opened.append(reader)
+        yield reader
+        idle.put(reader)
+
+    try:
+        yield lend
+    finally:
+        for reader in opened:
+            reader.slide.close()

@@ -1,0 +1,36 @@
+"""How far the slides are: done, empty, failed or missing, with indexes to paste into the next command."""
+from slide_ex.project import feature_file, metadata_file, processing_log
+from tiles.slide_files import paths
+
+MEANING = {"done": "features and mask are there",
+           "empty": "no tile is tissue; the feature file has zero rows",
+           "failed": "tried and failed, see logs/slide_processing.csv",
+           "missing": "not tried yet, or not finished"}
+
+
+def of_slides(project_path, slides):
+    """The table of slides with the columns status (a key of MEANING), reason, n_tiles (NaN where unknown), has_mask."""
+    attempts = processing_log.last_attempts(project_path)
+    status = slides.copy()
+    for i, slide_id in slides.slide_id.items():
+        features, mask = paths(project_path, slide_id)
+        n_tiles = feature_file.count_tiles(features) if features.is_file() else None
+        attempt = attempts.loc[slide_id] if slide_id in attempts.index else None
+        if n_tiles is not None and mask.is_file():
+            state, reason = "done" if n_tiles else "empty", ""
+        elif attempt is not None and attempt.status == "failed":
+            state, reason = "failed", attempt.reason
+        else:
+            state, reason = "missing", ""
+        status.loc[i, ["status", "reason", "n_tiles", "has_mask"]] = state, reason, n_tiles, mask.is_file()
+    return status.astype({"n_tiles": float, "has_mask": bool})
+
+
+def report(status):
+    """Lines that say how many slides are in each state and which, in the form that <slide_index> takes."""
+    lines = []
+    for state, meaning in MEANING.items():
+        indexes = status.index[status.status == state]
+        which = f": {metadata_file.format_indexes(indexes)}" if len(indexes) and state != "done" else ""
+        lines.append(f"{len(indexes)} {state} ({meaning}){which}")
+    return lines
