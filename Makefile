@@ -15,7 +15,7 @@ python = .venv/bin/python
 	touch $@
 
 demo: .venv/installed
-	bash data/run_demo.sh $(python) $(DEMO)
+	$(python) data/run_demo.py $(DEMO)
 
 test: .venv/installed-test
 	$(python) -m pytest

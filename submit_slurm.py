@@ -1,15 +1,12 @@
-"""The whole pipeline as Slurm job arrays, or on this machine: submits what a project still lacks, and nothing twice.
+"""The whole pipeline as Slurm job arrays, or on this machine: submits what a project lacks, and nothing twice.
 
-Jobs are chained, each starting when those before it have ended, well or not: a stage checks its own inputs, says in
-one line what is missing and fails, so that one bad slide never leaves jobs waiting for ever. At the end of a chain a
-small job runs this command again: it submits the models as soon as targets, features and folds are there, and once
-more, with twice the memory, what was killed for memory. Other failures stay for you: see --status, mend, and run the
-same command again.
+What is submitted is what data/check_project.py calls missing or stale. Jobs are chained, each starting when those
+before it have ended, well or not: a stage checks its own inputs, says in one line what is missing and fails, so that
+one bad slide never leaves jobs waiting for ever. At the end of a chain a small job runs this command again: it submits the
+models as soon as targets, features and folds are there, and once more, with twice the memory, what was killed for
+memory. Other failures stay for you: see --status, fix them, and run the same command again.
 
-An output that is there counts as done. Models that are older than what they learn from are counted; whether they must
-be trained again is seen by data/check_project.py, which compares contents.
-
-Reads   <project_path>: which final outputs are there, metadata.csv, deconvolution/target_genes.csv, splits.json
+Reads   <project_path>: all that data/check_project.py reads
 Writes  <project_path>/logs/slurm/<time>/ (task lists, job scripts, logs); the stages write everything else
 
     python submit_slurm.py my_project --partition norm --partition slides:gpu
@@ -24,24 +21,12 @@ import signal
 import sys
 from pathlib import Path
 
-from slide_ex.slurm import jobs, plan, status, task_lists
-from slide_ex.slurm.plan import Stage
+from slide_ex.slurm import jobs, status, steps, task_lists
+from slide_ex.stages import plan, project_states
 
-# minutes: time limit of the stage, or for each slide or model of a task
-STAGES = (
-    #     name             starts after                    minutes  GB  CPUs  GPU
-    Stage("deconvolution", (),                                 240, 32,    8, ""),
-    Stage("targets",       ("deconvolution",),                  30, 16,    1, ""),
-    Stage("slides",        (),                                  15, 32,    8, "gpu:1"),
-    Stage("masks",         ("slides",),                         60,  8,    1, ""),
-    Stage("features",      ("slides",),                        120,  8,    1, ""),
-    Stage("splits",        ("features", "targets"),             10,  8,    1, ""),
-    Stage("folds",         ("splits", "features", "targets"),   15, 16,    4, ""),
-    Stage("results",       ("folds",),                         120, 16,    1, ""),
-    Stage("figures",       ("results",),                        20,  8,    1, ""))
-CONTINUE = Stage("continue", (),                                15,  2,    1, "")  # after everything else
 SLIDES_PER_TASK = 16  # 7 s of start-up are 5 % of a task on a GPU (300 tiles/s, 2,400 tiles a slide), less on CPUs
 FOLDS_PER_TASK = 5    # the inner models of one outer fold: 7 s of start-up against minutes
+STAGES = [stage.name for stage in plan.PIPELINE]
 
 
 def arguments():
@@ -49,7 +34,7 @@ def arguments():
     p.add_argument("project_path", type=Path, help="the project folder, see data/README.md")
     what = p.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print scripts, task lists and commands, submit nothing")
-    what.add_argument("--commands", metavar="STAGE", choices=[stage.name for stage in STAGES],
+    what.add_argument("--commands", metavar="STAGE", choices=STAGES,
                       help="print the commands that a stage lacks, one a line, for another scheduler")
     what.add_argument("--status", action="store_true", help="what is done, runs, waits, failed (and why), is missing")
     what.add_argument("--local", type=positive, metavar="N", help="run on this machine, N tasks at a time")
@@ -83,10 +68,11 @@ def main(args):
         report(args, queue(args))
         return 0
     if args.commands:
-        stage = next(stage for stage in STAGES if stage.name == args.commands)
-        if stage.name == "folds" and not plan.folds_are_known(args.project_path):
-            raise ValueError("folds are not known before targets.h5, features.h5 and splits.json are there")
-        for task in plan.tasks(args.project_path, stage, plan.missing(args.project_path, stage.name), args):
+        state = next(state for state in states_of(args) if state.name == args.commands)
+        if state.units == [state.name] and plan.BY_NAME[state.name].made_for == plan.MODEL:
+            raise ValueError(f"{state.name}: models are not known before targets.h5, features.h5 and splits.json are "
+                             "there")
+        for task in steps.tasks(state, [*state.stale, *state.missing], args):
             print(*task.commands, sep="\n")
         return 0
     if args.dry_run:
@@ -108,8 +94,8 @@ def prepare(args):
     own = plan.ROOT / ".venv" / "bin" / "python"
     args.python = args.python or (str(own) if own.exists() else sys.executable)
     args.cpus = max(1, len(os.sched_getaffinity(0)) // args.local) if args.local else None
-    folds = next(stage for stage in STAGES if stage.name == "folds")
-    args.cpus_of_folds = args.cpus or jobs.setting(args.cpus_per_task, folds, folds.cpus)
+    models = plan.BY_NAME["expression"]
+    args.cpus_of_models = args.cpus or jobs.setting(args.cpus_per_task, models, models.needs.cpus)
 
 
 def positive(text):
@@ -124,20 +110,29 @@ def by_stage(values, is_joined):
     found = {}
     for value in values:
         name, colon, rest = value.partition(":")
-        if not colon or name not in {stage.name for stage in (*STAGES, CONTINUE)}:
+        if not colon or name not in (*STAGES, steps.CONTINUE.name):
             name, rest = "", value
         found[name] = f"{found[name]} {rest}" if is_joined and name in found else rest
     return found
 
 
-def step_plan(args, jobs, since):
-    """The steps to do now; with `since`, without what was tried from that submission on."""
-    tried = status.attempts(args.project_path, since) if since else {}
-    under_way = {(job.stage_name, unit) for job in jobs for unit in job.units}
-    tried = {key: status.read_attempt(*where) for key, where in tried.items()}
-    ended_well = {key: attempt.exit_code == 0 for key, attempt in tried.items()}
-    retried = {key for key, attempt in tried.items() if attempt.lacked_memory and not attempt.was_retry}
-    return plan.make(args.project_path, STAGES, args, under_way, ended_well, retried)
+def states_of(args):
+    """The states of all stages; ValueError where the inputs themselves are wrong."""
+    states = project_states.of_project(args.project_path)
+    inputs = states[0]
+    if inputs.problems:
+        raise ValueError(f"{inputs.name}: {inputs.problems[0]}")
+    return states
+
+
+def tried_so_far(args, queued, since):
+    """steps.Tried of the jobs in the queue and, with `since`, of what ended from that submission on."""
+    ended = {}
+    for key, where in (status.attempts(args.project_path, since) if since else {}).items():
+        ended[key] = status.read_attempt(*where)
+    lacked = {key for key, attempt in ended.items() if attempt.lacked_memory and not attempt.was_retry}
+    under_way = {(job.stage_name, unit) for job in queued for unit in job.units}
+    return steps.Tried(frozenset(under_way), frozenset(ended), frozenset(lacked))
 
 
 def queue(args):
@@ -152,26 +147,24 @@ def queue(args):
 
 
 def submit(args):
-    """Submit what is missing and not in the queue, and after it the job that goes on."""
+    """Submit what is missing or stale and not in the queue, and after it the job that goes on."""
     if set(str(args.project_path)) & set("%\\\n\t"):
         raise ValueError(f"Slurm cannot write logs to {args.project_path}: rename it without % and \\")
-    jobs = queue(args)  # before the outputs: a task that ends now is seen here or there
-    for line in status.doubts(args.project_path):
-        print(line)
-    in_queue = collections.Counter((job.stage_name, job.job_id, job.state) for job in jobs)
+    queued = queue(args)  # before the outputs: a task that ends now is seen here or there
+    in_queue = collections.Counter((job.stage_name, job.job_id, job.state) for job in queued)
     for (name, job_id, state), n_tasks in in_queue.items():
         print(f"in the queue: {name}, job {job_id}: {n_tasks} {state}")
-    if any(job.stage_name == CONTINUE.name for job in jobs):
+    if any(job.stage_name == steps.CONTINUE.name for job in queued):
         print("nothing to submit: the job `continue` goes on with what is left")
         return 0
-    steps = step_plan(args, jobs, args.since)
-    if not steps and not jobs:
+    todo = steps.make(states_of(args), args, tried_so_far(args, queued, args.since))
+    if not todo and not queued:
         return conclude(args)
     folder = task_lists.new_folder(args.project_path, args.dry_run)
     given = [word for word in args.given if word != "--dry-run"]
     again = [sys.executable, str(Path(__file__).resolve()), *given, "--continue", args.since or folder.name]
-    steps.append(plan.Step(CONTINUE, (plan.Task((shlex.join(again),), (CONTINUE.name,)),)))
-    jobs.submit(folder, steps, jobs, STAGES, args)
+    todo.append(steps.Step(steps.CONTINUE, (steps.Task((shlex.join(again),), (steps.CONTINUE.name,)),)))
+    jobs.submit(folder, todo, queued, args)
     return 0
 
 
@@ -180,10 +173,10 @@ def run_here(args):
     since = ""
     signal.signal(signal.SIGINT, task_lists.stop)
     signal.signal(signal.SIGTERM, task_lists.stop)
-    while steps := step_plan(args, [], since):
+    while todo := steps.make(states_of(args), args, tried_so_far(args, [], since)):
         folder = task_lists.new_folder(args.project_path)
         since = since or folder.name
-        for step in steps:
+        for step in todo:
             task_lists.run_here(folder, step, args.local, args.cpus)
         if task_lists.stopping.is_set():
             raise ValueError("stopped: run the same command again to go on")
@@ -197,11 +190,12 @@ def run_task(task_list, index):
     return task_lists.run_task(task_list, index, sys.stdout, os.environ["SLURM_CPUS_PER_TASK"], job)
 
 
-def report(args, jobs):
+def report(args, queued):
     """Print the status; whether everything is there."""
-    lines, is_finished = status.table(args.project_path, STAGES, jobs, args.allow_missing)
-    print(*lines, *status.doubts(args.project_path), sep="\n")
-    return is_finished
+    states = project_states.of_project(args.project_path)
+    problems = [f"to be fixed: {state.name}: {problem}" for state in states for problem in state.problems]
+    print(*status.table(args.project_path, states, queued), *problems, sep="\n")
+    return all(state.is_over() for state in states)
 
 
 def conclude(args):
@@ -209,7 +203,7 @@ def conclude(args):
     if report(args, []):
         print("finished")
         return 0
-    print("stopped: mend what failed and run the same command again; it does only what is left")
+    print("stopped: fix what failed and run the same command again; it does only what is left")
     return 1
 
 

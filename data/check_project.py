@@ -2,7 +2,7 @@
 
 Looks at every stage: whether its output is there and was made from what is there now, whether ids agree across the
 files, whether slides tell their magnification and were encoded alike. Ends with 0 when the next command can start (or
-all is done), with 1 when something must be mended first.
+all is done), with 1 when something must be fixed first.
 
 Reads   every file of <project_path> that data/README.md lists
 Writes  nothing but its log
@@ -16,28 +16,39 @@ import sys
 from pathlib import Path
 
 from slide_ex.script import parser, run
-from slide_ex.stages import project_stages
+from slide_ex.stages import plan, project_states
+from slide_ex.stages.state import NOT_NEEDED
 
 SHOWN = 6  # problems and notes on one screen
 
 
 def main(args):
-    stages = project_stages.of_project(args.project_path)
-    following = next((stage for stage in stages if not stage.is_over()), None)
-    for stage in stages:
-        logging.info("  %-10s %-13s %s", stage.state, stage.name, stage.about)
-    problems = [f"{stage.name}: {problem}" for stage in stages for problem in stage.problems]
-    show("to be mended", problems)
-    show("worth knowing", [f"{stage.name}: {note}" for stage in stages for note in stage.notes])
+    states = project_states.of_project(args.project_path)
+    following = project_states.following(states)
+    for state in states:
+        logging.info("  %-10s %-13s %s", state.status, state.name, state.about)
+    show("to be fixed", [f"{state.name}: {problem}" for state in states for problem in state.problems])
+    show("worth knowing", [f"{state.name}: {note}" for state in states for note in state.notes])
     if following is None:
-        logging.info("everything is done; the figures are in %s", args.project_path / "figures")
+        logging.info("everything is done%s", where_to_go(args.project_path, states))
         return 0
     if following.problems:
-        logging.info("%s cannot start: mend what is listed above, then check again", following.name)
+        logging.info("%s cannot start: fix what is listed above, then check again", following.name)
         return 1
-    logging.info("next: %s %s %s %s", interpreter(), following.script, shlex.quote(str(args.project_path)),
-                 following.options)
+    logging.info("next: %s", shlex.join([interpreter(), plan.BY_NAME[following.name].script, str(args.project_path),
+                                         *project_states.next_words(following)]))
     return 0
+
+
+def where_to_go(project, states):
+    """What to do with a project in which nothing is left to do."""
+    by_name = {state.name: state for state in states}
+    if (project / "figures").is_dir():
+        return f"; the figures are in {project / 'figures'}"
+    if by_name["predictions"].status == NOT_NEEDED:
+        return (f": the slides can be predicted by {interpreter()} {plan.BY_NAME['predictions'].script} {project} "
+                "--models <trained project or exported folder>")
+    return f"; the predictions are in {project / 'predictions'}"
 
 
 def interpreter():
@@ -45,7 +56,7 @@ def interpreter():
     if shutil.which("python") == sys.executable:
         return "python"
     own = Path(sys.executable)
-    return shlex.quote(str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own))
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
 
 
 def show(heading, lines):

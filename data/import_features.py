@@ -12,15 +12,15 @@ Writes  <project_path>/features.h5
 import logging
 from pathlib import Path
 
-import h5py
-
-from inputs import cohort_features, extracted_features, preparation
+from inputs import extracted_features
+from slide_ex import checksums, record
+from slide_ex.project import features_file, metadata_file
 from slide_ex.script import parser, run, whole
 
 
 def main(args):
     out = args.project_path / "features.h5"
-    slides = extracted_features.read_slides(args.project_path / "metadata.csv")
+    slides = metadata_file.read(args.project_path)
     slides["path"] = extracted_features.find_files(slides, args.features_from)
     missing = slides.loc[slides["path"].isna(), "slide_id"]
     if len(missing):
@@ -30,19 +30,19 @@ def main(args):
         logging.info(message)
     slides = slides[slides["path"].notna()]
     attributes = extracted_features.shared_attributes(slides, args.features_from, args.encoder)
-    attributes |= {"source": "import_features.py", "sources_sha256": preparation.sha256_of_sizes(slides["path"])}
-    if out.is_file() and not args.overwrite:
-        with h5py.File(out) as file:
-            different = [name for name, value in attributes.items() if file.attrs.get(name) != value]
-        if different:
-            raise ValueError(f"{out} was made from something else ({', '.join(different)}): replace it with "
-                             "--overwrite")
+    attributes |= {"source": "import_features.py", "sources_sha256": checksums.of_sizes(slides["path"])}
+
+    def made():
+        found = features_file.read_index(out)[-1]
+        return {name: found.get(name) for name in attributes}
+    if record.is_finished([out], made, attributes, args.overwrite, remedy="replace it with --overwrite"):
         logging.info("%s is finished: skipped", out)
         return
     with whole(out) as part:
-        n_tiles = cohort_features.write(part, slides, extracted_features.bags(slides), attributes)
+        n_tiles = features_file.write(part, slides, extracted_features.bags(slides),
+                                      features_file.WEIGHTS_OF_IMPORTS | attributes)
     logging.info("features.h5: %d slides of %d patients, %d tiles, %s", len(slides), slides["patient_id"].nunique(),
-                 sum(n_tiles), attributes["encoder"])
+                 n_tiles.sum(), attributes["encoder"])
 
 
 if __name__ == "__main__":

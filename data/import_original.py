@@ -13,12 +13,13 @@ Writes  <project_path>/metadata.csv, features.h5, targets.h5, splits.json, clini
 """
 import argparse
 import contextlib
-import json
 import logging
 from pathlib import Path
 
-from inputs import cohort_features, cohort_table, preparation
+from inputs import preparation
 from original import models, original_project, targets
+from slide_ex import checksums
+from slide_ex.project import clinical_file, features_file, metadata_file, model_folder, splits_file
 from slide_ex.script import parser, run, whole
 
 PUBLISHED = {"tile_px": 512, "magnification": 20, "normalisation": "macenko"}  # of the tiles of the published scripts
@@ -29,9 +30,9 @@ def main(args):
     if not original.is_dir():
         raise FileNotFoundError(f"{original} is not a folder: give the project folder of the published scripts")
     sources = sorted(path for path in original.rglob("*") if path.is_file())
-    record = {"original": preparation.sha256_of_sizes(sources), "encoder": args.encoder, "log_base": args.log_base,
-              "patient_column": args.patient_column, "without_splits": args.without_splits}
-    if preparation.is_finished(project, record, args.overwrite):
+    now = {"original": checksums.of_sizes(sources), "encoder": args.encoder, "log_base": args.log_base,
+           "patient_column": args.patient_column, "without_splits": args.without_splits}
+    if preparation.is_finished(project, now, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
     slides = original_project.read_slides(original, args.patient_column)
@@ -39,28 +40,32 @@ def main(args):
     response, note = original_project.response(original, slides)
     logging.info(note or "no patient_data.pkl: no response")
 
-    preparation.write_record(project, record, finished=False)
+    preparation.begin(project, now)
     with whole(project / "targets.h5") as part:
         labelled, notes = targets.write(part, original, slides, args.log_base)
     for line in notes:
         logging.info(line)
     with whole(project / "features.h5") as part:
-        n_tiles = cohort_features.write(part, slides, original_project.bags(original, slides),
-                                        PUBLISHED | {"encoder": args.encoder, "source": "import_original.py"})
-    logging.info("features.h5: %d slides, %d tiles", len(slides), sum(n_tiles))
+        n_tiles = features_file.write(part, slides, original_project.bags(original, slides),
+                                      features_file.WEIGHTS_OF_IMPORTS | PUBLISHED
+                                      | {"encoder": args.encoder, "source": "import_original.py"})
+    logging.info("features.h5: %d slides, %d tiles", len(slides), n_tiles.sum())
+    outputs = ["metadata.csv", "targets.h5", "features.h5"]
     if folds:
         folds = original_project.restricted(folds, labelled)
-        with whole(project / "splits.json") as part:
-            part.write_text(json.dumps(folds, indent=1))
+        splits_file.write(project / "splits.json", folds)
         logging.info("splits.json: %d x %d folds, no patient on two sides", folds["n_outer"], folds["n_inner"])
-        for line in models.import_all(original, project, slides, folds, test_slides, response):
+        for line, folders in models.import_all(original, project, slides, folds, test_slides, response):
             logging.info(line)
+            outputs += [f"{folder}/{name}" for folder in folders for name in model_folder.IMPORTED]
+        outputs.append("splits.json")
     if response is not None:
         with whole(project / "clinical.csv") as part:
-            response.rename_axis("Patient.ID").rename("Response").to_csv(part)
+            clinical_file.write(part, response.rename_axis("Patient.ID").rename("Response").to_frame())
+        outputs.append("clinical.csv")
     with whole(project / "metadata.csv") as part:
-        cohort_table.metadata(slides.assign(magnification="", mpp="")).to_csv(part, index=False)
-    preparation.write_record(project, record, finished=True)
+        metadata_file.write(part, slides)
+    preparation.end(project, now, outputs)
 
 
 if __name__ == "__main__":

@@ -17,20 +17,21 @@ Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signa
 import concurrent.futures
 import contextlib
 import gzip
-import json
 import logging
 import math
 import os
 
 import cv2
-import h5py
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from demo_cohort import hidden_truth, paint_slide, write_svs
 from demo_cohort.scan_slide import SCANNERS
+from slide_ex import record
+from slide_ex.project import expression_file
 from slide_ex.script import parser, run, whole
+from slide_ex.stages import plan
 
 MPP_20X = .5             # microns per pixel at 20x
 BULK_NOISE_SD = .1       # of ln expression
@@ -45,18 +46,19 @@ LEAST = {"seed": 0, "patients": 1, "genes": 250, "width_px": 1024, "height_px": 
 def main(args):
     project = args.project_path
     parameters = {name: getattr(args, name) for name in PARAMETERS}
-    if is_finished(project, parameters, args.overwrite):
+    patients = pd.Index([f"{PREFIXES[args.hospital]}-P{i:03d}" for i in range(1, args.patients + 1)], name="Patient.ID")
+    slides = plan_slides(patients)
+    if is_finished(project, parameters, slides, args.overwrite):
         logging.info("the demo cohort in %s is finished: skipped", project)
         return
     (project / "truth").mkdir(exist_ok=True)
+    (project / "truth" / "parameters.json").unlink(missing_ok=True)
     rng = random_stream(args)
-    patients = pd.Index([f"{PREFIXES[args.hospital]}-P{i:03d}" for i in range(1, args.patients + 1)], name="Patient.ID")
     biology = hidden_truth.biology(args.genes)
     states = hidden_truth.draw_states(rng, args.patients).set_index(patients)
     fractions = hidden_truth.draw_fractions(rng, states)
     write_tables(project, rng, biology, states, fractions, args.response)
 
-    slides = plan_slides(patients)
     (project / "slides").mkdir(exist_ok=True)
     with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         jobs = [pool.submit(make_slide, project / "slides" / row.Filename, random_stream(args, i), args.hospital,
@@ -71,8 +73,7 @@ def main(args):
         Magnification=slides["power"].where(~slides["in_header"]))
     with whole(project / "metadata.csv") as part:
         metadata.to_csv(part, index=False, float_format="%g")
-    with whole(project / "truth" / "parameters.json") as part:
-        part.write_text(json.dumps(parameters, indent=1) + "\n")
+    record.write(project / "truth" / "parameters.json", parameters)
 
 
 def random_stream(args, slide=0):
@@ -80,21 +81,15 @@ def random_stream(args, slide=0):
     return np.random.default_rng([args.seed, slide, args.hospital - 1])
 
 
-def is_finished(project, parameters, overwrite):
+def is_finished(project, parameters, slides, overwrite):
     """Whether the cohort is there and was made with these parameters; refuses a folder that holds anything else."""
-    record = project / "truth" / "parameters.json"
+    *paths, marker = plan.outputs(project, "demo cohort")
     if (project / "metadata.csv").exists() and not (project / "truth").is_dir():
         raise ValueError(f"{project} holds a cohort that is not a demo (metadata.csv without truth/): "
                          "give another folder")
-    if overwrite or not record.exists():
-        return False
-    made = json.loads(record.read_text())
-    different = [f"{name} {made.get(name)}, now {value}"
-                 for name, value in parameters.items() if made.get(name) != value]
-    if different:
-        raise ValueError(f"the cohort in {project} was made with {'; '.join(different)}: "
-                         "give another folder, or --overwrite")
-    return True
+    return record.is_finished([*(project / "slides" / name for name in slides["Filename"]), *paths, marker],
+                              lambda: record.read(marker, "data/make_demo_cohort.py"), parameters, overwrite,
+                              remedy="give another folder, or --overwrite")
 
 
 def write_tables(project, rng, biology, states, fractions, law):
@@ -119,10 +114,9 @@ def write_tables(project, rng, biology, states, fractions, law):
         states.to_csv(part, float_format="%.6g")
     with whole(project / "clinical.csv") as part:
         response.to_csv(part)
-    with whole(project / "truth" / "expression.h5") as part, h5py.File(part, "w") as file:
-        file["expression"], file["bulk"] = expression, bulk.astype(np.float32)
-        file["cell_types"], file["genes"], file["patient_ids"] = hidden_truth.CELL_TYPES, genes, list(states.index)
-        file.attrs.update(method="truth of the demo cohort", parameters="{}", inputs="{}")
+    with whole(project / "truth" / "expression.h5") as part:
+        expression_file.write(part, expression, bulk, hidden_truth.CELL_TYPES, genes, states.index,
+                              "truth of the demo cohort", {}, {})
 
 
 def plan_slides(patients):

@@ -17,16 +17,17 @@ import logging
 from pathlib import Path
 
 from inputs import bulk_sources, cohort_table, preparation
+from slide_ex import checksums, numeric_table
 from slide_ex.script import parser, run
 
 
 def main(args):
     project = args.project_path
     tables = {name: getattr(args, name) for name in ("table", "expression", "gene_map")}
-    record = {**{name: path and preparation.checksum(path) for name, path in tables.items()},
+    now = {**{name: path and checksums.of_file(path) for name, path in tables.items()},
               "columns": args.columns, "log2_offset": args.log2, "allow_unmatched": args.allow_unmatched,
               "slides": str(args.slides.resolve()) if args.slides else None}
-    if preparation.is_finished(project, record, args.overwrite):
+    if preparation.is_finished(project, now, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
     cohort = cohort_table.read(args.table, args.columns)
@@ -41,15 +42,15 @@ def main(args):
     bulk, notes = None, []
     if expression is not None:
         sample_of = used.drop_duplicates("patient_id").set_index("patient_id")["expression_id"].sort_index()
-        genes = bulk_sources.read_gene_map(args.gene_map) if args.gene_map else None
+        genes = numeric_table.read_gene_map(args.gene_map) if args.gene_map else None
         bulk, notes = bulk_sources.under_symbols(expression[sample_of].set_axis(sample_of.index, axis=1),
                                                  args.expression, genes)
     slides = used[used["filename"] != ""]
-    preparation.write_record(project, record, finished=False)
+    preparation.begin(project, now)
     if args.slides:
         preparation.link_slides(project, slides)
     report = preparation.report_of(row=("slide_id", cohort))
-    preparation.write(project, record, cohort_table.metadata(slides), bulk, cohort_table.clinical(used), report)
+    preparation.write(project, now, slides, bulk, cohort_table.clinical(used), report)
     for line in [*preparation.summary(report), *notes]:
         logging.info(line)
     logging.info("%d slides of %d patients%s", len(slides), slides["patient_id"].nunique(),

@@ -21,6 +21,7 @@ import pandas as pd
 
 from gdc import gdc_download, tcga_download, tcga_selection
 from inputs import preparation
+from slide_ex import checksums
 from slide_ex.script import parser, run
 
 
@@ -30,11 +31,11 @@ def main(args):
     slides = tcga_download.find_slides(args.slide_sheet, args.slides, args.frozen, manifest, args.md5)
     samples = tcga_download.find_samples(args.expression, args.expression_sheet, manifest, args.md5)
     tables = {name: getattr(args, name) for name in ("slide_sheet", "expression_sheet", "clinical", "gene_map")}
-    record = {"sections": "frozen" if args.frozen else "diagnostic", "log2_offset": args.log2,
-              "allow_missing": args.allow_missing, "slide_files": preparation.sha256_of_sizes(slides["path"]),
-              "expression_files": preparation.sha256_of_sizes(samples["path"]),
-              **{name: path and preparation.checksum(path) for name, path in tables.items()}}
-    if preparation.is_finished(project, record, args.overwrite):
+    now = {"sections": "frozen" if args.frozen else "diagnostic", "log2_offset": args.log2,
+              "allow_missing": args.allow_missing, "slide_files": checksums.of_sizes(slides["path"]),
+              "expression_files": checksums.of_sizes(samples["path"]),
+              **{name: path and checksums.of_file(path) for name, path in tables.items()}}
+    if preparation.is_finished(project, now, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
 
@@ -42,15 +43,14 @@ def main(args):
     bulk, notes, unreadable = tcga_download.read_bulk(samples, args.expression, args.log2, args.gene_map)
     tcga_download.refuse_missing(project, unreadable, manifest, args.allow_missing)
     tcga_selection.leave_out(slides, ~slides["patient_id"].isin(bulk.columns), "no expression of the patient")
-    used = slides[slides["reason"] == ""].sort_values("slide_id")
+    used = slides[slides["reason"] == ""].sort_values("slide_id").rename(columns={"file_name": "filename"})
     if used.empty:
         raise ValueError(f"no patient has both a slide and expression: {slides['reason'].value_counts().to_dict()}")
     clinical = tcga_download.read_clinical(args.clinical, bulk.columns) if args.clinical else None
     report = preparation.report_of(slide=("file_name", slides), expression=("sample_id", samples))
-    preparation.write_record(project, record, finished=False)
-    preparation.link_slides(project, used.rename(columns={"file_name": "filename"}))
-    metadata = used[["slide_id", "file_name", "patient_id"]].set_axis(["Slide.ID", "Filename", "Patient.ID"], axis=1)
-    preparation.write(project, record, metadata, bulk, clinical, report)
+    preparation.begin(project, now)
+    preparation.link_slides(project, used)
+    preparation.write(project, now, used, bulk, clinical, report)
     for line in [*preparation.summary(report), *notes]:
         logging.info(line)
     logging.info("%d slides of %d patients; expression of %d genes in %d patients", len(used),

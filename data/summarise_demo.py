@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from demo_cohort import truth_tables
+from slide_ex import text_table
 from slide_ex.script import parser, run, whole
 
 
@@ -61,7 +62,8 @@ def show(table, path):
 
 def response_table(paths):
     """AUC of each set of features, a column for each of `paths`: comparison.csv of a setting of predict_response.py."""
-    tables = {column: pd.read_csv(path).set_index(["features", "kind"]) for column, path in paths.items()}
+    tables = {column: text_table.read_results(path, "prediction/predict_response.py").set_index(["features", "kind"])
+              for column, path in paths.items()}
     table = pd.DataFrame({column: of_setting["auc"] for column, of_setting in tables.items()})
     order = pd.concat(tables.values()).index.unique()
     return table.loc[order].reset_index("kind").rename_axis("AUC of response by").rename(columns=str)
@@ -79,7 +81,7 @@ def response_line(path):
     """What the direct model reached, if it was trained."""
     if not path.exists():
         return "response: not predicted"
-    direct = pd.read_csv(path).iloc[0]
+    direct = text_table.read_results(path, "prediction/collect_results.py").iloc[0]
     return (f"response (direct model): AUC {direct.auc:.2f} [{direct.auc_low:.2f}, {direct.auc_high:.2f}], "
             f"{direct.n_pcr:.0f} pCR of {direct.n_patients:.0f} patients")
 

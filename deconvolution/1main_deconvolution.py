@@ -16,7 +16,7 @@ import shlex
 from pathlib import Path
 
 from outputs import result_files
-from slide_ex.project import expression_file
+from slide_ex import checksums
 from slide_ex.script import parser, run
 from sources import codefacs, engines, inputs_of_project
 
@@ -29,10 +29,10 @@ def main(args):
         raise ValueError("--codefacs-dir and --codefacs-output need --method codefacs")
     files = inputs_of_project.paths(args.project_path)
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
-    inputs = {name: expression_file.sha256(path) for name, path in (files | extra).items() if path}
+    inputs = {name: checksums.of_file(path) for name, path in (files | extra).items() if path}
     parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
         {"seed": args.seed} if args.method == "native" else {"codefacs_args": args.codefacs_args})
-    if not args.overwrite and expression_file.is_finished(folder / "expression.h5", parameters, inputs):
+    if result_files.is_finished(args.project_path, {"parameters": parameters, "inputs": inputs}, args.overwrite):
         logging.info(f"{folder} is finished: skipped")
         return
     data = inputs_of_project.load(files, args.gene_map, args.min_markers_found)
@@ -45,7 +45,7 @@ def main(args):
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,
                                                               shlex.split(args.codefacs_args))
         result = engines.read_codefacs(output, data)
-    summary = result_files.write(folder, result, parameters, inputs, args.text)
+    summary = result_files.write(args.project_path, result, parameters, inputs, args.text)
     for note in result.notes:
         logging.info(f"note: {note}")
     for cell_type, row in summary.iterrows():

@@ -6,7 +6,8 @@ a million; markers are chosen by marker_genes.py. Donors of the single cells sho
 Reads   a .h5ad file (raw counts; needs deconvolution/requirements-single-cell.txt), or counts (.mtx with genes.tsv and
         barcodes.tsv beside it, or a table genes x cells) and --labels (one row a cell, first column the cell id)
 Writes  signature.tsv.gz (markers x cell types), reference.tsv.gz (all genes x cell types), signature_choice.csv
-        (condition number for each number of markers); with --state-column also reference_states.tsv.gz
+        (condition number for each number of markers), signature.json (what they were made from); with --state-column
+        also reference_states.tsv.gz
 
     python deconvolution/make_signature.py cohort counts.mtx --labels cells.csv --label-column celltype_major
 """
@@ -16,18 +17,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from slide_ex import numeric_table
+from slide_ex import checksums, ids, record, text_table
+from slide_ex.ids import some
 from slide_ex.script import parser, run, whole
+from slide_ex.stages import plan
 from sources import marker_genes, single_cells
 
 SEED = 42
 
 
 def main(args):
-    outputs = [args.project_path / name for name in ("signature.tsv.gz", "reference.tsv.gz", "signature_choice.csv")]
+    also = ("reference_states.tsv.gz",) if args.state_column else ()
+    outputs = plan.outputs(args.project_path, "signature", also)
+    marker = outputs[-1]
+    files = single_cells.files(args.single_cells, args.labels)
+    now = {"label_column": args.label_column, "state_column": args.state_column, "seed": args.seed,
+           "inputs": {path.name: checksums.of_file(path) for path in files}, "finished": True}
     there = [path for path in outputs if path.exists()]
-    if there and not args.overwrite:
+    if there and not marker.exists() and not args.overwrite:
         raise ValueError(f"{there[0]} exists: it may be your own; --overwrite replaces it")
+    if marker.exists() and not args.overwrite:
+        made = record.read(marker, "deconvolution/make_signature.py")
+        record.refuse_other(marker, made | {"finished": True}, now)
+        if made["finished"] and len(there) == len(outputs):
+            logging.info(f"{marker} is finished: skipped")
+            return
     counts, genes, labels = single_cells.read(args.single_cells, args.labels, args.label_column)
     counts, genes, n_copies = without_copies(counts, genes)
     n_cells = labels[args.label_column].value_counts()
@@ -36,7 +50,7 @@ def main(args):
         logging.info(f"note: {name} left out: {n_cells[name]} cells, {marker_genes.MIN_CELLS} are needed")
     if len(types) < 2:
         raise ValueError(f"{args.single_cells}: {len(types)} cell types have enough cells; two are needed")
-    numeric_table.check_cell_types(types, args.single_cells)
+    ids.refuse_cell_types(types, args.single_cells)
     logging.info(f"{counts.shape[0]} cells, {len(genes)} genes ({n_copies} rows of repeated symbols left out), "
                  f"{len(types)} cell types")
     codes = pd.Index(types).get_indexer(labels[args.label_column])
@@ -51,12 +65,14 @@ def main(args):
     logging.info(f"{len(rows)} genes, up to {best} a type, condition number {conditions[best]:.1f}")
     reference = pd.DataFrame(profile, genes, types)
     choice = pd.DataFrame({"condition_number": conditions}).rename_axis("n_markers")
-    tables = dict(zip(outputs, (reference.iloc[rows], reference[profile.sum(axis=1) > 0], choice)))
+    tables = [reference.iloc[rows], reference[profile.sum(axis=1) > 0], choice]
     if args.state_column:
-        tables[args.project_path / "reference_states.tsv.gz"] = by_state(counts, genes, labels, args)
-    for path, table in tables.items():
+        tables.insert(0, by_state(counts, genes, labels, args))
+    record.write(marker, now | {"finished": False})    # so that a run that was killed is taken up again
+    for path, table in zip(outputs, tables):
         with whole(path) as part:
-            table.to_csv(part, sep="," if path.suffix == ".csv" else "\t", float_format="%.6g")
+            table.to_csv(part, sep=text_table.separator_of(path), float_format="%.6g")
+    record.write(marker, now)
 
 
 def without_copies(counts, genes):
@@ -68,7 +84,7 @@ def without_copies(counts, genes):
 def by_state(counts, genes, labels, args):
     """Profiles (genes x 'type: state') of the states with enough cells."""
     if args.state_column not in labels:
-        raise ValueError(f"no column {args.state_column!r}; there are {numeric_table.some(labels)}")
+        raise ValueError(f"no column {args.state_column!r}; there are {some(labels)}")
     names = labels[args.label_column] + ": " + labels[args.state_column]
     n_cells = names.value_counts()
     states = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])

@@ -17,15 +17,16 @@ import numpy as np
 import pandas as pd
 
 from outputs import target_labels
-from slide_ex.project import expression_file
+from slide_ex import checksums, record
+from slide_ex.project import expression_file, targets_file
 from slide_ex.script import parser, run, whole
+from slide_ex.stages import plan
 from sources import label_tables
 
 SOURCES = ("expression.h5", "confidence_score.txt", "estimated_cell_fractions.txt")
 
 
 def main(args):
-    targets = args.project_path / "targets.h5"
     settings = {"min_confidence": args.confidence, "min_nonzero_fraction": args.min_nonzero,
                 "min_variance": args.min_variance, "log_base": args.log_base}
     if args.log_base <= 1:
@@ -42,8 +43,10 @@ def main(args):
                 raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
         source = label_tables.from_deconvolution(files, args.bulk)
     parameters = settings | {"bulk": args.bulk, "genes_in_rows": args.genes_in_rows, "source": source.method}
-    inputs = {name: expression_file.sha256(path) for name, path in (files | {"genes": args.genes}).items() if path}
-    if not args.overwrite and expression_file.is_finished(targets, parameters, inputs):
+    inputs = {name: checksums.of_file(path) for name, path in (files | {"genes": args.genes}).items() if path}
+    counts_path, targets = plan.outputs(args.project_path, "targets")
+    if record.is_finished([counts_path, targets], lambda: made_from(targets), parameters | inputs, args.overwrite,
+                          remedy="run with --overwrite to redo it"):
         logging.info(f"{targets} is finished: skipped")
         return
     wanted = set(args.genes.read_text().split()) if args.genes else None
@@ -57,14 +60,21 @@ def main(args):
     if not any(len(genes) for _, genes, _, _ in kept):
         raise ValueError(f"no gene of any cell type is left, see the counts above: lower --confidence (now "
                          f"{args.confidence}), or deconvolve more patients")
-    with whole(args.project_path / "deconvolution" / "target_genes.csv") as part:
+    targets.unlink(missing_ok=True)
+    with whole(counts_path) as part:
         pd.DataFrame(counts).to_csv(part, index=False)
-    attributes = settings | {"deconvolution_method": source.method, "parameters": expression_file.as_json(parameters),
-                             "inputs": expression_file.as_json(inputs)}
+    attributes = settings | {"deconvolution_method": source.method, "parameters": record.as_text(parameters),
+                             "inputs": record.as_text(inputs)}
     if not args.labels:
         attributes["deconvolution_sha256"] = inputs["expression.h5"]
     with whole(targets) as part:
-        target_labels.write(part, source.patient_ids, kept, source.abundance, attributes)
+        targets_file.write(part, source.patient_ids, kept, source.abundance, attributes)
+
+
+def made_from(path):
+    """Parameters and inputs of a targets.h5 that is there, in one dict."""
+    made = expression_file.made_from(targets_file.read_attributes(path), path, targets_file.MADE_BY)
+    return made["parameters"] | made["inputs"]
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """Train the models that predict the abundance of all cell types from a slide.
 
 Reads   <project_path>/features.h5, targets.h5, splits.json
-Writes  <project_path>/results/cell_fraction_preds/result_<outer>_<inner>/ (files: prediction/training/fold_folder.py)
+Writes  <project_path>/results/cell_fraction_preds/result_<outer>_<inner>/ (files: data/README.md)
 
     python prediction/1main_abundance_regression.py demo all all
 """
 from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex.project import targets_file
 from training import cross_validation
 
-MAX_EPOCHS, PATIENCE = 1000, 50  # method, table of the three models
+MAX_EPOCHS, PATIENCE = 1000, 50  # published: docs/method.md
 
 
 def main(args):
-    target = cohort_files.read_abundance(args.project_path / "targets.h5")
+    target = targets_file.read_abundance(args.project_path / "targets.h5")
     cross_validation.train(args, [target], cross_validation.config_of(args, "regression", args.pooling))
 
 

@@ -1,25 +1,25 @@
 """Train the models that predict the expression of all genes of a cell type from a slide.
 
 Reads   <project_path>/features.h5, targets.h5, splits.json
-Writes  <project_path>/results/<cell type>_preds/result_<outer>_<inner>/ (files: prediction/training/fold_folder.py)
+Writes  <project_path>/results/<cell type>_preds/result_<outer>_<inner>/ (files: data/README.md)
 
     python prediction/1main_cs_exp_regression.py demo all all all
 """
 import logging
 
 from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex.project import targets_file
 from training import cross_validation
 
-MAX_EPOCHS, PATIENCE = 500, 50  # method, table of the three models
+MAX_EPOCHS, PATIENCE = 500, 50  # published: docs/method.md
 
 
 def main(args):
     targets_path, targets = args.project_path / "targets.h5", []
-    cell_types = cohort_files.choose_cell_types(targets_path, args.cell_type)
+    cell_types = targets_file.choose_cell_types(targets_path, args.cell_type)
     for cell_type in cell_types:
         try:
-            targets.append(cohort_files.read_expression(targets_path, cell_type))
+            targets.append(targets_file.read_expression(targets_path, cell_type))
         except ValueError as error:  # no gene left in one cell type is no reason to leave the others
             logging.error(f"failed: {error}")
     cross_validation.train(args, targets, cross_validation.config_of(args, "regression", args.pooling))

@@ -1,19 +1,19 @@
 """Train the direct models: response to chemotherapy (pCR or RD) from a slide, without expression.
 
 Reads   <project_path>/features.h5, clinical.csv, splits.json
-Writes  <project_path>/results/direct_preds/result_<outer>_<inner>/ (files: prediction/training/fold_folder.py)
+Writes  <project_path>/results/direct_preds/result_<outer>_<inner>/ (files: data/README.md)
 
     python prediction/1main_direct.py demo all all
 """
 from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex.project import targets_file
 from training import cross_validation
 
-MAX_EPOCHS, PATIENCE = 1000, 500  # method, table of the three models
+MAX_EPOCHS, PATIENCE = 1000, 500  # published: docs/method.md
 
 
 def main(args):
-    target = cohort_files.read_response(args.project_path / "clinical.csv")
+    target = targets_file.read_response(args.project_path / "clinical.csv")
     config = cross_validation.config_of(args, "classification", "tiles")  # the mean does not commute with ReLU
     cross_validation.train(args, [target], config)
 

@@ -8,37 +8,38 @@ Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv,
 
     python prediction/collect_results.py demo
 """
-import json
 import logging
 
-import h5py
 import pandas as pd
 from tqdm import tqdm
 
 from evaluation import baselines, out_of_fold, result_tables
-from slide_ex import script
-from slide_ex.project import cohort_files, predictions_file
-from training import patient_splits
+from slide_ex import checksums, numeric_table, script, text_table
+from slide_ex.project import features_file, predictions_file, splits_file, targets_file
+from slide_ex.stages import plan
 from transfer import trained_models
 
 
 def main(args):
     project, results = args.project_path, args.project_path / "results"
-    splits = patient_splits.read(project / "splits.json")
-    slides = cohort_files.read_slides(project / "features.h5")
-    targets = trained_models.target_readers(project)
+    splits = splits_file.read(project / splits_file.NAME)
+    slides = features_file.read_slides(project / features_file.NAME)
+    targets = targets_file.readers(project)
     configs = trained_models.finished_folds(results, targets, splits, slides, args.partial)
-    bulk_path = bulk_file(project)
-    inputs = cohort_files.checksum(configs, args.seed, args.bootstrap, args.baselines,
-                                   cohort_files.file_sha256(bulk_path) if bulk_path.is_file() else None)
-    if is_collected(results / "predictions.h5", inputs) and not args.overwrite:
-        logging.info(f"results: finished ({results / 'summary.csv'})")
+    bulk_path = numeric_table.find(project, "bulk_expression")
+    made_from = {"models_sha256": checksums.of_content(configs), "inputs_sha256": checksums.of_content(
+        configs, args.seed, args.bootstrap, args.baselines, bulk_path and checksums.of_file(bulk_path))}
+    tables, (summary_path, missing_path, marker) = outputs(project, configs)
+    if is_collected([*tables.values(), summary_path, missing_path, marker], made_from, args.overwrite):
+        logging.info(f"results: finished ({summary_path})")
         return
+    marker.unlink(missing_ok=True)
+    remove_orphans(results, tables)
     predicted, summary = {}, []
     for name, folds in tqdm(configs.items(), unit="target", disable=None):
         predicted[name] = out_of_fold.collect(results, name, list(folds))
         write_table(result_tables.of_target(name, predicted[name], project / "targets.h5", args.bootstrap, args.seed),
-                    results / (f"{name}.csv" if name in predictions_file.GROUPS else f"{name}_genes.csv"))
+                    tables[name])
         models = {"slide-ex": predicted[name]}
         if args.baselines:
             target = targets[name]()
@@ -50,35 +51,37 @@ def main(args):
         quality = "auc" if name == "direct" else "median_r"
         logging.info(f"{name}: {rows[0]['n_patients']} patients, {quality} " + ", ".join(
             f"{row['model']} {row[quality]:.3f}" for row in rows))
-    write_table(pd.DataFrame(summary), results / "summary.csv")
-    missing = json.loads(slides.attributes.get("missing_slide_ids", "[]"))  # of collect_features.py --allow-missing
-    write_table(pd.DataFrame({"slide_id": missing}), results / "missing_slides.csv")
-    with script.whole(results / "predictions.h5") as part:
-        with h5py.File(part, "w") as file:
-            file.attrs.update(encoder=slides.attributes["encoder"], weights=slides.attributes.get("weights", ""),
-                              inputs_sha256=inputs)
-            for name, of_target in predicted.items():
-                predictions_file.write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
-                                              labels=of_target.labels, predictions=of_target.predictions)
+    write_table(pd.DataFrame(summary), summary_path)
+    write_table(pd.DataFrame({"slide_id": features_file.missing_slides(slides.attributes)}), missing_path)
+    with script.whole(marker) as part:
+        predictions_file.write(part, predicted, made_from | {
+            "encoder": slides.attributes["encoder"], "weights": slides.attributes.get("weights", "")})
 
 
-def bulk_file(project):
-    """The bulk expression of the cohort, compressed or not; it may not be there."""
-    packed = project / "bulk_expression.tsv.gz"
-    return packed if packed.is_file() else project / "bulk_expression.tsv"
+def outputs(project, targets):
+    """Path of the table of each target (dict), and the paths of summary, missing slides and predictions.h5."""
+    tables = {name: project / "results" / (f"{name}.csv" if name in predictions_file.GROUPS else f"{name}_genes.csv")
+              for name in targets}
+    return tables, plan.outputs(project, "results")
 
 
-def is_collected(path, inputs):
-    """Whether predictions.h5, which is written last, comes from these inputs."""
-    if not path.is_file():
+def is_collected(paths, made_from, overwrite):
+    """Whether all tables are there and come from these inputs; others are made again without asking, in minutes."""
+    if overwrite or not all(path.is_file() for path in paths):
         return False
-    with h5py.File(path) as file:
-        return file.attrs.get("inputs_sha256") == inputs
+    return made_from.items() <= predictions_file.read_attributes(paths[-1]).items()
+
+
+def remove_orphans(results, tables):
+    """Remove tables of targets that have no models any more: nothing would say that they are old."""
+    known = [*results.glob("*_genes.csv"), *(results / f"{name}.csv" for name in predictions_file.GROUPS)]
+    for path in set(known) - set(tables.values()):
+        path.unlink(missing_ok=True)
 
 
 def write_table(table, path):
     with script.whole(path) as part:
-        result_tables.write(table, part)
+        text_table.write_results(table, part)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ Writes  <project_path>/results/enrichment.csv (columns: data/README.md), enrichm
 
     python prediction/enrich_genes.py demo --gmt gene_sets.gmt
 """
-import json
 import logging
 from pathlib import Path
 
 import pandas as pd
 
 from evaluation import gene_sets, result_tables
-from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex import checksums, record, script, text_table
+from slide_ex.stages import plan
 
+MADE_BY = "prediction/enrich_genes.py"
 FALSE_DISCOVERY_RATE = 0.05  # of the counts that are logged
 
 
@@ -28,15 +28,16 @@ def main(args):
     if not paths:
         raise FileNotFoundError(f"{results} has no <cell type>_genes.csv: run prediction/collect_results.py first")
     settings = {"top": args.top, "min_genes": args.min_genes,
-                "sha256": {path.name: cohort_files.file_sha256(path) for path in (args.gmt, *paths)}}
-    record, output = results / "enrichment.json", results / "enrichment.csv"
-    if output.is_file() and is_recorded(record, settings) and not args.overwrite:
+                "sha256": {path.name: checksums.of_file(path) for path in (args.gmt, *paths)}}
+    output, marker = plan.outputs(args.project_path, "enrichment")
+    if not args.overwrite and output.is_file() and marker.is_file() and record.read(marker, MADE_BY) == settings:
         logging.info(f"enrichment: finished, tables and gene sets have not changed ({output})")
         return
     tables = []
     for path in paths:
         cell_type = path.name.removesuffix("_genes.csv")
-        genes = pd.read_csv(path).dropna(subset="pearson_r").set_index("gene")["pearson_r"]
+        table = text_table.read_results(path, "prediction/collect_results.py", ["gene", "pearson_r"])
+        genes = table.dropna(subset="pearson_r").set_index("gene")["pearson_r"]
         robust = genes[genes > result_tables.R_THRESHOLDS[0]] if args.top is None else genes.nlargest(args.top)
         table = gene_sets.over_representation(set(robust.index), set(genes.index), sets, args.min_genes)
         table.insert(0, "cell_type", cell_type)
@@ -47,15 +48,10 @@ def main(args):
     if not len(enrichment):
         raise ValueError(f"nothing to test, see the lines above: give --top N for the best N genes of each cell type, "
                          f"a lower --min-genes (now {args.min_genes}), or gene sets with symbols as in {paths[0].name}")
+    marker.unlink(missing_ok=True)  # made in seconds, so with other settings without asking
     with script.whole(output) as part:
-        enrichment.to_csv(part, index=False, float_format="%.6g")
-    with script.whole(record) as part:
-        part.write_text(json.dumps(settings, indent=1))
-
-
-def is_recorded(path, settings):
-    """Whether the table was made with these settings; it is derived in seconds, so others just make it again."""
-    return path.is_file() and json.loads(path.read_text()) == settings
+        text_table.write_results(enrichment, part)
+    record.write(marker, settings)
 
 
 def report(table, robust, genes):

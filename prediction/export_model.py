@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from slide_ex import script
-from slide_ex.project import cohort_files
-from training import patient_splits
+from slide_ex import ids, record, script, text_table
+from slide_ex.project import features_file, splits_file, targets_file
 from transfer import model_bundle, model_card, trained_models
 
 PACKAGES = "numpy", "torch", "torchvision", "safetensors"  # whose versions are recorded
@@ -29,7 +28,7 @@ OUT_OF_FOLD = "n_patients", "n_genes", "median_r", "n_r_above_0.40", "auc", "auc
 
 def main(args):
     name = args.name or args.project_path.resolve().name
-    model_bundle.refuse_paths([name], args.out_folder)
+    ids.refuse_unsafe([name], "the name", "--name")
     if args.out_folder.exists() and not model_bundle.is_bundle(args.out_folder):
         raise ValueError(f"{args.out_folder} is there and is no bundle: give a folder that is not there yet")
     models = trained_models.read_project(args.project_path, args.cell_types, args.partial)
@@ -44,7 +43,7 @@ def main(args):
                              **{package: importlib.metadata.version(package) for package in PACKAGES}}
         model_bundle.write(part, models, facts)
         content = model_bundle.read_content(part)
-        (part / "README.md").write_text(model_card.text(content))
+        (part / model_bundle.CARD).write_text(model_card.text(content))
         n_bytes = sum(path.stat().st_size for path in part.iterdir())
     logging.info(f"{len(models.targets)} targets, {n_bytes / 1e6:.1f} MB: {args.out_folder}")
 
@@ -54,25 +53,23 @@ def is_exported(folder, facts):
     if not folder.is_dir():
         return False
     found = model_bundle.read_content(folder)
-    different = [name for name, value in facts.items() if found.get(name) != value]
-    if different:
-        raise ValueError(f"{folder} was exported with other {', '.join(different)}: export into another folder, or "
-                         "replace it with --overwrite")
-    return True
+    record.refuse_other(folder, {name: found.get(name) for name in facts}, facts,
+                        "export into another folder, or replace it with --overwrite")
+    return (folder / model_bundle.CARD).is_file()
 
 
 def training_facts(project, models):
     """What the models learnt from and how well they did there, for bundle.json."""
-    slides = cohort_files.read_slides(project / "features.h5")
-    splits = patient_splits.read(project / "splits.json")
+    slides = features_file.read_slides(project / "features.h5")
+    splits = splits_file.read(project / "splits.json")
     rows = slides.rows_of(splits["patients"])
-    with cohort_files.open_targets(project / "targets.h5") as file:
-        labels = {key: cohort_files.plain(file.attrs[key]) for key in LABELS
-                  if key in file.attrs and pd.notna(file.attrs[key])}  # NaN where an import did not know
+    attributes = targets_file.read_attributes(project / targets_file.NAME)
+    labels = {key: attributes[key] for key in LABELS
+              if key in attributes and pd.notna(attributes[key])}  # NaN where an import did not know
     facts = {"n_patients": len(splits["patients"]), "n_slides": len(rows), "n_tiles": int(slides.n_tiles[rows].sum()),
              "n_outer": splits["n_outer"], "n_inner": splits["n_inner"], "labels": labels, "out_of_fold": {}}
     if (project / "results" / "summary.csv").is_file():
-        table = pd.read_csv(project / "results" / "summary.csv")
+        table = text_table.read_results(project / "results" / "summary.csv", "prediction/collect_results.py")
         for _, row in table[(table["model"] == "slide-ex") & table["target"].isin(list(models.targets))].iterrows():
             facts["out_of_fold"][row["target"]] = {
                 key: int(row[key]) if key.startswith("n_") else float(row[key])

@@ -9,7 +9,6 @@ Writes  <project_path>/figures/fig1_overview, fig2_predictability, fig2_examples
 
     python prediction/figures.py demo --external demo_hospital2
 """
-import json
 import logging
 from pathlib import Path
 
@@ -25,8 +24,10 @@ from drawing import (
     training,
 )
 from drawing.figure_files import Figure
-from slide_ex import script
+from slide_ex import record, script
+from slide_ex.stages import plan
 
+MADE_BY = "prediction/figures.py"
 PREDICTIONS = "results/predictions.h5"
 SUMMARY, GENES, EXTERNAL = "results/summary.csv", "results/*_genes.csv", "external/predictions/{trained}/"
 SETTINGS = "response/*/comparison.csv", "external/response/{trained}/comparison.csv"
@@ -52,24 +53,25 @@ def main(args):
     if not (project / SUMMARY).is_file():
         raise FileNotFoundError(f"{project / SUMMARY} is missing: run prediction/collect_results.py first")
     external = figure_files.external_projects(args.external, project)
-    record = folder / "figures.json"
-    before = json.loads(record.read_text()) if record.is_file() else {}
+    marker, = plan.outputs(project, "figures")
+    before = record.read(marker, MADE_BY) if marker.is_file() and not args.overwrite else {}
     shown = {}
     for name, figure in FIGURES.items():
         checksums = figure.checksums(project, external)
+        pictures = [folder / f"{name}{suffix}" for suffix in style.SUFFIXES]
         if not checksums:
             logging.info(f"{name}: not drawn, there is no {figure.missing(project)}")
-            for suffix in (".pdf", ".png"):  # an earlier one would pass for a picture of what is there now
-                (folder / f"{name}{suffix}").unlink(missing_ok=True)
+            for path in pictures:  # an earlier one would pass for a picture of what is there now
+                path.unlink(missing_ok=True)
             continue
         shown[name] = checksums
-        if checksums == before.get(name) and (folder / f"{name}.pdf").is_file() and not args.overwrite:
+        if checksums == before.get(name) and all(path.is_file() for path in pictures):
             logging.info(f"{name}: finished, its tables have not changed")
             continue
+        marker.unlink(missing_ok=True)
         style.save(figure.drawn(project, external), folder, name)
         logging.info(f"{name}: {folder / name}.pdf")
-    with script.whole(record) as part:
-        part.write_text(json.dumps(shown, indent=1))
+    record.write(marker, shown)
 
 
 if __name__ == "__main__":

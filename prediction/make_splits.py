@@ -11,42 +11,41 @@ Writes  <project_path>/splits.json, never over other folds without --overwrite
 --import takes folds of another program: a CSV with the columns outer, inner, part (train, valid, test), Patient.ID,
 or a JSON object of train, valid and test, lists [outer][inner] of patient ids or slide indexes.
 """
-import json
 import logging
 from pathlib import Path
 
-from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex import checksums, record, script
+from slide_ex.ids import counted
+from slide_ex.project import clinical_file, features_file, splits_file, targets_file
 from training import patient_splits
 
 
 def main(args):
     path = args.project_path / "splits.json"
-    slides = cohort_files.read_slides(args.project_path / "features.h5")
-    target = cohort_files.read_abundance(args.project_path / "targets.h5")
+    slides = features_file.read_slides(args.project_path / "features.h5")
+    target = targets_file.read_abundance(args.project_path / "targets.h5")
     patients = common_patients(slides, target)
     if args.import_path:
         splits = imported(args.import_path, slides, patients)
     else:
         clinical = args.project_path / "clinical.csv"
-        strata = cohort_files.read_clinical(clinical, "Response") if args.stratify else None
+        strata = clinical_file.read_column(clinical, "Response") if args.stratify else None
         splits = patient_splits.draw(patients, args.outer, args.inner, args.seed, strata,
                                      groups(clinical, patients) if args.group_by else None)
         splits |= {"stratify": args.stratify, "group_by": args.group_by}
-    patient_splits.check(splits, args.import_path or path)
+    splits_file.check(splits, args.import_path or path)
     patient_splits.refuse_small_parts(splits)
-    lacking = patient_splits.one_class(splits, responses(args.project_path / "clinical.csv"))
+    lacking = splits_file.one_class(splits, responses(args.project_path / "clinical.csv"))
     if lacking:
-        logging.warning(f"no pCR or no RD in {cohort_files.examples(lacking)}: the direct model cannot be trained "
+        logging.warning(f"no pCR or no RD in {counted(lacking)}: the direct model cannot be trained "
                         "there; give --stratify response, or fewer folds with --inner and --outer")
     if path.is_file() and not args.overwrite:
-        if json.loads(path.read_text()) != splits:
+        if record.read(path, splits_file.MADE_BY) != record.plain(splits):
             raise ValueError(f"{path} exists and holds other folds than these: folds are drawn once; keep them, or "
                              "draw new ones with --overwrite and train all models again")
         logging.info(f"splits: finished ({path})")
         return
-    with script.whole(path) as part:
-        part.write_text(json.dumps(splits, indent=1))
+    splits_file.write(path, splits)
     logging.info(f"splits: {len(splits['patients'])} patients, {splits['n_outer']} x {splits['n_inner']} folds "
                  f"({path})")
 
@@ -56,32 +55,27 @@ def common_patients(slides, target):
     with_slides, with_labels = set(slides.patient_ids), set(target.patient_ids)
     for lacking, what in ((with_slides - with_labels, "labels"), (with_labels - with_slides, "slides with tissue")):
         if lacking:
-            logging.info(f"left out, no {what}: {', '.join(sorted(lacking))}")
+            logging.info(f"left out, no {what}: {counted(sorted(lacking))}")
     if not with_slides & with_labels:
         raise ValueError("no patient has both slides (features.h5) and labels (targets.h5): compare the patient ids, "
                          f"e.g. {min(with_slides)} and {min(with_labels)}")
     return sorted(with_slides & with_labels)
 
 
-def has_column(clinical, column):
-    """Whether clinical.csv is there and has a column."""
-    return clinical.is_file() and column in clinical.read_text().partition("\n")[0].split(",")
-
-
 def responses(clinical):
     """Known response of each patient, none where there is no clinical.csv with a column Response."""
-    given = cohort_files.read_clinical(clinical, "Response") if has_column(clinical, "Response") else {}
+    given = clinical_file.read_column(clinical, "Response") if clinical_file.has_column(clinical, "Response") else {}
     return {patient: response for patient, response in given.items() if response}
 
 
 def groups(clinical, patients):
     """Site of each patient: from the column Site of clinical.csv, or else from TCGA barcodes."""
-    if not has_column(clinical, "Site"):
+    if not clinical_file.has_column(clinical, "Site"):
         return patient_splits.sites(patients)
-    given = cohort_files.read_clinical(clinical, "Site")
+    given = clinical_file.read_column(clinical, "Site")
     lacking = [patient for patient in patients if not given.get(patient)]
     if lacking:
-        raise ValueError(f"{clinical}, column Site: empty for {cohort_files.examples(lacking)}")
+        raise ValueError(f"{clinical}, column Site: empty for {counted(lacking)}")
     return given
 
 
@@ -90,8 +84,8 @@ def imported(path, slides, patients):
     splits = patient_splits.from_table(path, slides, patients)
     outside = sorted(set(patients) - set(splits["patients"]))
     if outside:
-        logging.info(f"in no fold of {path}, so not used: {', '.join(outside)}")
-    return {"imported": cohort_files.file_sha256(path), **splits}
+        logging.info(f"in no fold of {path}, so not used: {counted(outside)}")
+    return {"imported": checksums.of_file(path), **splits}
 
 
 if __name__ == "__main__":

@@ -13,43 +13,52 @@ Writes  <project_path>/maps/<Slide.ID>/<name>.png, .pdf, .csv, .geojson (QuPath)
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from maps import choice, exports, slide_tiles, tile_predictions
 from maps.slide_map import SlideMaps
 from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex.ids import parse_indexes
+from slide_ex.project import features_file, metadata_file
 
 THUMBNAIL_PX = 2000  # longer side of the picture below the maps
 
 
 def arguments(argv=None):
     p = script.parser(__doc__)
-    p.add_argument("slide_index", type=int, help="row of metadata.csv, from 0")
+    p.add_argument("slide_index", help="row of metadata.csv, from 0, or a Slide.ID")
     choice.add_arguments(p)
     p.add_argument("--models", type=Path,
                    help="for a cohort that was not trained on: folder of another trained project, or of a bundle")
+    p.add_argument("--out", type=Path, metavar="FOLDER", help="write the files here; default maps/<Slide.ID>")
     return p.parse_args(argv)
 
 
 def main(args):
     project = args.project_path
-    slide = slide_tiles.slide_of(project, args.slide_index)
-    slides = cohort_files.read_slides(project / "features.h5")
-    row = slide_tiles.row_of(slides, slide["Slide.ID"])
+    metadata = metadata_file.read(project)
+    chosen = parse_indexes(args.slide_index, metadata.slide_id)
+    if len(chosen) != 1:
+        raise ValueError(f"slide index {args.slide_index} means {len(chosen)} slides: give one")
+    slide = metadata.loc[chosen[0]]
+    slides = features_file.read_slides(project / "features.h5")
+    row = slides.row_of(slide.slide_id)
     names, patient_id = choice.target_names(args), slides.patient_ids[row]
     targets = (tile_predictions.read_others(args.models, names, slides) if args.models else
                tile_predictions.read_own(project, names, slides, patient_id))
     wanted = choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()})
-    features, layout = slide_tiles.read_features(slides, row), slide_tiles.read_layout(project, slides, row)
+    features = slides.read_tiles("features", row).astype(np.float32)
+    layout = slide_tiles.read_layout(project, slides, row)
     maps = []
     for name, (target, folds, _) in targets.items():
         of_target = [one for one in wanted if one.target == name]
         maps += zip(of_target, tile_predictions.predict(features, target, folds, of_target).T)
-    picture = slide_tiles.read_picture(project / "slides" / slide["Filename"], THUMBNAIL_PX, slide["MPP"])
+    picture = slide_tiles.read_picture(project / "slides" / slide.filename, THUMBNAIL_PX, slide.mpp)
     if picture is None:
-        logging.info(f"{slide['Slide.ID']}: slides/{slide['Filename']} is not there, so maps are drawn on white")
+        logging.info(f"{slide.slide_id}: slides/{slide.filename} is not there, so maps are drawn on white")
     models = "; ".join(f"{name}: {words}" for name, (*_, words) in targets.items())
-    drawn = SlideMaps(slide["Slide.ID"], patient_id, layout, picture, maps, models)
-    exports.write_all(project / "maps" / drawn.slide_id, choice.file_name(wanted, args.name), drawn,
+    drawn = SlideMaps(slide.slide_id, patient_id, layout, picture, maps, models)
+    exports.write_all(args.out or project / "maps" / drawn.slide_id, choice.file_name(wanted, args.name), drawn,
                           args.overwrite)
 
 

@@ -13,18 +13,20 @@ of 25. Patients that the models were trained on are refused.
 import logging
 from pathlib import Path
 
-import h5py
 import pandas as pd
 from tqdm import tqdm
 
-from evaluation import result_tables
-from slide_ex import script
-from slide_ex.project import cohort_files, predictions_file
+from slide_ex import checksums, record, script, text_table
+from slide_ex.ids import counted
+from slide_ex.project import features_file, predictions_file
+from slide_ex.stages import plan
 from transfer import cohort_prediction, model_bundle, trained_models, training_range, transfer_tables
+
+MADE_BY = "prediction/predict_cohort.py"
 
 
 def main(args):
-    slides = cohort_files.read_slides(args.project_path / "features.h5")
+    slides = features_file.read_slides(args.project_path / "features.h5")
     read = model_bundle.read if model_bundle.is_bundle(args.models) else trained_models.read_project
     models = read(args.models, args.cell_types, args.partial)
     trained_models.refuse_other_features(models, slides)
@@ -33,15 +35,15 @@ def main(args):
              for name, target in models.targets.items()}
     labels = transfer_tables.read_labels(args.project_path, list(models.targets))
     settings = {"models_sha256": models.sha256, "features_sha256": slides.sha256, "outer_only": args.outer_only}
-    inputs = cohort_files.checksum(settings, {name: target.sha256 for name, target in labels.items()}, args.bootstrap,
+    inputs = checksums.of_content(settings, {name: target.sha256 for name, target in labels.items()}, args.bootstrap,
                                    args.seed, args.csv, [t.pearson_r.to_json() for t in models.targets.values()])
     folder = args.project_path / "predictions" / models.name
-    if not args.overwrite and is_finished(folder, settings, inputs):
+    if not args.overwrite and is_finished(args.project_path, models.name, settings, inputs):
         logging.info(f"predictions: finished ({folder})")
         return
     with script.whole(folder) as part:
         part.mkdir()
-        result_tables.write(range_table(models, slides), part / "slides.csv")
+        text_table.write_results(range_table(models, slides), part / "slides.csv")
         tables = transfer_tables.Tables(args.project_path / "targets.h5", args.bootstrap, args.seed)
         n_models = {}
         for name, target in tqdm(models.targets.items(), unit="target", disable=None):
@@ -55,25 +57,24 @@ def main(args):
             if name in labels:
                 tables.add(name, predicted, labels[name], target.pearson_r)
         for name, table in tables.finished().items():
-            result_tables.write(table, part / f"{name}.csv")
-        with h5py.File(part / "predictions.h5", "a") as file:
-            file.attrs.update(settings | {
-                "trained": models.name, "n_models": max(n_models.values()), "encoder": slides.attributes["encoder"],
-                "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs})
+            text_table.write_results(table, part / f"{name}.csv")
+        written = sorted(path.name for path in part.iterdir())
+        predictions_file.write_attributes(part / predictions_file.NAME, settings | {
+            "trained": models.name, "n_models": max(n_models.values()), "encoder": slides.attributes["encoder"],
+            "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs, "files": predictions_file.as_attribute(written)})
     logging.info(f"{len(slides.slide_ids)} slides predicted: {folder}")
 
 
-def is_finished(folder, settings, inputs):
+def is_finished(project, name, settings, inputs):
     """Whether the predictions are there; ValueError when they are of other models, folds or features."""
-    if not folder.is_dir():
+    *_, marker = plan.outputs(project, "predictions", name=name)
+    if not marker.parent.is_dir():
         return False
-    with h5py.File(folder / "predictions.h5") as file:
-        found = dict(file.attrs)
-    different = [name.removesuffix("_sha256") for name, value in settings.items() if found.get(name) != value]
-    if different:
-        raise ValueError(f"{folder} was made with other {' and '.join(different)}: keep it and give the same models "
-                         "and options, or replace it with --overwrite")
-    return found["inputs_sha256"] == inputs
+    found = predictions_file.read_attributes(marker, MADE_BY)
+    record.refuse_other(marker.parent, {name: found.get(name) for name in settings}, settings,
+                        "keep it and give the same models and options, or replace it with --overwrite")
+    files = predictions_file.files_of(found)
+    return found["inputs_sha256"] == inputs and bool(files) and all((marker.parent / name).is_file() for name in files)
 
 
 def range_table(models, slides):
@@ -81,7 +82,7 @@ def range_table(models, slides):
     distance, quantile = training_range.distances(models.training, slides.mean_features)
     outside = quantile > training_range.OUTSIDE
     if outside.any():
-        logging.info(f"outside the range of the training slides: {cohort_files.examples(slides.slide_ids[outside])}")
+        logging.info(f"outside the range of the training slides: {counted(slides.slide_ids[outside])}")
     return pd.DataFrame({"slide_id": slides.slide_ids, "patient_id": slides.patient_ids, "n_tiles": slides.n_tiles,
                          "distance": distance, "quantile": quantile, "outside": outside})
 
@@ -90,7 +91,7 @@ def write_predictions(predicted, name, folder):
     """One row a patient, one column a gene or cell type; the names differ from those of the statistics."""
     table = pd.DataFrame(predicted.predictions, predicted.patient_ids, predicted.outputs).rename_axis("patient_id")
     suffix = "_predictions" if name in predictions_file.GROUPS else ""
-    result_tables.write(table.reset_index(), folder / f"{name}{suffix}.csv")
+    text_table.write_results(table.reset_index(), folder / f"{name}{suffix}.csv")
 
 
 if __name__ == "__main__":

@@ -14,16 +14,14 @@ from predictions out of fold of the project that trained the models; here they s
     python prediction/predict_response.py hospital2 --train-on demo
 """
 import itertools
-import json
 import logging
 import os
 from pathlib import Path
 
 from evaluation import result_tables
 from response import classifiers, cohorts, comparison_table, feature_sets, scoring
-from slide_ex import script
-from slide_ex.project import cohort_files
-from training import fold_folder
+from slide_ex import checksums, record, script
+from slide_ex.stages import plan
 
 RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search", "repeats", "seed", "bootstrap"
 
@@ -38,8 +36,8 @@ def main(args):
     patients = cohorts.align(train, new, used)
     arrays = feature_sets.arrays(used, patients, args.scale_in_cohort)
     settings = settings_of(args, rows, patients, arrays)
-    folder = args.project_path / "response" / setting
-    if not args.overwrite and fold_folder.is_finished(folder, settings, "settings.json"):
+    folder = plan.outputs(args.project_path, "response", setting=setting)[-1].parent
+    if is_finished(args.project_path, setting, settings, args.overwrite):
         logging.info(f"response: finished ({folder})")
         return
     if "xgboost" not in settings["classifiers"]:
@@ -51,7 +49,8 @@ def main(args):
     with script.whole(folder) as part:
         part.mkdir()
         comparison_table.write(part, scores, patients, comparison)
-        (part / "settings.json").write_text(json.dumps(settings, indent=1))
+        files = sorted(path.name for path in part.iterdir())
+        record.write(part / "settings.json", settings | {"files": files})
     for _, row in comparison.iterrows():
         if len(rows[row["features"]]) != 2:  # the many pairs are in the table
             logging.info(f"{row['features']}: AUC {row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}]")
@@ -70,13 +69,24 @@ def check(args):
         raise FileNotFoundError(f"{args.genes_from / 'results'} is not a folder: --genes-from takes a trained project")
 
 
+def is_finished(project, setting, settings, overwrite):
+    """Whether all files of a setting are there, made as now; ValueError when they were made in another way."""
+    *_, marker = plan.outputs(project, "response", setting=setting)
+    if overwrite or not marker.parent.is_dir():
+        return False
+    made = record.read(marker, "prediction/predict_response.py")
+    files = made.pop("files", [])
+    record.refuse_other(marker.parent, made, settings)
+    return bool(files) and all((marker.parent / name).is_file() for name in files)
+
+
 def settings_of(args, rows, patients, arrays):
     """Everything that changes the result, for settings.json."""
     inputs = patients.ids, patients.y, patients.new_ids, patients.new_y, *itertools.chain(*arrays.values())
     return {"source": args.source, "train_on": args.train_on and args.train_on.resolve().name,
             "features": list(rows), **{name: getattr(args, name) for name in RECORDED},
             "classifiers": list(classifiers.classifiers(args.seed)),
-            "inputs_sha256": cohort_files.checksum(*inputs)}
+            "inputs_sha256": checksums.of_content(*inputs)}
 
 
 if __name__ == "__main__":

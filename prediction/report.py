@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from report_page import cautions, html_page, project_facts, slide_pictures
 from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex.project import features_file
 
 MAPS_BYTES = 10e6      # of maps inside the page, about 50 kB each; further ones are links to their files
 MAX_PAGE_BYTES = 50e6  # browsers become slow
@@ -25,7 +25,7 @@ THREADS = 4            # that read slides
 def main(args):
     project, out = args.project_path, args.project_path / "report.html"
     slides = slide_pictures.read_table(project)
-    features = cohort_files.read_slides(project / "features.h5") if (project / "features.h5").is_file() else None
+    features = features_file.read_slides(project / "features.h5") if (project / "features.h5").is_file() else None
     facts, settings = project_facts.of_cohort(project, slides, features), project_facts.settings(project, features)
     sha256 = project_facts.checksum(project, slides, facts, settings, html_page.TEMPLATE.read_text(encoding="utf-8"))
     if html_page.is_made_from(out, sha256) and not args.overwrite:
@@ -62,7 +62,8 @@ def slide_cards(project, slides, features):
         for slide, shown in zip(rows, tqdm(pictures, total=len(rows), unit="slide", disable=None)):
             maps = []
             for record, path in slide_pictures.maps_of(project, slide.slide_id):
-                maps.append((record, slide_pictures.map_uri(path) if room > 0 else path.relative_to(project).as_posix()))
+                place = slide_pictures.map_uri(path) if room > 0 else path.relative_to(project).as_posix()
+                maps.append((record, place))
                 room -= len(maps[-1][1])
             cards.append(html_page.card(slide, *shown, maps))
     return ('<input type="search" id="find-slide" placeholder="filter slides" aria-label="filter slides">'

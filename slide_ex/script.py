@@ -29,14 +29,7 @@ def run(main, args, log_name):
     try:
         if not args.project_path.is_dir():
             raise FileNotFoundError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
-        logs = args.project_path / "logs"
-        logs.mkdir(exist_ok=True)
-        to_file = LogFile(logs / f"{log_name}.log")
-        to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        logging.basicConfig(level=logging.INFO, format="%(message)s",
-                            handlers=[logging.StreamHandler(sys.stdout), to_file])
-        for handler in logging.getLogger().handlers:  # our own lines, and no more than warnings of libraries
-            handler.addFilter(lambda record: record.name == "root" or record.levelno >= logging.WARNING)
+        start_logging(args.project_path / "logs" / f"{log_name}.log")
         with logging_redirect_tqdm():
             sys.exit(main(args))
     except KeyboardInterrupt:
@@ -48,6 +41,20 @@ def run(main, args, log_name):
             sys.exit(f"error: {error.filename}: {error.strerror}; check the path that you gave")
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         sys.exit(f"error: {kind}{' '.join(str(error).split())}")
+
+
+def start_logging(path):
+    """Lines to stdout and to a log file, and nothing to a file where the project cannot be written to."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[logging.StreamHandler(sys.stdout)])
+    try:
+        path.parent.mkdir(exist_ok=True)
+        to_file = LogFile(path)
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logging.getLogger().addHandler(to_file)
+    except OSError as error:
+        logging.warning("no lines in %s: %s", path, error)
+    for handler in logging.getLogger().handlers:  # our own lines, and no more than warnings of libraries
+        handler.addFilter(lambda record: record.name == "root" or record.levelno >= logging.WARNING)
 
 
 class LogFile(logging.FileHandler):

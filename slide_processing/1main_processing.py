@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from encoding import encoder_weights
 from encoding.encoders import ENCODERS
-from slide_ex.project import metadata_file, processing_log
+from slide_ex.ids import format_indexes, parse_indexes
+from slide_ex.project import metadata_file
 from slide_ex.script import parser, run
 from tiles import slide_files, slide_status
 
@@ -22,7 +23,7 @@ RANDOM = ": random convolution features"
 
 def arguments():
     p = parser(__doc__)
-    p.add_argument("slide_index", help="row of metadata.csv from 0, ranges such as 0-9,12, or all")
+    p.add_argument("slide_index", help="row of metadata.csv from 0, ranges such as 0-9,12, Slide.ID, or all")
     p.add_argument("--encoder", default="resnet50", choices=list(ENCODERS), help="default %(default)s")
     p.add_argument("--weights", default="imagenet", help="imagenet (default), random, or the path of a state dict")
     p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
@@ -38,15 +39,15 @@ def arguments():
 
 
 def main(args):
-    slides = metadata_file.read_slides(args.project_path)
-    indexes = metadata_file.parse_indexes(args.slide_index, len(slides))
+    slides = metadata_file.read(args.project_path, needs_files=True)
+    indexes = parse_indexes(args.slide_index, slides.slide_id)
     if args.status:
         for line in slide_status.report(slide_status.of_slides(args.project_path, slides.loc[indexes])):
             logging.info(line)
         return
     settings = encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision)
     todo = [i for i in indexes
-            if args.overwrite or not slide_files.is_finished(args.project_path, slides.loc[i], settings)]
+            if not slide_files.is_finished(args.project_path, slides.loc[i], settings, args.overwrite)]
     logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))
     if not todo:
         return
@@ -57,14 +58,14 @@ def main(args):
                  args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
-        with processing_log.entry(args.project_path, i, slides.slide_id[i]) as entry:
-            entry.update(slide_files.process(args.project_path, slides.loc[i], encoder, args.allow_upsampling,
-                                             args.max_unreadable))
-        if entry["status"] == "failed":
+        with slide_files.attempt(args.project_path, slides.loc[i]) as attempt:
+            attempt.update(slide_files.process(args.project_path, slides.loc[i], encoder, args.allow_upsampling,
+                                               args.max_unreadable))
+        if attempt["status"] == "failed":
             failed.append(i)
     if failed:
         raise ValueError(f"{len(failed)} of {len(todo)} slides failed (logs/slide_processing.csv says why); "
-                         f"when mended, run again with {metadata_file.format_indexes(failed)}")
+                         f"when that is fixed, run again with {format_indexes(failed)}")
 
 
 if __name__ == "__main__":

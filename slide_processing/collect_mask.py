@@ -8,30 +8,47 @@ Writes  <project>/mask.pdf   of the slides that are there; slides that are missi
 import logging
 
 from pypdf import PdfReader, PdfWriter
+from pypdf.errors import PyPdfError
 from tqdm import tqdm
 
-from slide_ex.project import metadata_file
+from slide_ex.ids import format_indexes
+from slide_ex.project import mask_file, metadata_file
 from slide_ex.script import parser, run, whole
 from tiles import slide_status
 
 
 def main(args):
-    slides = metadata_file.read_slides(args.project_path)
+    slides = metadata_file.read(args.project_path)
     status = slide_status.of_slides(args.project_path, slides)
     there = status[status.has_mask]
     if there.empty:
         raise FileNotFoundError(f"no masks in {args.project_path / 'mask'}: run slide_processing/1main_processing.py")
-    with whole(args.project_path / "mask.pdf") as part, PdfWriter() as merged:
-        for slide_id in tqdm(there.slide_id, unit="slide", disable=None):
-            merged.append(PdfReader(args.project_path / "mask" / f"{slide_id}.pdf"), outline_item=slide_id)
-        merged.write(part)
-    logging.info("mask.pdf: %d of %d slides", len(there), len(slides))
+    masks = {slide_id: args.project_path / "mask" / f"{slide_id}.pdf" for slide_id in there.slide_id}
+    now, out = mask_file.sha256_of(masks.values()), args.project_path / mask_file.NAME
+    if out.is_file() and not args.overwrite and mask_file.made_from(out) == now:
+        logging.info("mask.pdf is finished: %d of %d slides", len(there), len(slides))
+    else:
+        collect(out, masks, now)
+        logging.info("mask.pdf: %d of %d slides", len(there), len(slides))
     for line in slide_status.report(status):
         logging.info(line)
     if len(there) < len(slides):
         missing = status.index[~status.has_mask]
         raise ValueError(f"{len(missing)} of {len(slides)} slides have no mask: "
-                         f"run 1main_processing.py with slide index {metadata_file.format_indexes(missing)}")
+                         f"run 1main_processing.py with slide index {format_indexes(missing)}")
+
+
+def collect(out, masks, sha256):
+    """Write mask.pdf from dict of slide id to the path of its mask."""
+    with whole(out) as part, PdfWriter() as merged:
+        for slide_id, path in tqdm(masks.items(), unit="slide", disable=None):
+            try:
+                merged.append(PdfReader(path), outline_item=slide_id)
+            except PyPdfError as error:
+                raise ValueError(f"{path} is damaged ({error}): process the slide again with 1main_processing.py "
+                                 f"{slide_id} --overwrite") from None
+        merged.add_metadata({mask_file.MADE_FROM: sha256})
+        merged.write(part)
 
 
 if __name__ == "__main__":

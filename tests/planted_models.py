@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 import painted_slides
-from slide_ex.project import cohort_files
-from training import fold_folder, mlp, model_config, pooling
+from slide_ex.project import features_file, model_folder
+from training import mlp, model_config, pooling
 
 EDGE_PX, N_ROWS, N_COLUMNS = 64, 4, 6
 MARKED, GLASS = (2, 9, 15), (0, 1, 6, 23)  # tiles of every slide
@@ -69,10 +69,10 @@ def write_models(folder):
                     net.first.weight[0, 0] = 10
                     net.last.weight[0, 0] = 3
                     net.last.bias += 7 * outer + inner
-                path = fold_folder.folder(folder / "results", name, outer, inner)
+                path = model_folder.folder(folder / "results", name, outer, inner)
                 path.mkdir(parents=True)
                 torch.save(net.state_dict(), path / "model_trained.pth")
-                slides = cohort_files.read_slides(folder / "features.h5")
+                slides = features_file.read_slides(folder / "features.h5")
                 (path / "config.json").write_text(json.dumps({
                     "target": name, "outer": outer, "inner": inner, "encoder": "resnet50",
                     "features_sha256": slides.sha256}))
@@ -87,11 +87,11 @@ def network(n_outputs, seed=0):
 
 def slide_predictions(folder, name, n_outputs, outer):
     """What the models of an outer fold predict of all slides, as in training: (n_slides, n_outputs)."""
-    slides, predicted = cohort_files.read_slides(folder / "features.h5"), []
+    slides, predicted = features_file.read_slides(folder / "features.h5"), []
     pool = pooling.MeanPooling(slides, torch.device("cpu"))
     for inner in range(2):
         net = network(n_outputs)
-        path = fold_folder.folder(folder / "results", name, outer, inner) / "model_trained.pth"
+        path = model_folder.folder(folder / "results", name, outer, inner) / "model_trained.pth"
         net.load_state_dict(torch.load(path, weights_only=True))
         predicted.append(mlp.predict(net, pool, torch.arange(len(slides.slide_ids))))
     return np.mean(predicted, axis=0)

@@ -7,22 +7,22 @@ from sklearn.linear_model import Ridge
 
 import simulated_cohort
 from evaluation import association, baselines
-from slide_ex.project import cohort_files
+from slide_ex.project import features_file, targets_file
 from training import patient_splits
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     project = simulated_cohort.write(tmp_path_factory.mktemp("baselines"), n_patients=100)
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     splits = patient_splits.draw(sorted(set(slides.patient_ids)), 5, 2, 42)
-    return project, slides, cohort_files.read_expression(project / "targets.h5", "CAFs"), splits
+    return project, slides, targets_file.read_expression(project / "targets.h5", "CAFs"), splits
 
 
 def r_of(cohort, model, slides=None, bulk_path=None):
     project, own_slides, target, splits = cohort
     predicted = baselines.predict(model, slides or own_slides, target, splits, [(k, i) for k in range(5) for i in (0, 1)],
-                                  bulk_path or project / "none", 42)
+                                  bulk_path, 42)
     return predicted and association.pearson(predicted.predictions, predicted.labels)
 
 

@@ -11,10 +11,22 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from pypdf import PdfWriter
 
 from demo_cohort import write_svs
-from slide_ex.project import cohort_files
-from slide_ex.stages import project_stages, training_checksums, training_stages
+from slide_ex import checksums, record
+from slide_ex.project import (
+    expression_file,
+    feature_file,
+    features_file,
+    mask_file,
+    metadata_file,
+    model_folder,
+    predictions_file,
+    splits_file,
+    targets_file,
+)
+from slide_ex.stages import model_states, plan, project_states
 
 PATIENTS = [f"P{i}" for i in range(8)]
 SLIDES = pd.DataFrame({"Slide.ID": [f"{patient}-S1" for patient in PATIENTS], "Patient.ID": PATIENTS,
@@ -27,8 +39,10 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def strings(file, name, values):
-    file.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
+def touch(project, *names):
+    for name in names:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(name)
 
 
 def make_inputs(project):
@@ -45,45 +59,44 @@ def make_inputs(project):
     pd.DataFrame({"Patient.ID": PATIENTS, "Response": responses}).to_csv(project / "clinical.csv", index=False)
 
 
-def mend_magnification(project):
+def fill_magnification(project):
     SLIDES.assign(Magnification=["20"] + [""] * 7).to_csv(project / "metadata.csv", index=False)
 
 
-def make_deconvolution(project):
-    (project / "deconvolution").mkdir(exist_ok=True)
-    with h5py.File(project / "deconvolution" / "expression.h5", "w") as file:
-        for name, values in (("cell_types", ["T-cells", "CAFs"]), ("genes", ["A", "B"]), ("patient_ids", PATIENTS)):
-            strings(file, name, values)
-        inputs = {name: sha256(project / path) for name, path in (("bulk_expression", "bulk_expression.tsv.gz"),
-                                                                  ("signature", "signature.tsv"))}
-        file.attrs.update(method="native", inputs=json.dumps(inputs))
+def make_deconvolution(project, method="native"):
+    stage = plan.BY_NAME["deconvolution"]
+    touch(project, *stage.outputs)
+    inputs = {name: sha256(project / path) for name, path in (("bulk_expression", "bulk_expression.tsv.gz"),
+                                                              ("signature", "signature.tsv"))}
+    expression_file.write(project / stage.outputs[-1], np.ones((2, 2, 8)), np.ones((2, 8)), ["T-cells", "CAFs"],
+                          ["A", "B"], PATIENTS, method, {}, inputs)
 
 
 def make_targets(project):
     random = np.random.default_rng(1)
-    with h5py.File(project / "targets.h5", "w") as file:
-        strings(file, "patient_ids", PATIENTS)
-        for cell_type in ("CAFs", "T-cells"):
-            file[f"expression/{cell_type}/labels"] = random.random((8, 3)).astype(np.float32) * [1, 0, 1]
-            strings(file, f"expression/{cell_type}/genes", ["A", "B", "C"])
-        file["abundance/labels"] = random.dirichlet([1, 1], 8).astype(np.float32)
-        strings(file, "abundance/cell_types", ["CAFs", "T-cells"])
-        inputs = {"expression.h5": sha256(project / "deconvolution" / "expression.h5")}
-        file.attrs.update(deconvolution_method="native", inputs=json.dumps(inputs), 
-                          parameters='{"bulk": true, "min_confidence": 0.9}')
+    expression = [(cell_type, ["A", "B", "C"], random.random((8, 3)).astype(np.float32) * [1, 0, 1], np.ones(3))
+                  for cell_type in ("CAFs", "T-cells")]
+    fractions = pd.DataFrame(random.dirichlet([1, 1], 8), PATIENTS, ["CAFs", "T-cells"])
+    digest = sha256(project / "deconvolution" / "expression.h5")
+    touch(project, "deconvolution/target_genes.csv")
+    targets_file.write(project / "targets.h5", PATIENTS, expression, fractions, {
+        "deconvolution_method": "native", "deconvolution_sha256": digest,
+        "inputs": json.dumps({"expression.h5": digest}), "parameters": '{"bulk": true, "min_confidence": 0.9}'})
 
 
-def make_slide(project, row, **changed):
+def make_slide(project, row, content=None, **changed):
     slide = SLIDES.iloc[row]
-    for folder in ("features", "mask"):
-        (project / folder).mkdir(exist_ok=True)
-    (project / "mask" / f"{slide['Slide.ID']}.pdf").touch()
-    with h5py.File(project / "features" / f"{slide['Slide.ID']}.h5", "w") as file:
-        file["features"] = np.full((2, 4), row, np.float32)
-        file.attrs.update(SETTINGS | {
-            "slide_id": slide["Slide.ID"], "patient_id": slide["Patient.ID"], "filename": slide["Filename"],
-            "slide_bytes": (project / "slides" / slide["Filename"]).stat().st_size, "slide_magnification": 20.,
-            "content_sha256": f"content {row}"} | changed)
+    mask, features = plan.outputs(project, "slides", slide_id=slide["Slide.ID"])
+    for path in (mask, features):
+        path.parent.mkdir(exist_ok=True)
+    mask.touch()
+    attributes = SETTINGS | {
+        "slide_id": slide["Slide.ID"], "patient_id": slide["Patient.ID"], "filename": slide["Filename"],
+        "slide_bytes": (project / "slides" / slide["Filename"]).stat().st_size, "slide_magnification": 20.,
+        "level0_tile_px": 512, "level0_width": 2000, "level0_height": 2000} | changed
+    random = np.random.default_rng(row if content is None else content)
+    feature_file.write(features, random.random((2, 4), np.float32), np.zeros((2, 2)), np.ones((2, 3)),
+                       np.zeros((0, 2)), attributes)
 
 
 def make_slides(project):
@@ -91,65 +104,75 @@ def make_slides(project):
         make_slide(project, row)
 
 
+def make_masks(project):
+    pages = [plan.outputs(project, "slides", slide_id=slide_id)[0] for slide_id in SLIDES["Slide.ID"]]
+    with PdfWriter() as pdf:
+        pdf.add_blank_page(10, 10)
+        pdf.add_metadata({mask_file.MADE_FROM: mask_file.sha256_of(pages)})
+        pdf.write(project / "mask.pdf")
+
+
 def make_features(project):
-    digest = hashlib.sha256()
-    for row, slide in SLIDES.iterrows():
-        digest.update(f"{slide['Slide.ID']}\t{slide['Patient.ID']}\tcontent {row}\n".encode())
-    with h5py.File(project / "features.h5", "w") as file:
-        file["first_tile"], file["mean_features"] = np.arange(9) * 2, np.random.default_rng(2).random((8, 4))
-        file["mean_rgb"] = np.ones((8, 3))
-        strings(file, "slide_ids", SLIDES["Slide.ID"])
-        strings(file, "patient_ids", PATIENTS)
-        file.attrs.update(SETTINGS | {"content_sha256": digest.hexdigest()})
+    slides = metadata_file.read(project)
+    sources = [feature_file.path_of(project, slide_id) for slide_id in slides.slide_id]
+    attributes, n_tiles = features_file.shared_attributes(sources, slides)
+    features_file.write(project / "features.h5", slides, features_file.bags_of(sources), attributes, n_tiles=n_tiles)
+    touch(project, "tile_counts.pdf")
 
 
 def make_splits(project):
     halves = [PATIENTS[:4], PATIENTS[4:]]
     outer = [{"test": halves[k], "inner": [{"train": halves[1 - k][:2], "valid": halves[1 - k][2:]},
                                            {"train": halves[1 - k][2:], "valid": halves[1 - k][:2]}]} for k in (0, 1)]
-    (project / "splits.json").write_text(json.dumps({"seed": 1, "n_outer": 2, "n_inner": 2, "patients": PATIENTS,
-                                                     "outer": outer}))
+    splits_file.write(project / "splits.json", {"seed": 1, "n_outer": 2, "n_inner": 2, "patients": PATIENTS,
+                                                "outer": outer})
 
 
-def make_models(project, folder, target, n_models=4):
-    slides = cohort_files.read_slides(project / "features.h5")
-    splits = json.loads((project / "splits.json").read_text())
-    config = {"features_sha256": slides.sha256, "targets_sha256": target.sha256,
-              "splits_sha256": cohort_files.checksum(splits)}
-    for k, i in [(0, 0), (0, 1), (1, 0), (1, 1)][:n_models]:
-        path = project / "results" / folder / f"result_{k}_{i}"
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "config.json").write_text(json.dumps(config))
+def make_models(project, target, n_models=4):
+    slides = features_file.read_slides(project / "features.h5")
+    splits = splits_file.read(project / "splits.json")
+    for outer, inner in splits_file.numbers(splits)[:n_models]:
+        folder = model_folder.folder(project / "results", target.name, outer, inner)
+        touch(folder, *model_folder.files(target.name))
+        (folder / "config.json").write_text(json.dumps({
+            "features_sha256": slides.sha256, "targets_sha256": target.sha256,
+            "splits_sha256": checksums.of_content(splits), "target": target.name, "outer": outer, "inner": inner}))
 
 
 def make_expression(project):
     for cell_type in ("CAFs", "T-cells"):
-        make_models(project, f"{cell_type}_preds", cohort_files.read_expression(project / "targets.h5", cell_type))
+        make_models(project, targets_file.read_expression(project / "targets.h5", cell_type))
 
 
 def make_abundance(project):
-    make_models(project, "cell_fraction_preds", cohort_files.read_abundance(project / "targets.h5"))
+    make_models(project, targets_file.read_abundance(project / "targets.h5"))
 
 
 def make_direct(project):
-    make_models(project, "direct_preds", cohort_files.read_response(project / "clinical.csv"))
+    make_models(project, targets_file.read_response(project / "clinical.csv"))
 
 
 def make_tables(project):
-    for name in ("summary.csv", "predictions.h5"):
-        (project / "results" / name).write_text(name)
+    touch(project, "results/summary.csv", "results/missing_slides.csv", "results/abundance.csv", "results/CAFs_genes.csv")
+    splits = splits_file.read(project / "splits.json")
+    configs = model_folder.read_all_configs(project / "results", ["CAFs", "T-cells"], splits)
+    predicted = predictions_file.Predicted(np.array(PATIENTS), np.array(["A"]), np.ones((8, 1)), np.ones((8, 1)))
+    predictions_file.write(project / "results" / "predictions.h5", {"CAFs": predicted, "abundance": predicted},
+                           {"models_sha256": checksums.of_content(configs)})
 
 
 def make_figures(project):
-    (project / "figures").mkdir(exist_ok=True)
+    touch(project, "figures/fig1.pdf", "figures/fig1.png")
     tables = {f"results/{name}": sha256(project / "results" / name) for name in ("summary.csv", "predictions.h5")}
-    (project / "figures" / "figures.json").write_text(json.dumps({"fig1": tables | {"features.h5": "of its tiles"}}))
+    tables["features.h5"] = features_file.index_sha256(project / "features.h5")
+    record.write(project / "figures" / "figures.json", {"fig1": tables})
 
 
 STAGES = [(make_inputs, "deconvolution/1main_deconvolution.py"),
           (make_deconvolution, "deconvolution/prepare_targets.py"),
-          (make_targets, None), (mend_magnification, "slide_processing/1main_processing.py PROJECT all"),
-          (make_slides, "slide_processing/collect_features.py"), (make_features, "prediction/make_splits.py"),
+          (make_targets, None), (fill_magnification, "slide_processing/1main_processing.py PROJECT all"),
+          (make_slides, "slide_processing/collect_mask.py PROJECT"),
+          (make_masks, "slide_processing/collect_features.py PROJECT"), (make_features, "prediction/make_splits.py"),
           (make_splits, "prediction/1main_cs_exp_regression.py PROJECT all all all"),
           (make_expression, "prediction/1main_abundance_regression.py PROJECT all all"),
           (make_abundance, "prediction/1main_direct.py PROJECT all all"),
@@ -177,8 +200,8 @@ def check(caplog):
 
 
 def following(project):
-    """The first stage that is not over."""
-    return next(stage for stage in project_stages.of_project(project) if not stage.is_over())
+    """The state of the first stage that is not over."""
+    return project_states.following(project_states.of_project(project))
 
 
 def test_next_command_at_every_stage(tmp_path, run_script, check):
@@ -196,37 +219,61 @@ def test_next_command_at_every_stage(tmp_path, run_script, check):
     assert done.returncode == 0 and "everything is done" in done.stdout
 
 
-@pytest.mark.parametrize("change, name, about, options", [
+@pytest.mark.parametrize("change, name, about, words", [
     (lambda p: (p / "signature.tsv").write_text("gene\tT\tC\nA\t5\t1\n"), "deconvolution", "signature", "--overwrite"),
     (lambda p: (p / "reference.tsv").write_text("gene\tT\tC\nA\t5\t1\n"), "deconvolution", "reference", "--overwrite"),
-    (lambda p: h5py.File(p / "deconvolution" / "expression.h5", "r+").attrs.update(method="other"), "targets",
-     "expression.h5", "--confidence 0.9 --bulk --overwrite"),
+    (lambda p: (p / "deconvolution" / "summary.csv").unlink(), "deconvolution", "not there: summary.csv", ""),
+    (lambda p: make_deconvolution(p, "other"), "targets", "expression.h5", "--confidence 0.9 --bulk --overwrite"),
+    (lambda p: (p / "deconvolution" / "target_genes.csv").unlink(), "targets", "not there", "--confidence 0.9 --bulk"),
     (lambda p: make_slide(p, 3, slide_bytes=1), "slides", "P3-S1", "3 --weights random --overwrite"),
     (lambda p: make_slide(p, 2, patient_id="P9"), "slides", "P2-S1", "2 --weights random --overwrite"),
+    (lambda p: (p / "features" / "P2-S1.h5").write_bytes(b"cut"), "slides", "damaged: P2-S1",
+     "2 --weights random --overwrite"),
     (lambda p: [(p / "features" / f"P{i}-S1.h5").unlink() for i in (1, 2, 5)], "slides", "5 of 8",
      "1-2,5 --weights random"),
-    (lambda p: make_slide(p, 2, content_sha256="new"), "features.h5", "have changed", "--overwrite"),
+    (lambda p: (p / "mask.pdf").unlink(), "masks", "", ""),
+    (lambda p: make_slide(p, 2, content=99), "features", "slides' features", "--overwrite"),
+    (lambda p: (p / "tile_counts.pdf").unlink(), "features", "tile_counts.pdf is not there", ""),
+    (lambda p: (p / "results" / "T-cells_preds" / "result_1_1" / "loss.pdf").unlink(), "expression",
+     "7 of 8 models, missing some of T-cells", "all all T-cells"),
     (lambda p: (p / "results" / "T-cells_preds" / "result_1_1" / "config.json").unlink(), "expression",
-     "7 of 8 models, missing some of T-cells", 'all all "T-cells"'),
+     "since T-cells were trained", "all all T-cells --overwrite"),
     (lambda p: h5py.File(p / "targets.h5", "r+")["expression/CAFs/labels"].__setitem__((0, 0), 9.), "expression",
-     "since CAFs were trained", 'all all "CAFs" --overwrite'),
-    (lambda p: os.utime(p / "results" / "predictions.h5", (0, 0)), "tables", "16 models are younger", "--overwrite"),
-    (lambda p: (p / "results" / "summary.csv").write_text("new"), "figures", "summary.csv", "")])
-def test_stale_and_partial_stages(finished, change, name, about, options):
+     "since CAFs were trained", "all all CAFs --overwrite"),
+    (lambda p: (p / "results" / "CAFs_genes.csv").unlink(), "results", "not there: CAFs_genes.csv", ""),
+    (lambda p: h5py.File(p / "results" / "predictions.h5", "r+").attrs.update(models_sha256="0"), "results",
+     "the models", ""),
+    (lambda p: (p / "results" / "summary.csv").write_text("new"), "figures", "summary.csv", ""),
+    (lambda p: (p / "figures" / "fig1.png").unlink(), "figures", "not there: fig1", ""),
+    (lambda p: (p / "figures" / "figures.json").write_text("{"), "figures", "damaged", "--overwrite")])
+def test_stale_and_partial_stages(finished, change, name, about, words):
     change(finished)
-    stage = following(finished)
-    assert (stage.name, stage.options) == (name, options) and about in stage.about
-    assert stage.state in ("stale", "partial")
+    state = following(finished)
+    assert (state.name, shlex.join(project_states.next_words(state))) == (name, words) and about in state.about
+    assert state.status in ("stale", "partial", "missing")
 
 
-def test_what_comes_after_a_stale_stage_is_stale(finished, check):
+def statuses(project):
+    return {state.name: state.status for state in project_states.of_project(project)}
+
+
+def test_what_comes_after_a_stale_stage_is_stale(finished):
     with h5py.File(finished / "targets.h5", "r+") as file:
         file["expression/CAFs/labels"][0, 0] = 9.
-    states = {stage.name: stage.state for stage in project_stages.of_project(finished)}
-    assert states == dict.fromkeys(states, "done") | dict.fromkeys(("expression", "tables", "figures"), "stale")
+    found = statuses(finished)
+    assert [name for name, status in found.items() if status == "stale"] == ["expression", "results", "figures"]
     (finished / "signature.tsv").write_text("gene\tT\tC\nA\t5\t1\n")
-    states = {stage.name: stage.state for stage in project_stages.of_project(finished)}
-    assert [name for name in states if states[name] == "done"] == ["inputs", "slides", "features.h5", "folds", "direct"]
+    found = statuses(finished)
+    assert [name for name in found if found[name] == "done"] == ["inputs", "slides", "masks", "features", "splits"]
+
+
+def test_a_copy_of_a_finished_project_is_finished(finished, tmp_path_factory):
+    """What is stale is known by content: neither times of files nor the place of the project matter."""
+    copy = tmp_path_factory.mktemp("copy") / "project"
+    os.system(f"cp -r {shlex.quote(str(finished))} {shlex.quote(str(copy))}")
+    for path in sorted(copy.rglob("*"), reverse=True):
+        os.utime(path, (0, 0))
+    assert following(copy) is None
 
 
 def test_slides_that_may_be_missing_are_not_asked_for(finished):
@@ -234,8 +281,9 @@ def test_slides_that_may_be_missing_are_not_asked_for(finished):
     assert following(finished).name == "slides"
     with h5py.File(finished / "features.h5", "r+") as file:
         file.attrs["missing_slide_ids"] = json.dumps(["P5-S1"])
-    slides = next(stage for stage in project_stages.of_project(finished) if stage.name == "slides")
-    assert slides.state == "done" and "1 slides were allowed to be missing from features.h5: P5-S1" in slides.notes
+    slides = next(state for state in project_states.of_project(finished) if state.name == "slides")
+    assert slides.status == "done" and slides.allowed == ["P5-S1"]
+    assert "1 slides were allowed to be missing from features.h5: P5-S1" in slides.notes
 
 
 def test_responses_that_mean_nothing_are_not_counted(finished, check):
@@ -268,7 +316,7 @@ def test_disagreements_are_listed(finished):
     (finished / "mask" / "P6-S1.pdf").unlink()
     (finished / "slides" / "P5.svs").write_text("no slide")
     (finished / "mask" / "P5-S1.pdf").unlink()
-    stages = {stage.name: stage for stage in project_stages.of_project(finished)}
+    stages = {state.name: state for state in project_states.of_project(finished)}
     assert "1 patients have slides but no bulk: p0 (P0?)" in stages["inputs"].notes
     assert "1 patients have bulk but no slide: P0 (p0?)" in stages["inputs"].notes
     problems = "\n".join(stages["slides"].problems)
@@ -280,13 +328,13 @@ def test_disagreements_are_listed(finished):
     (lambda p: SLIDES.rename(columns={"Slide.ID": "slide_id"}).to_csv(p / "metadata.csv", index=False),
      "metadata.csv has no column Slide.ID (slide_id?)"),
     (lambda p: SLIDES.drop(columns="Patient.ID").to_csv(p / "metadata.csv", index=False),
-     "no patient, fill Patient.ID"),
-    (lambda p: pd.concat([SLIDES, SLIDES]).to_csv(p / "metadata.csv", index=False), "Slide.ID is repeated"),
+     "no patient for 8 of 8 slides"),
+    (lambda p: pd.concat([SLIDES, SLIDES]).to_csv(p / "metadata.csv", index=False), "Slide.ID must be unique, repeated"),
     (lambda p: (p / "bulk_expression.tsv.gz").unlink(), "bulk_expression.tsv[.gz] is missing"),
     (lambda p: SLIDES.assign(**{"Patient.ID": "Q" + SLIDES["Patient.ID"]}).to_csv(p / "metadata.csv", index=False),
      "no patient has both slides and bulk: QP0 (P0?)"),
-    (lambda p: (p / "targets.h5").write_bytes(b"no"), "targets.h5 cannot be read"),
-    (lambda p: (p / "splits.json").write_text("{"), "splits.json cannot be read")])
+    (lambda p: (p / "targets.h5").write_bytes(b"no"), "targets.h5 is damaged"),
+    (lambda p: (p / "splits.json").write_text("{"), "splits.json is damaged")])
 def test_inputs_that_stop_everything(finished, check, change, message):
     change(finished)
     code, lines = check(finished)
@@ -302,21 +350,16 @@ def test_missing_signature_stops_deconvolution_and_says_where_to_get_one(tmp_pat
 
 def test_folds_of_other_patients_are_stale(finished):
     splits = json.loads((finished / "splits.json").read_text())
+    splits["outer"][0]["test"].append("P99")
     (finished / "splits.json").write_text(json.dumps(splits | {"patients": [*PATIENTS, "P99"]}))
     stage = following(finished)
-    assert stage.name == "folds" and "P99" in stage.about and stage.options == "--overwrite"
+    assert stage.name == "splits" and "P99" in stage.about
+    assert project_states.next_words(stage) == ["--overwrite"]
 
 
 def test_direct_models_are_not_asked_for_without_responses(finished):
     (finished / "clinical.csv").unlink()
-    assert next(stage for stage in project_stages.of_project(finished) if stage.name == "direct").state == "not needed"
-
-
-def test_checksums_are_those_of_the_training_scripts(finished):
-    with h5py.File(finished / "targets.h5") as file:
-        assert (file["expression/CAFs/labels"][:, 1] == 0).all()  # a constant gene, which training leaves out
-    target = cohort_files.read_expression(finished / "targets.h5", "CAFs")
-    assert training_checksums.of_target(finished / "targets.h5", "CAFs") == target.sha256
+    assert statuses(finished)["direct"] == "not needed"
 
 
 @pytest.mark.slow
@@ -342,11 +385,8 @@ def test_following_the_check_leads_through_a_real_project(run_script, tmp_path):
     assert len(commands) >= 9
 
 
-def test_further_models_are_trained_with_the_options_of_those_that_are_there(tmp_path):
-    for folder in ("CAFs_preds", "direct_preds"):
-        model = tmp_path / "results" / folder / "result_0_1"
-        model.mkdir(parents=True)
-        (model / "config.json").write_text(json.dumps({"pooling": "mean", "hidden": 256, "max_epochs": 150}))
-    assert training_stages.options_like(tmp_path, ["PVL", "CAFs"]) == " --pooling mean --hidden 256 --max-epochs 150"
-    assert training_stages.options_like(tmp_path, ["direct"]) == " --hidden 256 --max-epochs 150"
-    assert training_stages.options_like(tmp_path, ["PVL"]) == ""
+@pytest.mark.parametrize("target, words", [
+    ("CAFs", "--pooling mean --hidden 256 --max-epochs 150"), ("direct", "--hidden 256 --max-epochs 150")])
+def test_further_models_are_trained_with_the_options_of_those_that_are_there(target, words):
+    config = {"pooling": "mean", "hidden": 256, "max_epochs": 150}
+    assert shlex.join(model_states.options_like(config, target)) == words

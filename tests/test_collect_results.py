@@ -11,7 +11,7 @@ from sklearn import metrics
 
 import simulated_cohort
 from evaluation import association, out_of_fold, result_tables
-from slide_ex.project import cohort_files
+from slide_ex.project import targets_file
 
 SMALL = ("--hidden", "256", "--max-epochs", "200", "--patience", "20")
 
@@ -55,7 +55,7 @@ def test_gene_table_is_the_plain_computation(collected):
     assert np.allclose(table["pearson_r"], [o.rvalue for o in oracle], atol=1e-4)
     assert np.allclose(table["slope"], [o.slope for o in oracle], atol=1e-4)
     assert np.allclose(table["p_one_sided"], [o.pvalue for o in oracle], rtol=1e-2)
-    confidence = cohort_files.read_confidence(collected / "targets.h5", "CAFs")
+    confidence = targets_file.read_confidence(collected / "targets.h5", "CAFs")
     assert np.allclose(table["confidence"], confidence[table["gene"]], rtol=1e-5)
     with h5py.File(collected / "results" / "predictions.h5") as file:
         group = file["expression/CAFs"]

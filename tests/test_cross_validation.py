@@ -18,8 +18,8 @@ import torch
 
 import simulated_cohort
 from evaluation import association, baselines, out_of_fold
-from slide_ex.project import cohort_files
-from training import cross_validation, fold_folder, mlp, model_config, patient_splits, pooling, train_model
+from slide_ex.project import features_file, model_folder, targets_file
+from training import cross_validation, mlp, model_config, patient_splits, pooling, train_model
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPRESSION, ABUNDANCE, DIRECT = (f"prediction/1main_{name}.py" for name in (
@@ -76,7 +76,7 @@ def test_all_folds_together_are_single_runs(trained, project, run_script):
 def test_files_of_a_fold_agree_with_each_other(trained):
     fold = trained / "results" / "Cancer Epithelial_preds" / "result_0_1"
     state = torch.load(fold / "model_trained.pth", weights_only=True)
-    slide_ids, patient_ids, genes, labels, predictions = fold_folder.read_predictions(fold, "test")
+    slide_ids, patient_ids, genes, labels, predictions = model_folder.read_predictions(fold, "test")
     splits = json.loads((trained / "splits.json").read_text())
     assert set(patient_ids) == set(splits["outer"][0]["test"])
     with h5py.File(trained / "features.h5") as file:
@@ -97,7 +97,7 @@ def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(tr
     assert config["made_with"] == {"device": "cuda" if torch.cuda.is_available() else "cpu", "torch": torch.__version__}
     path.write_text(json.dumps({**config, "made_with": {"device": "another"}}))  # to be known, not compared
     splits = json.loads((trained / "splits.json").read_text())
-    assert len(out_of_fold.configs_of(trained / "results", "abundance", splits)[0]) == 6
+    assert len(model_folder.read_configs(trained / "results", "abundance", splits)[0]) == 6
     before = contents(trained / "results")
     again = run_script(ABUNDANCE, trained, "all", "all", *SMALL)
     assert "6 models, 6 finished before" in again.stdout
@@ -144,8 +144,8 @@ def test_two_processes_on_one_fold(eighty, tmp_path):
 
 
 def test_slides_of_a_patient_are_never_on_two_sides(trained):
-    slides = cohort_files.read_slides(trained / "features.h5")
-    target = cohort_files.read_abundance(trained / "targets.h5")
+    slides = features_file.read_slides(trained / "features.h5")
+    target = targets_file.read_abundance(trained / "targets.h5")
     splits = json.loads((trained / "splits.json").read_text())
     for outer in range(3):
         for inner in range(2):
@@ -159,9 +159,9 @@ def test_slides_of_a_patient_are_never_on_two_sides(trained):
 def eighty(tmp_path_factory):
     """Slides of 80 patients without noise of tiles, labels of 200 genes with some signal, 5 x 5 folds."""
     project = simulated_cohort.write(tmp_path_factory.mktemp("eighty"), n_patients=80, n_genes=200, noise=3.0)
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     slides = dataclasses.replace(slides, n_tiles=np.full(len(slides.n_tiles), 2400))
-    target = cohort_files.read_expression(project / "targets.h5", "CAFs")
+    target = targets_file.read_expression(project / "targets.h5", "CAFs")
     return slides, target, patient_splits.draw(sorted(set(slides.patient_ids)), 5, 5, 42)
 
 
@@ -170,7 +170,7 @@ def train_in(results, slides, target, splits, folds):
     config = model_config.Config("regression", "mean", 100, 100, hidden=32, learning_rate=1e-3, keep="last")
     pool = pooling.MeanPooling(slides, torch.device("cpu"))
     for outer, inner in folds:
-        path = fold_folder.folder(results, target.name, outer, inner)
+        path = model_folder.folder(results, target.name, outer, inner)
         task = cross_validation.Task(target, outer, inner, config, {"target": target.name}, path)
         train_model.train_one(task, slides, splits, pool)
 
@@ -197,13 +197,13 @@ def test_what_only_test_slides_know_is_not_learnt(eighty, tmp_path, leaking, low
         rows = slides.rows_of(patients[part])
         means[rows] += 10 * target.of_slides(slides)[rows]
     train_in(tmp_path, dataclasses.replace(slides, mean_features=means), target, splits, [(0, 0)])
-    *_, labels, predictions = fold_folder.read_predictions(fold_folder.folder(tmp_path, "CAFs", 0, 0), "test")
+    *_, labels, predictions = model_folder.read_predictions(model_folder.folder(tmp_path, "CAFs", 0, 0), "test")
     assert low < association.pearson(predictions, labels).mean() < high
 
 
 def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, caplog):
     """The fallback without a GPU at hand: the first fit fails as a GPU's would, the second gets no resident tiles."""
-    slides, target = cohort_files.read_slides(trained / "features.h5"), cohort_files.read_abundance(trained / "targets.h5")
+    slides, target = features_file.read_slides(trained / "features.h5"), targets_file.read_abundance(trained / "targets.h5")
     splits = json.loads((trained / "splits.json").read_text())
     config = model_config.Config("regression", "tiles", max_epochs=2, patience=2, hidden=4)
     pool, fit = train_model.pooling_of(slides, config), mlp.fit

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slide_ex.project import cohort_files
+from slide_ex.project import features_file
 
 SLIDES = pd.DataFrame({"Slide.ID": ["TCGA-A1-0001-01Z-00-DX1", "TCGA-A1-0002-01Z-00-DX1", "TCGA-A1-0002-01Z-00-DX2"],
                        "Filename": ["TCGA-A1-0001-01Z-00-DX1.AA-1.svs", "TCGA-A1-0002-01Z-00-DX1.BB-2.svs",
@@ -50,7 +50,7 @@ def test_trident_folder(folders, run_script):
             np.testing.assert_array_equal(file["coords"][5:], source["coords"][:])
             np.testing.assert_allclose(file["mean_features"][2], source["features"][:].mean(0), rtol=1e-5, atol=1e-6)
         assert np.isnan(file["mean_features"][1]).all()
-    slides = cohort_files.read_slides(project / "features.h5")  # as prediction reads it
+    slides = features_file.read_slides(project / "features.h5")  # as prediction reads it
     assert list(slides.slide_ids) == [SLIDES["Slide.ID"][0], SLIDES["Slide.ID"][2]]
     assert "skipped" in run_script(*arguments, "--encoder", "uni_v2").stdout
     done = run_script(*arguments, "--encoder", "conch")

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from original import row_join
-from slide_ex.project import cohort_files
-from training import mlp, patient_splits, pooling
+from slide_ex.project import features_file, splits_file, targets_file
+from training import mlp, pooling
 
 CELL_TYPES = ["Cancer Epithelial", "T-cells"]
 N_FEATURES, N_HIDDEN, N_PATIENTS = 6, 5, 20
@@ -116,7 +116,7 @@ def test_models_predict_what_they_predicted(imported, original):
 
 def test_weights_load_into_the_model_of_prediction(imported, original):
     project, _ = imported
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     for name in ("cell_fraction_preds", "direct_preds"):
         result = project / "results" / name / "result_1_0"
         with h5py.File(result / "predictions.h5") as file:
@@ -249,11 +249,11 @@ def test_patients_without_labels_are_in_no_fold(original, run_script, tmp_path):
     copy = with_changed(original, tmp_path, "breast_T-cells_log_exp_merged.pkl", without_label)
     done = run_script("data/import_original.py", copy, tmp_path / "p", "--encoder", "ctranspath")
     assert done.returncode == 0 and "1 patients without all labels left out" in done.stdout, done.stderr
-    splits = patient_splits.read(tmp_path / "p" / "splits.json")
+    splits = splits_file.read(tmp_path / "p" / "splits.json")
     assert "TCGA-A1-0005" not in splits["patients"] and len(splits["patients"]) == N_PATIENTS - 1
-    target = cohort_files.read_abundance(tmp_path / "p" / "targets.h5")
-    slides = cohort_files.read_slides(tmp_path / "p" / "features.h5")
-    patient_splits.check_patients(splits, "splits.json", slides, target)
+    target = targets_file.read_abundance(tmp_path / "p" / "targets.h5")
+    slides = features_file.read_slides(tmp_path / "p" / "features.h5")
+    splits_file.check_patients(splits, "splits.json", slides, target)
 
 
 def test_rows_in_another_order_are_joined_by_id_and_reported():

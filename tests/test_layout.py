@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from slide_ex.stages import plan
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["slide_processing", "prediction", "deconvolution", "data"]
 HOUSE = [*FOLDERS, "slide_ex"]
@@ -121,9 +123,70 @@ def test_a_full_disk_under_the_log_costs_one_line(run_script, tmp_path):
     assert "metadata.csv is missing" in done.stdout and "inputs cannot start" in done.stdout
 
 
+def rows_of_files():
+    """(paths, cell "written by") of each row of the table of files in data/README.md."""
+    lines = (ROOT / "data" / "README.md").read_text().partition("| file | written by |")[2].splitlines()[2:]
+    for line in lines:
+        if not line.startswith("|"):
+            return
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        yield re.findall(r"`([^`]+)`", cells[0]), cells[1]
+
+
+@pytest.mark.parametrize("stage", plan.BY_NAME.values(), ids=lambda stage: stage.name)
+def test_the_table_of_files_has_every_output_of_the_plan(stage):
+    for output in (*stage.outputs, *stage.optional):
+        named = [written_by for paths, written_by in rows_of_files() for path in paths
+                 if output in (path, path.replace("[.gz]", ""), path.replace("[.gz]", ".gz"))
+                 or path.endswith("/") and output.startswith(path)]
+        assert any(stage.script in written_by for written_by in named), f"{output} of {stage.script}"
+
+
+def test_the_table_of_files_names_no_script_for_what_the_plan_does_not_know():
+    known = {}
+    for stage in plan.BY_NAME.values():
+        known.setdefault(stage.script, set()).update((*stage.outputs, *stage.optional))
+    known["prediction/export_model.py"] = {f"<any folder>/{name}" for name in (
+        "bundle.json", "<target>.safetensors", "training_range.safetensors", "README.md")}
+    known["deconvolution/1main_deconvolution.py"].add("deconvolution/codefacs/")     # of CODEFACS itself
+    for paths, written_by in rows_of_files():
+        for script in re.findall(r"`(\w+/\w+\.py)`", written_by):
+            assert any(output.startswith(path.removesuffix("[.gz]").removesuffix("/")) for path in paths
+                       for output in known[script]), f"{paths} of {script}"
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", "data/README.md", *sorted(map(short, (ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_the_pages_name_exist(page):
+    text = (ROOT / page).read_text()
+    links = {target for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)}
+    assert [target for target in sorted(links) if not ((ROOT / page).parent / target).exists()] == []
+    modules = set(re.findall(r"`((?:slide_ex|slide_processing|prediction|deconvolution|data|tests)/[\w/]+\.py)`", text))
+    assert [name for name in sorted(modules) if not (ROOT / name).is_file()] == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "data/README.md"])
 def test_commands_in_the_pages_exist(page):
     scripts = set(re.findall(r"\b((?:slide_processing|prediction|deconvolution|data)/\w+\.(?:py|sh))\b",
                              (ROOT / page).read_text()))
     assert scripts and all((ROOT / script).is_file() for script in scripts), sorted(
         script for script in scripts if not (ROOT / script).is_file())
+
+
+READERS = re.compile(r"\bh5py\.File\(|\bjson\.loads?\(|\bread_csv\(")
+OF_OTHER_PROGRAMS = {"data/inputs/extracted_features.py": "features of TRIDENT and CLAM",
+                     "data/inputs/bulk_sources.py": "STAR counts of GDC",
+                     "deconvolution/sources/single_cells.py": "single cells of 10x Genomics"}
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if house_of(path) != "slide_ex"], ids=short)
+def test_files_of_a_project_are_read_by_their_owners(path):
+    assert short(path) in OF_OTHER_PROGRAMS or not READERS.search(path.read_text())
+
+
+def test_a_project_that_cannot_be_written_to_can_be_checked(run_script, tmp_path):
+    (tmp_path / "logs").write_text("a file where the folder of logs should be")
+    done = run_script("data/check_project.py", tmp_path)
+    assert "no lines in" in done.stdout and "metadata.csv is missing" in done.stdout and not done.stderr

@@ -13,7 +13,7 @@ import pytest
 import painted_slides
 import planted_models
 from maps import choice, exports, slide_map, slide_tiles, tile_predictions
-from slide_ex.project import cohort_files
+from slide_ex.project import features_file
 
 COLUMN = "CAFs MARK [log2(TPM + 1)]"
 
@@ -50,7 +50,7 @@ def draw_maps(caplog):
 
 def values_of(project, row, name, outputs):
     """Tile values of all outputs of a target, (n_tiles, n_outputs), and the slides."""
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     target, folds, _ = tile_predictions.read_own(project, [name], slides, slides.patient_ids[row])[name]
     wanted = [choice.Wanted(name, output, (output,)) for output in outputs]
     return tile_predictions.predict(slide_tiles.read_features(slides, row), target, folds, wanted)
@@ -141,7 +141,7 @@ def test_table_and_anndata_hold_the_same_values_in_the_same_frame(mapped):
 
 
 def drawn_of(project, row, picture=True):
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     layout = slide_tiles.read_layout(project, slides, row)
     wanted = [choice.Wanted("CAFs", gene, (gene,)) for gene in planted_models.GENES]
     values = values_of(project, row, "CAFs", planted_models.GENES)
@@ -175,7 +175,7 @@ def test_without_the_slide_file_maps_are_drawn_on_white(project, draw_maps):
 
 
 def test_size_of_tiles_is_that_of_the_slide_else_the_spacing(project):
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     assert slide_tiles.read_layout(project, slides, 0).edge_px == 64  # nothing is recorded
     (project / "features").mkdir()
     with h5py.File(project / "features" / "S0.h5", "w") as file:

@@ -10,7 +10,7 @@ import torch
 
 import simulated_cohort
 from evaluation import association, baselines
-from slide_ex.project import cohort_files
+from slide_ex.project import features_file, targets_file
 from training import mlp, model_config, patient_splits, pooling
 
 torch.set_num_threads(1)
@@ -22,8 +22,8 @@ CLASSIFIER = dataclasses.replace(REGRESSION, head="classification")
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     project = simulated_cohort.write(tmp_path_factory.mktemp("mlp"), n_patients=80)
-    slides = cohort_files.read_slides(project / "features.h5")
-    target = cohort_files.read_expression(project / "targets.h5", "CAFs")
+    slides = features_file.read_slides(project / "features.h5")
+    target = targets_file.read_expression(project / "targets.h5", "CAFs")
     splits = patient_splits.draw(sorted(set(slides.patient_ids)), 5, 5, 42)
     return slides, target, splits
 
@@ -76,7 +76,7 @@ def test_streamed_tiles_are_those_in_memory(cohort):
 
 def test_tiles_that_do_not_fit_are_streamed_one_slide_at_a_time(tmp_path, monkeypatch):
     simulated_cohort.write(tmp_path, n_tiles=(400, 401), n_features=64)
-    slides = cohort_files.read_slides(tmp_path / "features.h5")
+    slides = features_file.read_slides(tmp_path / "features.h5")
     bytes_of_slide = 400 * 64 * 4
     monkeypatch.setattr(pooling, "free_bytes", lambda device: 40 * bytes_of_slide)  # there are 44 slides
     rows, network = torch.arange(32), network_of(REGRESSION, slides)
@@ -175,8 +175,8 @@ def test_a_perfect_classifier_stops(cohort):
 def test_planted_linear_signal_is_found_as_well_as_by_the_best_ridge(tmp_path):
     """Signal linear in the slide means: R on test slides within 0.02 of the closed-form optimum, in both poolings."""
     project = simulated_cohort.write(tmp_path, n_patients=400, n_second_slides=0, noise=0.7)
-    slides = cohort_files.read_slides(project / "features.h5")
-    cohort = slides, cohort_files.read_expression(project / "targets.h5", "CAFs"), patient_splits.draw(
+    slides = features_file.read_slides(project / "features.h5")
+    cohort = slides, targets_file.read_expression(project / "targets.h5", "CAFs"), patient_splits.draw(
         sorted(slides.patient_ids), 5, 5, 42)
     train, valid, test = rows_of(cohort)
     labels = labels_of(cohort)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 import simulated_cohort
-from slide_ex.project import cohort_files
+from slide_ex.project import features_file, splits_file
 from training import patient_splits
 
 PATIENTS = [f"TCGA-{site}-{i:04d}" for i in range(60) for site in ["A2", "BH", "E9", "AR", "D8", "C8", "GM"][i % 7:i % 7 + 1]]
@@ -63,7 +63,7 @@ def test_too_few_patients_or_sites():
 
 
 def test_import_of_ids_indexes_and_tables_is_the_same(project, tmp_path):
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     patients = sorted(set(slides.patient_ids))
     drawn = patient_splits.draw(patients, 3, 2, 1)
     (tmp_path / "own.json").write_text(json.dumps(drawn))
@@ -78,14 +78,14 @@ def test_import_of_ids_indexes_and_tables_is_the_same(project, tmp_path):
     for name in ("own.json", "indexes.json", "table.csv"):
         splits = patient_splits.from_table(tmp_path / name, slides, patients)
         assert splits["outer"] == drawn["outer"] and splits["patients"] == patients
-        patient_splits.check(splits, name)
+        splits_file.check(splits, name)
 
 
 def test_a_patient_on_two_sides_is_refused():
     splits = patient_splits.draw(PATIENTS, 3, 2, 1)
     splits["outer"][0]["inner"][1]["train"].append(splits["outer"][0]["test"][0])
     with pytest.raises(ValueError, match="fold 0 1 has a patient on two sides"):
-        patient_splits.check(splits, "splits.json")
+        splits_file.check(splits, "splits.json")
 
 
 def test_script_draws_once_and_refuses_other_folds(run_script, project):

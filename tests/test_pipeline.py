@@ -23,7 +23,7 @@ def demo(tmp_path_factory):
 
 def run_demo(project):
     """What `make demo` runs once the virtual environment is there."""
-    return subprocess.run(["bash", ROOT / "data" / "run_demo.sh", sys.executable, project],
+    return subprocess.run([sys.executable, ROOT / "data" / "run_demo.py", project],
                           capture_output=True, text=True)
 
 

@@ -12,7 +12,8 @@ import pytest
 import report
 
 import planted_models
-from report_page import cautions, html_page, slide_pictures
+from report_page import cautions, slide_pictures
+from slide_ex.project import features_file
 
 HOSTILE = "</script><script>document.title='owned'</script>"
 HOSTILE_SLIDE = "<img src=x onerror=alert(1)>"
@@ -116,8 +117,7 @@ def test_slides_are_shown_with_what_became_of_them(project):
 
 def test_mask_shows_the_analysed_tiles_only(project):
     from maps import slide_tiles
-    from slide_ex.project import cohort_files
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     layout = slide_tiles.read_layout(project, slides, 0)
     picture = slide_tiles.read_picture(project / "slides" / "S0.svs", slide_pictures.THUMBNAIL_PX)
     for shown in (np.asarray(slide_pictures.mask(layout, picture)), np.asarray(slide_pictures.mask(layout, None))):

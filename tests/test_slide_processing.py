@@ -254,7 +254,7 @@ def test_failures_are_isolated_and_accounted_for(troubled):
         assert reason in log.reason[slide_id]
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr == ("error: 7 of 11 slides failed (logs/slide_processing.csv says why); "
-                           "when mended, run again with 1-6,8\n")
+                           "when that is fixed, run again with 1-6,8\n")
     assert {path.stem for path in (project / "features").iterdir()} == {"good", "empty", "by-mpp", "last"}
     with h5py.File(project / "features" / "by-mpp.h5") as file:
         assert file.attrs["magnification_source"] == "MPP of the slide" and file.attrs["slide_magnification"] == 20

@@ -4,13 +4,14 @@ import math
 import numpy as np
 import pytest
 
+from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
 from tiles import magnification
 
 
 def table(tmp_path, text):
     (tmp_path / "metadata.csv").write_text(text)
-    return metadata_file.read_slides(tmp_path)
+    return metadata_file.read(tmp_path)
 
 
 def test_columns_are_read_and_patients_found(tmp_path):
@@ -46,26 +47,26 @@ def test_bad_tables(tmp_path, text, message):
 
 def test_missing_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="metadata.csv is missing"):
-        metadata_file.read_slides(tmp_path)
+        metadata_file.read(tmp_path)
 
 
 @pytest.mark.parametrize("text, indexes", [("all", range(15)), ("3", [3]), ("0-2,12", [0, 1, 2, 12]),
                                            ("4-5", [4, 5]), ("2,0-3", [0, 1, 2, 3])])
 def test_indexes(text, indexes):
-    assert metadata_file.parse_indexes(text, 15) == list(indexes)
+    assert parse_indexes(text, 15) == list(indexes)
 
 
 @pytest.mark.parametrize("text", ["", "15", "3-1", "-1", "a", "1,", "0-15", "1.5", "9999999"])
 def test_bad_indexes(text):
     with pytest.raises(ValueError, match="slide index"):
-        metadata_file.parse_indexes(text, 15)
+        parse_indexes(text, 15)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_indexes_can_be_pasted_back(seed):
     rng = np.random.default_rng(seed)
     indexes = sorted(rng.choice(50, rng.integers(1, 50), replace=False).tolist())
-    assert metadata_file.parse_indexes(metadata_file.format_indexes(indexes), 50) == indexes
+    assert parse_indexes(format_indexes(indexes), 50) == indexes
 
 
 def power_of(power=None, mpp=None, table_power=math.nan, table_mpp=math.nan, **options):

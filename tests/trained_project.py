@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 
 import simulated_cohort
-from slide_ex.project import cohort_files
-from training import fold_folder, patient_splits
+from slide_ex import checksums
+from slide_ex.project import clinical_file, features_file, model_folder, splits_file, targets_file
+from training import patient_splits
 
 N_OUTER, N_INNER = 3, 2
 ATTRIBUTES = {"encoder_version": 1, "tile_px": 512, "magnification": 20, "normalisation": "macenko",
@@ -22,7 +23,7 @@ ATTRIBUTES = {"encoder_version": 1, "tile_px": 512, "magnification": 20, "normal
 def write(folder, n_patients=60, n_new=30, **options):
     """Write <folder>/home, trained, and <folder>/away, with other patients; return both paths."""
     both = simulated_cohort.write(folder / "both", n_patients + n_new, **options)
-    patients = sorted(cohort_files.read_clinical(both / "clinical.csv", "Response"))
+    patients = sorted(clinical_file.read_column(both / "clinical.csv", "Response"))
     home, away = (take(both, folder / name, chosen) for name, chosen in
                   (("home", patients[:n_patients]), ("away", patients[n_patients:])))
     train(home)
@@ -56,24 +57,24 @@ def take(project, folder, patients):
 
 def train(project):
     """Make splits.json and the folders of all folds, as far as later scripts read them."""
-    slides = cohort_files.read_slides(project / "features.h5")
+    slides = features_file.read_slides(project / "features.h5")
     splits = patient_splits.draw(sorted(set(slides.patient_ids)), N_OUTER, N_INNER, seed=0)
     (project / "splits.json").write_text(json.dumps(splits))
-    splits = patient_splits.read(project / "splits.json")
-    targets = [cohort_files.read_expression(project / "targets.h5", name) for name in simulated_cohort.CELL_TYPES]
-    targets += [cohort_files.read_abundance(project / "targets.h5"),
-                cohort_files.read_response(project / "clinical.csv")]
+    splits = splits_file.read(project / "splits.json")
+    targets = [targets_file.read_expression(project / "targets.h5", name) for name in simulated_cohort.CELL_TYPES]
+    targets += [targets_file.read_abundance(project / "targets.h5"),
+                targets_file.read_response(project / "clinical.csv")]
     for target in targets:
         for outer in range(N_OUTER):
             for inner in range(N_INNER):
                 rows = slides.rows_of(splits["outer"][outer]["inner"][inner]["train"])
                 state = least_squares(slides.mean_features[rows], target.of_slides(slides)[rows], 10 * outer + inner)
-                path = fold_folder.folder(project / "results", target.name, outer, inner)
+                path = model_folder.folder(project / "results", target.name, outer, inner)
                 path.mkdir(parents=True)
                 torch.save(state, path / "model_trained.pth")
                 config = {"target": target.name, "outer": outer, "inner": inner, "encoder": "resnet50",
                           "features_sha256": slides.sha256, "targets_sha256": target.sha256,
-                          "splits_sha256": cohort_files.checksum(splits)}
+                          "splits_sha256": checksums.of_content(splits)}
                 (path / "config.json").write_text(json.dumps(config))
                 with h5py.File(path / "predictions.h5", "w") as file:
                     file["outputs"] = target.outputs.astype(object)

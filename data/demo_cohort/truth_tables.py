@@ -1,7 +1,10 @@
 """Predictions of a demo cohort against the labels and against the truth: one row a cell type."""
-import h5py
 import numpy as np
 import pandas as pd
+
+from slide_ex import hdf5, numeric_table
+from slide_ex.ids import BULK, some
+from slide_ex.project import expression_file, predictions_file
 
 N_TOP_GENES = 100
 ROBUST_R = .4
@@ -13,54 +16,51 @@ def table(predictions_path, truth_folder):
     Cell types in rows; genes, median R labels, median R truth, R truth top 100 and genes R > 0.4 where expression was
     predicted, abundance R labels and abundance R truth where abundance was.
     """
-    with h5py.File(predictions_path) as predictions, h5py.File(truth_folder / "expression.h5") as truth:
-        rows = {name: expression_row(group, truth, name) for name, group in predictions.get("expression", {}).items()}
-        if "abundance" in predictions:
-            fractions = pd.read_csv(truth_folder / "fractions.tsv", sep="\t", index_col=0)
-            for name, row in abundance_rows(predictions["abundance"], fractions).items():
-                rows.setdefault(name, {}).update(row)
-        attributes = dict(predictions.attrs)
+    rows, made_by = {}, "the script that predicts this cohort"
+    truth_path = truth_folder / "expression.h5"
+    for name in predictions_file.read_names(predictions_path, made_by):
+        predicted = predictions_file.read_target(predictions_path, name, made_by)
+        if name == "abundance":
+            fractions = numeric_table.read(truth_folder / "fractions.tsv")
+            for cell_type, row in abundance_rows(predicted, fractions).items():
+                rows.setdefault(cell_type, {}).update(row)
+        elif name != "direct":
+            rows[name] = expression_row(predicted, truth_path, name)
+    attributes = predictions_file.read_attributes(predictions_path, made_by)
     rows = pd.DataFrame.from_dict(rows, orient="index").rename_axis("cell type").sort_index()
     counts = rows.columns.intersection(["genes", f"genes R > {ROBUST_R:g}"])
     return rows.astype(dict.fromkeys(counts, "Int64")), attributes  # which may be missing, without a model
 
 
-def expression_row(group, truth, cell_type):
-    """Row of one cell type: R of its genes, over the patients of `group`, against labels and truth."""
-    genes, patient_ids, predicted, labels = read(group, "genes")
-    unknown = sorted(set(patient_ids) - set(strings(truth, "patient_ids")))
+def expression_row(predicted, truth_path, cell_type):
+    """Row of one cell type: R of its genes, over the predicted patients, against labels and truth."""
+    cell_types, genes, patients = expression_file.read_names(truth_path)
+    unknown = sorted(set(predicted.patient_ids) - set(patients))
     if unknown:
-        raise ValueError(f"the predictions are of patients without a truth, e.g. {unknown[:3]}: they are of another "
-                         "cohort, run the stages again with --overwrite")
-    number = {name: k for k, name in enumerate(strings(truth, "cell_types"))}
-    known = truth["bulk"][:] if cell_type == "Bulk" else truth["expression"][number[cell_type]]
-    known = pd.DataFrame(known, strings(truth, "genes"), strings(truth, "patient_ids")).T
-    r_labels = correlate(predicted, labels)
-    r_truth = correlate(predicted, np.log2(known.loc[patient_ids, genes].to_numpy() + 1))
+        raise ValueError(f"the predictions are of patients without a truth, e.g. {some(unknown, 3)}: they are of "
+                         "another cohort, run the stages again with --overwrite")
+    with hdf5.reading(truth_path, "data/make_demo_cohort.py") as truth:
+        known = truth["bulk"][:] if cell_type == BULK else truth["expression"][cell_types.index(cell_type)]
+    known = pd.DataFrame(known, genes, patients).T.loc[predicted.patient_ids, predicted.outputs]
+    r_labels = correlate(predicted.predictions, labels_of(predicted))
+    r_truth = correlate(predicted.predictions, np.log2(known.to_numpy() + 1))
     r_labels, r_truth = pd.Series(r_labels).dropna(), pd.Series(r_truth).dropna()
-    return {"genes": len(genes), "median R labels": r_labels.median(), "median R truth": r_truth.median(),
+    return {"genes": len(predicted.outputs), "median R labels": r_labels.median(), "median R truth": r_truth.median(),
             f"R truth top {N_TOP_GENES}": r_truth.nlargest(N_TOP_GENES).median(),
             f"genes R > {ROBUST_R:g}": int((r_labels > ROBUST_R).sum())}
 
 
-def abundance_rows(group, fractions):
+def abundance_rows(predicted, fractions):
     """Row of each cell type: R of its fraction against labels and truth."""
-    cell_types, patient_ids, predicted, labels = read(group, "cell_types")
-    r_labels = correlate(predicted, labels)
-    r_truth = correlate(predicted, fractions.loc[patient_ids, cell_types].to_numpy())
+    r_labels = correlate(predicted.predictions, labels_of(predicted))
+    r_truth = correlate(predicted.predictions, fractions.loc[predicted.patient_ids, predicted.outputs].to_numpy())
     return {name: {"abundance R labels": r_labels[i], "abundance R truth": r_truth[i]}
-            for i, name in enumerate(cell_types)}
+            for i, name in enumerate(predicted.outputs)}
 
 
-def read(group, columns):
-    """Names of the columns, patient ids, predictions and labels (n_patients, n_columns; NaN without) of a group."""
-    predictions = group["predictions"][:]
-    labels = group["labels"][:] if "labels" in group else np.full_like(predictions, np.nan)
-    return strings(group, columns), strings(group, "patient_ids"), predictions, labels
-
-
-def strings(group, name):
-    return group[name].asstr()[:].tolist()
+def labels_of(predicted):
+    """Labels of a predictions_file.Predicted, NaN where there are none."""
+    return np.full_like(predicted.predictions, np.nan) if predicted.labels is None else predicted.labels
 
 
 def correlate(a, b):

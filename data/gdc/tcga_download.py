@@ -5,9 +5,10 @@ import pandas as pd
 
 from gdc import gdc_download, tcga_selection
 from inputs import bulk_sources
+from slide_ex import numeric_table
 from slide_ex.script import whole
 
-MISSING = "missing: "  # begins the reasons that a new download would mend
+MISSING = "missing: "  # begins the reasons that a new download would fix
 
 
 def find_slides(sheet_path, folder, frozen, manifest, check_md5):
@@ -20,7 +21,7 @@ def find_slides(sheet_path, folder, frozen, manifest, check_md5):
 def find_samples(source, sheet_path, manifest, check_md5):
     """Expression samples, of a folder by its sheet or the columns of a table: sample_id, patient_id, path, reason."""
     if source.is_file():
-        columns = list(bulk_sources.read_samples(source, n_rows=0))
+        columns = numeric_table.samples(source, bulk_sources.EXTRA_COLUMNS)
         table = pd.DataFrame({"file_id": columns, "file_name": source.name, "sample_id": columns, "reason": ""})
         return tcga_selection.choose_samples(table).assign(path=source)
     if sheet_path is None:
@@ -45,7 +46,7 @@ def read_bulk(samples, source, log_offset, gene_map):
     used = samples[wanted].set_index("patient_id")
     if source.is_file():
         table = bulk_sources.read_matrix(source, log_offset)[list(used["sample_id"])].set_axis(used.index, axis=1)
-        genes = bulk_sources.read_gene_map(gene_map) if gene_map else None
+        genes = numeric_table.read_gene_map(gene_map) if gene_map else None
     else:
         table, genes, problems = bulk_sources.read_star_files(used["path"].sort_index().to_dict())
         for patient, problem in problems.items():

@@ -4,23 +4,15 @@ STAR counts tables are those of the GDC mRNA pipeline (`*.rna_seq.augmented_star
 `# gene-model: ...`, columns gene_id, gene_name, gene_type, unstranded, ..., tpm_unstranded, ..., and four rows N_*.
 Matrices are tables genes x samples of Xena, cBioPortal or one's own.
 """
-import hashlib
-
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from slide_ex import checksums, numeric_table
 from slide_ex.ids import some
-from slide_ex.text_table import read_strings, separator_of
 
 GENE_COLUMNS = ["gene_id", "gene_name", "gene_type"]
-GENE_MAP_COLUMNS = {"gene_id": ("gene_id", "id", "Ensembl_ID", "Gene stable ID"),  # GDC, Xena probe map, BioMart
-                    "gene_name": ("gene_name", "gene", "symbol", "Gene name"),
-                    "gene_type": ("gene_type", "Gene type")}
-ENSEMBL = r"ENSG\d{6,}(?:\.\d+)?(?:_PAR_Y)?"
-VERSION = r"\.\d+$"    # of an Ensembl id
 PAR_Y = "_PAR_Y"      # GENCODE's second copy, always 0, of a gene in the pseudoautosomal regions
-LARGEST_LOG = 25      # log2 of a million is 20; linear TPM of a whole sample has values far above
 EXTRA_COLUMNS = ("Entrez_Gene_Id", "ENTREZID", "Description")  # of cBioPortal and GCT-like tables, no samples
 
 
@@ -52,7 +44,7 @@ def read_star_files(paths):
     for patient, path in tqdm(paths.items(), unit="file", disable=None):
         try:
             star = read_star(path, ["gene_id", "tpm_unstranded"])
-            model = hashlib.sha256("\n".join(star["gene_id"]).encode()).hexdigest()
+            model = checksums.of_text("\n".join(star["gene_id"]))
             if model not in gene_tables:
                 gene_tables[model] = read_star(path, GENE_COLUMNS)
         except ValueError as error:
@@ -69,52 +61,11 @@ def read_star_files(paths):
     return pd.DataFrame(values, index=genes["gene_id"]), genes, problems
 
 
-def read_samples(path, n_rows=None):
-    """Table genes x samples of a text file, as it is; `n_rows` for its first rows only."""
-    try:
-        table = pd.read_csv(path, sep=separator_of(path), index_col=0, low_memory=False, nrows=n_rows)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is no readable table genes x samples: {error}") from None
-    return table.drop(columns=[column for column in EXTRA_COLUMNS if column in table])
-
-
 def read_matrix(path, log_offset=None):
     """Table genes x samples of a text file; with `log_offset` c its values are log2(x + c) and are undone."""
-    table = read_samples(path)
-    text = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
-    if text or table.empty:
-        raise ValueError(f"{path}: numbers are needed below gene names in the first column; columns without: "
-                         f"{some(text) or 'all'}")
-    table.index, table.columns = table.index.astype(str), table.columns.astype(str)
-    bad = table.columns[~np.isfinite(table).all()]
-    if len(bad):
-        raise ValueError(f"{path}: missing or infinite values in {some(bad)}: fill or remove them")
-    return linear(table, path, log_offset)
-
-
-def linear(table, path, log_offset):
-    """Linear values of a table; ValueError when they do not look like what the user declared."""
-    largest, smallest = table.to_numpy().max(), table.to_numpy().min()
-    if log_offset is None:
-        if largest <= LARGEST_LOG or smallest < 0:
-            raise ValueError(f"{path}: values from {smallest:.3g} to {largest:.3g} look like logarithms: give --log2 "
-                             "if they are log2(x + 1), --log2 0.001 if log2(x + 0.001), or a table of TPM")
-        return table
-    if largest > LARGEST_LOG:
-        raise ValueError(f"{path}: the largest value is {largest:.3g}, too large for a logarithm: leave out --log2")
-    return (np.exp2(table) - log_offset).clip(lower=0)
-
-
-def read_gene_map(path):
-    """gene_id, gene_name and, where there, gene_type: of a STAR counts table, a Xena probe map, a BioMart export."""
-    with open(path, encoding="utf-8") as file:
-        skipped = file.readline().startswith("#")
-    table = read_strings(path, "a gene map", int(skipped))
-    renamed = {name: ours for ours, names in GENE_MAP_COLUMNS.items() for name in names if name in table}
-    if not {"gene_id", "gene_name"} <= set(renamed.values()):
-        raise ValueError(f"{path} has columns {some(table, 8)}: a gene map needs gene_id and gene_name (and gene_type "
-                         "to keep protein-coding genes only); any STAR counts table of GDC will do")
-    return table.rename(columns=renamed)[list(dict.fromkeys(renamed.values()))]
+    table = numeric_table.read(path, left_out=EXTRA_COLUMNS)
+    numeric_table.refuse_missing(table, path)
+    return numeric_table.linear(table, path, log_offset)
 
 
 def under_symbols(table, path, genes=None):
@@ -130,7 +81,7 @@ def under_symbols(table, path, genes=None):
     table, notes : DataFrame and list of str, what was left out
     """
     notes = []
-    if table.index.str.fullmatch(ENSEMBL).mean() > .5:
+    if numeric_table.has_ensembl_ids(table.index):
         table, notes = mapped(table, path, genes)
     elif genes is not None and "gene_type" in genes:
         coding = set(genes["gene_name"][genes["gene_type"] == "protein_coding"])
@@ -155,8 +106,8 @@ def mapped(table, path, genes):
     second = table.index.str.endswith(PAR_Y)
     table = table[~second]
     genes = genes[~genes["gene_id"].str.endswith(PAR_Y)]
-    of_id = genes.set_index(genes["gene_id"].str.replace(VERSION, "", regex=True))
-    found = of_id[~of_id.index.duplicated()].reindex(table.index.str.replace(VERSION, "", regex=True))
+    of_id = genes.set_index(numeric_table.without_version(genes["gene_id"]))
+    found = of_id[~of_id.index.duplicated()].reindex(numeric_table.without_version(table.index))
     named = found["gene_name"].fillna("").to_numpy() != ""
     coding = found["gene_type"].eq("protein_coding").to_numpy() if "gene_type" in found else np.ones(len(table), bool)
     counts = {"copies on chromosome Y (_PAR_Y)": second.sum(), "Ensembl ids without a symbol": (~named).sum(),

@@ -4,12 +4,12 @@ import difflib
 import pandas as pd
 
 from slide_ex.ids import some, with_near_matches
+from slide_ex.project import clinical_file
 from slide_ex.text_table import read_strings
 
 REQUIRED = {"Filename": "filename", "Patient.ID": "patient_id"}
 OPTIONAL = {"Slide.ID": "slide_id", "Expression.ID": "expression_id", "Magnification": "magnification", "MPP": "mpp",
             "Response": "response"}
-RESPONSES = ("pCR", "RD", "")
 ENDINGS = r"(\.ome)?\.[A-Za-z0-9]+$"  # of slide files
 NO_SLIDE, NO_EXPRESSION = "no such slide file", "no such column of expression"
 
@@ -19,7 +19,7 @@ def read(path, renamed=()):
 
     `renamed`: texts NAME=YOURS. Raises ValueError for absent columns, empty or repeated ids and contradictions.
     """
-    table = read_strings(path, "a .csv, or a .tsv, in UTF-8").apply(lambda column: column.str.strip())
+    table = read_strings(path, "a .csv, or a .tsv, in UTF-8")
     names = REQUIRED | OPTIONAL
     yours = {name: name for name in names} | dict(column.split("=", 1) for column in renamed if "=" in column)
     unknown = [column for column in renamed if column.split("=", 1)[0] not in names or "=" not in column]
@@ -50,9 +50,10 @@ def check(cohort, path):
         twice = slides.loc[slides[column].duplicated(), column]
         if len(twice):
             raise ValueError(f"{path}: {column} occurs more than once: {some(twice)}; give each slide its own Slide.ID")
-    unknown = sorted(set(cohort["response"]) - set(RESPONSES))
+    unknown = sorted(set(cohort["response"]) - {*clinical_file.RESPONSES, ""})
     if unknown:
-        raise ValueError(f"{path}: Response {with_near_matches(unknown, RESPONSES[:2])} is not pCR, RD or empty")
+        raise ValueError(f"{path}: Response {with_near_matches(unknown, clinical_file.RESPONSES)} is not pCR, RD or "
+                         "empty")
     for column in ("response", "expression_id"):
         given = cohort[cohort[column] != ""].groupby("patient_id")[column].nunique()
         if (given > 1).any():
@@ -86,14 +87,7 @@ def refuse_unmatched(cohort, path, allowed):
     unmatched = cohort["reason"][cohort["reason"] != ""]
     if len(unmatched) == len(cohort) or (len(unmatched) and not allowed):
         raise ValueError(f"{len(unmatched)} of {len(cohort)} rows of {path} have no partner: "
-                         f"{some(unmatched, 8)}. Mend the table, or leave such rows out with --allow-unmatched")
-
-
-def metadata(slides):
-    """metadata.csv of the rows of slides."""
-    columns = {"Slide.ID": "slide_id", "Filename": "filename", "Patient.ID": "patient_id"}
-    columns |= {name: OPTIONAL[name] for name in ("Magnification", "MPP") if (slides[OPTIONAL[name]] != "").any()}
-    return pd.DataFrame({name: slides[ours] for name, ours in columns.items()})
+                         f"{some(unmatched, 8)}. Fix the table, or leave such rows out with --allow-unmatched")
 
 
 def clinical(used):

@@ -7,33 +7,11 @@ import re
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from slide_ex.ids import some, with_near_matches
-from slide_ex.text_table import read_strings
 
-TCGA_PATIENT = r"^(TCGA-\w{2}-\w{4})(?=-|$)"
 ENDING = re.compile(r"\.[A-Za-z0-9]+$")
 OF_COORDS = {"patch_size": "tile_px", "target_magnification": "magnification"}  # TRIDENT's name and ours
-
-
-def read_slides(path):
-    """slide_id, filename ("" where absent), patient_id of metadata.csv."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: write it with prepare_tcga.py or prepare_cohort.py, or with the "
-                                "columns Slide.ID and Patient.ID")
-    table = read_strings(path, "one row a slide, separated by commas")
-    if "Slide.ID" not in table:
-        raise ValueError(f"{path} has no column {with_near_matches(['Slide.ID'], table)}")
-    patients = table["Slide.ID"].str.extract(TCGA_PATIENT)[0].fillna("")
-    if "Patient.ID" in table:
-        patients = table["Patient.ID"].where(table["Patient.ID"] != "", patients)
-    slides = pd.DataFrame({"slide_id": table["Slide.ID"], "patient_id": patients,
-                           "filename": table.get("Filename", "")})
-    for problem, bad in (("no patient for", patients == ""), ("repeated:", table["Slide.ID"].duplicated())):
-        if bad.any():
-            raise ValueError(f"{path}: {problem} {some(table['Slide.ID'][bad])}; fill Patient.ID, name each slide once")
-    return slides
 
 
 def find_files(slides, folder):
@@ -79,15 +57,13 @@ def shared_attributes(slides, folder, encoder):
 
 
 def bags(slides):
-    """Features and coords of each slide."""
+    """Features, coords and colours (None: nobody recorded them) of each slide."""
     for path in slides["path"]:
         with open_file(path) as file:
             features, coords = file["features"][:], file["coords"][:]
         features = features[0] if features.ndim == 3 and len(features) == 1 else features  # CLAM-like (1, n, d)
         coords = coords[0] if coords.ndim == 3 and len(coords) == 1 else coords
-        if len(coords) != len(features):
-            raise ValueError(f"{path} has {len(features)} features and {len(coords)} coords")
-        yield features, np.asarray(coords, np.int32)
+        yield features, np.asarray(coords, np.int32), None
 
 
 def open_file(path):

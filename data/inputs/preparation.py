@@ -5,65 +5,45 @@ preparation.csv one row for every file or id that was looked at: kind, id, patie
 was left out).
 """
 import gzip
-import hashlib
-import json
 import os
-import re
 
 import pandas as pd
 
+from slide_ex import record
 from slide_ex.ids import some
+from slide_ex.project import clinical_file, metadata_file
 from slide_ex.script import whole
 
-SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
-OUTPUTS = ("metadata.csv", "bulk_expression.tsv.gz", "clinical.csv", "preparation.csv")
+MADE_BY = "data/prepare_tcga.py or data/prepare_cohort.py"
+MARKER = "preparation.json"
+TABLES = ("metadata.csv", "bulk_expression.tsv.gz", "clinical.csv", "preparation.csv")
 
 
-def checksum(path, algorithm="sha256"):
-    """Checksum of a file, as hexadecimal digits."""
-    digest = hashlib.new(algorithm)
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def sha256_of_sizes(paths):
-    """Checksum of names and sizes of files, for those too large to read twice."""
-    lines = [f"{path.name}\t{path.stat().st_size if path.is_file() else 'absent'}\n" for path in paths]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def is_finished(project, record, overwrite):
+def is_finished(project, now, overwrite):
     """Whether the inputs were prepared before in the same way; ValueError when they were made in another."""
-    path = project / "preparation.json"
+    marker = project / MARKER
     if overwrite:
         return False
-    if not path.is_file():
-        there = [name for name in OUTPUTS if (project / name).exists()]
+    if not marker.is_file():
+        there = [name for name in TABLES if (project / name).exists()]
         if there:
             raise ValueError(f"{project} already holds {some(there)}, made by something else: give another folder, or "
                              "replace them with --overwrite")
         return False
-    made, record = json.loads(path.read_text()), json.loads(json.dumps(record))
-    finished = made.pop("finished")
-    different = [f"{name} was {shown(made.get(name))}, now {shown(record.get(name))}"
-                 for name in sorted(made.keys() | record.keys()) if made.get(name) != record.get(name)]
-    if different:
-        raise ValueError(f"{project} was prepared in another way ({'; '.join(different)}): keep it, give another "
-                         "folder, or prepare it again with --overwrite")
-    return finished
+    made = record.read(marker, MADE_BY)
+    finished, outputs = made.pop("finished", False), made.pop("outputs", [])
+    record.refuse_other(project, made, now, "keep it, give another folder, or prepare it again with --overwrite")
+    return finished and all((project / name).exists() for name in outputs)
 
 
-def shown(value):
-    """A value as text for a message, of checksums the first digits."""
-    return SHA256.sub(r"\1...", str(value))
+def begin(project, now):
+    """Write preparation.json before the first output, so that a run which was killed can be taken up again."""
+    record.write(project / MARKER, now | {"finished": False})
 
 
-def write_record(project, record, finished):
-    """preparation.json. Before the first output it says so, that a run which was killed can be taken up again."""
-    with whole(project / "preparation.json") as part:
-        part.write_text(json.dumps(record | {"finished": finished}, indent=1) + "\n")
+def end(project, now, outputs):
+    """Write preparation.json after the last output; `outputs`: names of all files, from the project folder."""
+    record.write(project / MARKER, now | {"finished": True, "outputs": sorted(outputs)})
 
 
 def link_slides(project, slides):
@@ -79,20 +59,24 @@ def link_slides(project, slides):
         os.symlink(path.resolve(), link)
 
 
-def write(project, record, metadata, bulk, clinical, report):
-    """Write the tables, each whole or absent; `bulk` (genes x patients) and `clinical` may be None."""
-    with whole(project / "metadata.csv") as part:
-        metadata.to_csv(part, index=False)
+def write(project, now, slides, bulk, clinical, report):
+    """Write the tables, each whole or absent; `bulk` (genes x patients) and `clinical` may be None.
+
+    slides : DataFrame with slide_id, filename, patient_id, and what metadata_file.write takes besides
+    """
+    with whole(project / metadata_file.NAME) as part:
+        metadata_file.write(part, slides)
     if bulk is not None:
         with whole(project / "bulk_expression.tsv.gz") as part, open(part, "wb") as file:
             with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:  # the same table gives the same bytes
                 bulk.to_csv(compressed, sep="\t", float_format="%.6g")
     if clinical is not None:
-        with whole(project / "clinical.csv") as part:
-            clinical.to_csv(part, index=False)
+        with whole(project / clinical_file.NAME) as part:
+            clinical_file.write(part, clinical)
     with whole(project / "preparation.csv") as part:
         report.to_csv(part, index=False)
-    write_record(project, record, finished=True)
+    links = [f"slides/{name}" for name in slides["filename"] if (project / "slides" / name).is_symlink()]
+    end(project, now, [name for name in TABLES if (project / name).exists()] + links)
 
 
 def report_of(**tables):

@@ -4,44 +4,42 @@
 
 State dicts have layer0.0.weight, layer0.0.bias, layer1.weight, layer1.bias there and first.*, last.* here.
 """
-import json
-
-import h5py
 import numpy as np
 import pandas as pd
 
+from slide_ex import checksums, hdf5
+from slide_ex.project import clinical_file, features_file, model_folder, targets_file
 from slide_ex.script import whole
-from slide_ex.stages import training_checksums
-from slide_ex.stages.project_facts import plain_attributes
 
-TARGETS = {"cell_fraction_preds": "abundance", "direct_preds": "direct"}  # other folders are <cell type>_preds
 NAMES = {"layer0.0.weight": "first.weight", "layer0.0.bias": "first.bias", "layer1.weight": "last.weight",
          "layer1.bias": "last.bias"}
 SAME = 1e-3  # difference of predictions that rounding explains
 
 
 def import_all(original, project, slides, folds, test_slides, response):
-    """Import every model of results/ and give a line for each target.
+    """Import every model of results/; for each target a line, and the folders (from the project) of its models.
 
     `test_slides`: for each outer fold the ids of its test slides, in the order of the original.
     """
     features = project / "features.h5"
-    shared = {"imported": True, "keep": "last", **checksums(features, folds)}
+    shared = {"imported": True, "keep": "last", **applied_to(features, folds)}
     lines = []
     for folder in sorted((original / "results").glob("*_preds")):
-        name = TARGETS.get(folder.name, folder.name.removesuffix("_preds"))
+        name = model_folder.target_of(folder.name)
         labels = labels_of(name, project / "targets.h5", response)
-        differences = []
+        differences, made = [], []
         for source in sorted(path.parent for path in folder.glob("result_*_*/model_trained.pth")):
             outer, inner = map(int, source.name.split("_")[1:])
             state = read_state(source / "model_trained.pth")
             config = {"target": name, "outer": outer, "inner": inner, "hidden": len(state["first.bias"]),
                       "head": "classification" if name == "direct" else "regression", **shared}
             parts = predicted(state, features, folds["outer"][outer], inner, labels, slides, name == "direct")
-            with whole(project / "results" / folder.name / source.name) as part:
-                write(part, state, config, labels.columns, parts)
+            made.append(f"results/{folder.name}/{source.name}")
+            with whole(project / made[-1]) as part:
+                part.mkdir()
+                model_folder.write(part, config, state, labels.columns, parts)
             differences.append(largest_difference(source, parts["test"], test_slides[outer], name == "direct"))
-        lines.append(f"{name}: {len(differences)} models, {comparison(differences)}")
+        lines.append((f"{name}: {len(differences)} models, {comparison(differences)}", made))
     return lines
 
 
@@ -54,26 +52,24 @@ def comparison(differences):
     return text if max(compared) < SAME else f"{text}: NOT THE SAME, they come from other features, weights or folds"
 
 
-def labels_of(name, targets, response):
+def labels_of(name, path, response):
     """Labels of one target, DataFrame (n_patients, n_outputs)."""
     if name == "direct":
         if response is None:
             raise ValueError("results/direct_preds is there, but not patient_data.pkl with the response")
-        return (response[response != ""] == "pCR").astype(np.float32).to_frame("pCR")
-    group, outputs = ("abundance", "cell_types") if name == "abundance" else (f"expression/{name}", "genes")
-    with h5py.File(targets) as file:
-        if group not in file:
-            raise ValueError(f"there are models of {name}, but no breast_{name}_log_exp_merged.pkl")
-        patients, outputs = (file[path].asstr()[:] for path in ("patient_ids", f"{group}/{outputs}"))
-        return pd.DataFrame(file[f"{group}/labels"][:], patients, outputs)
+        labels = response[response != ""].map(clinical_file.RESPONSES).astype(np.float32)
+        return labels.to_frame(clinical_file.RESPONDER)
+    if name != "abundance" and name not in targets_file.read_cell_types(path):
+        raise ValueError(f"there are models of {name}, but no breast_{name}_log_exp_merged.pkl")
+    patients, outputs, labels = targets_file.read_labels(path, name)
+    return pd.DataFrame(labels, patients, outputs)
 
 
 def predicted(state, features, fold, inner, labels, slides, direct):
     """Predictions of the validation and test slides of one model, in the parts of predictions.h5."""
     if len(state["last.bias"]) != labels.shape[1]:
         raise ValueError(f"a model has {len(state['last.bias'])} outputs, its labels {labels.shape[1]} columns")
-    with h5py.File(features) as file:
-        has_tissue = np.diff(file["first_tile"][:]) > 0
+    has_tissue = np.diff(features_file.read_index(features)[2]) > 0
     parts = {}
     for name, patients in (("valid", fold["inner"][inner]["valid"]), ("test", fold["test"])):
         rows = np.flatnonzero(slides["patient_id"].isin(set(patients) & set(labels.index)) & has_tissue)
@@ -99,7 +95,7 @@ def read_state(path):
 def predict(state, features_path, rows, direct):
     """Predictions of slides (rows of features.h5), (n_slides, n_outputs); probabilities for the direct model."""
     first, b0, last, b1 = (state[name].numpy() for name in ("first.weight", "first.bias", "last.weight", "last.bias"))
-    with h5py.File(features_path) as file:
+    with hdf5.reading(features_path, "data/import_original.py") as file:
         if not direct:
             return (file["mean_features"][:][rows] @ first.T + b0) @ last.T + b1
         bounds, hidden = file["first_tile"][:], []
@@ -125,26 +121,8 @@ def largest_difference(folder, test, slide_ids, direct):
     return np.abs(there - test["predictions"]).max(initial=0)
 
 
-def write(folder, state, config, outputs, parts):
-    """The folder of one model, in the format of prediction/training/fold_folder.py, without the history of its training."""
-    import torch
-    folder.mkdir()
-    torch.save(state, folder / "model_trained.pth")
-    (folder / "config.json").write_text(json.dumps(config, indent=1))
-    with h5py.File(folder / "predictions.h5", "w") as file:
-        file.create_dataset("outputs", data=list(outputs), dtype=h5py.string_dtype())
-        for name, part in parts.items():
-            for key, values in part.items():
-                if key.endswith("_ids"):
-                    file.create_dataset(f"{name}/{key}", data=list(values), dtype=h5py.string_dtype())
-                else:
-                    file[f"{name}/{key}"] = values
-
-
-def checksums(features, folds):
+def applied_to(features, folds):
     """What the models were applied to, as the training scripts record it, so that tables can be collected."""
-    with h5py.File(features) as file:
-        attributes = plain_attributes(file)
-    return {"encoder": attributes["encoder"], "weights": attributes["weights"],
-            "features_sha256": training_checksums.of_features(features, attributes),
-            "splits_sha256": training_checksums.checksum(folds)}
+    slides = features_file.read_slides(features)
+    return {"encoder": slides.attributes["encoder"], "weights": slides.attributes["weights"],
+            "features_sha256": slides.sha256, "splits_sha256": checksums.of_content(folds)}

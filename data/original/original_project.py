@@ -16,38 +16,22 @@ import numpy as np
 
 from original import pickles, row_join
 from slide_ex.ids import some, with_near_matches
+from slide_ex.project import clinical_file, metadata_file
 from slide_ex.text_table import read_strings
 
-TCGA_PATIENT = r"^(TCGA-\w{2}-\w{4})(?=-|$)"
 EXPRESSION = re.compile(r"breast_(.+)_log_exp_merged\.pkl")
 
 
 def read_slides(folder, patient_column=None):
-    """slide_id, filename, patient_id of metadata.csv, one row a slide."""
-    path = folder / "metadata.csv"
-    table = read_strings(path, "the metadata.csv of the original project")
-    wanted = ["Slide.ID", "Filename"] + ([patient_column] if patient_column else [])
-    absent = [column for column in wanted if column not in table]
-    if absent:
-        raise ValueError(f"{path} has no column {with_near_matches(absent, table)}; its columns are {some(table, 12)}")
-    if table["Slide.ID"].duplicated().any():
-        raise ValueError(f"{path}: Slide.ID occurs twice: {some(table['Slide.ID'][table['Slide.ID'].duplicated()])}")
-    if patient_column or "Patient.ID" in table:
-        patients = table[patient_column or "Patient.ID"]
-    else:
-        patients = table["Slide.ID"].str.extract(TCGA_PATIENT)[0].fillna("")
-    if (patients == "").any():
-        raise ValueError(f"{path} does not tell the patient of {some(table['Slide.ID'][patients == ''])}: give "
-                         f"--patient-column, one of {some(table, 12)}")
-    return table.rename(columns={"Slide.ID": "slide_id", "Filename": "filename"})[["slide_id", "filename"]].assign(
-        patient_id=patients)
+    """slide_id, filename, patient_id, ... of metadata.csv, one row a slide (metadata_file.read)."""
+    return metadata_file.read_table(folder / metadata_file.NAME, patient_column or "Patient.ID", needs_files=True)
 
 
 def bags(folder, slides):
-    """Features of each slide, in the order of `slides`, as (array, None): from feature/, else from features.pkl."""
+    """Features of each slide, in order, as (array, None, None): from feature/, else from features.pkl."""
     files = [folder / "feature" / f"{slide_id}.pkl" for slide_id in slides["slide_id"]]
     if all(path.is_file() for path in files):
-        yield from ((np.asarray(pickles.read(path)), None) for path in files)
+        yield from ((np.asarray(pickles.read(path)), None, None) for path in files)
         return
     path = folder / "features.pkl"
     if not path.is_file():
@@ -58,7 +42,7 @@ def bags(folder, slides):
     if absent:
         raise ValueError(f"{path} lacks slides of metadata.csv: {with_near_matches(absent, of_slide)}")
     for slide_id in slides["slide_id"]:
-        yield np.asarray(of_slide.pop(slide_id)), None
+        yield np.asarray(of_slide.pop(slide_id)), None, None
 
 
 def expression(folder, slides):
@@ -85,7 +69,7 @@ def response(folder, slides):
     if not path.is_file():
         return None, ""
     table, note = row_join.per_patient(pickles.read(path), ["pCR.RD"], slides, path.name)
-    known = table["pCR.RD"].isin(["pCR", "RD"])
+    known = table["pCR.RD"].isin(list(clinical_file.RESPONSES))
     return table["pCR.RD"].where(known, ""), f"{note}; pCR or RD for {known.sum()} of {len(known)} patients"
 
 

@@ -1,8 +1,8 @@
-"""targets.h5 from the labels of an original project; the format is that of deconvolution/prepare_targets.py."""
-import h5py
+"""targets.h5 from the labels of an original project."""
 import numpy as np
 
 from original import original_project
+from slide_ex.project import targets_file
 
 UNKNOWN = {name: np.nan for name in ("min_confidence", "min_nonzero_fraction", "min_variance")}
 
@@ -22,16 +22,9 @@ def write(path, original, slides, log_base):
     patients = labelled.index[labelled]
     if len(patients) < len(labelled):
         notes.append(f"{len(labelled) - len(patients)} patients without all labels left out, of the folds too")
-    with h5py.File(path, "w") as file:
-        text = {"dtype": h5py.string_dtype()}
-        file.create_dataset("patient_ids", data=list(patients), **text)
-        for cell_type, table in tables.items():
-            group = file.create_group(f"expression/{cell_type}")
-            group["labels"] = table.loc[patients].to_numpy(np.float32)
-            group.create_dataset("genes", data=list(table), **text)
-            group["confidence"] = np.ones(table.shape[1], np.float32)
-        file["abundance/labels"] = abundance.loc[patients].to_numpy(np.float32)
-        file.create_dataset("abundance/cell_types", data=list(abundance), **text)
-        file.attrs.update(UNKNOWN | {"log_base": log_base or np.nan, "deconvolution_method": "imported",
-                                     "deconvolution_sha256": "", "parameters": "{}", "inputs": "{}"})
+    expression = [(cell_type, list(table), table.loc[patients].to_numpy(np.float32), np.ones(table.shape[1]))
+                  for cell_type, table in tables.items()]
+    attributes = UNKNOWN | {"log_base": log_base or np.nan, "deconvolution_method": "imported",
+                            "deconvolution_sha256": "", "parameters": "{}", "inputs": "{}"}
+    targets_file.write(path, patients, expression, abundance.loc[patients], attributes)
     return set(patients), notes

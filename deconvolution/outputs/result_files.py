@@ -4,8 +4,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from slide_ex import record
 from slide_ex.project import expression_file
 from slide_ex.script import whole
+from slide_ex.stages import plan
+
+TEXT = ("deconvolution/expression_<cell type>.txt",)    # with --text
 
 
 @dataclass
@@ -20,24 +24,41 @@ class Result:
     notes: list = field(default_factory=list)
 
 
-def write(folder, result, parameters, inputs, with_text):
+def paths(project_path, cell_types, with_text):
+    """All files, expression.h5, which has the record, last."""
+    return plan.outputs(project_path, "deconvolution", also=TEXT if with_text else (), cell_type=list(cell_types))
+
+
+def is_finished(project_path, now, overwrite):
+    """Whether all files are there, made as now: dict of parameters and inputs. ValueError for other ones."""
+    marker = paths(project_path, (), False)[-1]
+    if overwrite or not marker.is_file():
+        return False
+    made = expression_file.read_record(marker)
+    cell_types = expression_file.read_names(marker)[0]
+    return record.is_finished(paths(project_path, cell_types, now["parameters"]["text"]),
+                              lambda: made["parameters"] | made["inputs"], now["parameters"] | now["inputs"],
+                              remedy="run with --overwrite to redo it")
+
+
+def write(project_path, result, parameters, inputs, with_text):
     """All files; expression.h5 last, because it tells a later run that the others are there."""
     genes, patients, cell_types = result.bulk.index, result.bulk.columns, result.confidence.columns
     from outputs import report  # matplotlib takes a second to start, which bad input and a skipped re-run need not
 
-    (folder / "expression.h5").unlink(missing_ok=True)
+    *texts, fractions, confidence, table, drawing, marker = paths(project_path, cell_types, with_text)
+    marker.unlink(missing_ok=True)
     summary = summarise(result)
-    tables = {"estimated_cell_fractions.txt": (result.fractions, "\t"),
-              "confidence_score.txt": (result.confidence, "\t"), "summary.csv": (summary.rename_axis("cell_type"), ",")}
-    if with_text:  # as CODEFACS writes it
-        tables |= {f"expression_{cell_type}.txt": (pd.DataFrame(result.expression[k], genes, patients), " ")
-                   for k, cell_type in enumerate(cell_types)}
-    for name, (table, separator) in tables.items():
-        with whole(folder / name) as part:
-            table.to_csv(part, sep=separator, float_format="%.6g")
-    with whole(folder / "report.pdf") as part:
+    tables = {fractions: (result.fractions, "\t"), confidence: (result.confidence, "\t"),
+              table: (summary.rename_axis("cell_type"), ",")}
+    tables |= {path: (pd.DataFrame(result.expression[k], genes, patients), " ")    # as CODEFACS writes it
+               for k, path in enumerate(texts)}
+    for path, (content, separator) in tables.items():
+        with whole(path) as part:
+            content.to_csv(part, sep=separator, float_format="%.6g")
+    with whole(drawing) as part:
         report.draw(part, result, summary)
-    with whole(folder / "expression.h5") as part:
+    with whole(marker) as part:
         expression_file.write(part, result.expression, result.bulk.to_numpy(), cell_types, genes, patients,
                               result.method, parameters, inputs)
     return summary

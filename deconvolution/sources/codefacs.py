@@ -15,7 +15,7 @@ import subprocess
 
 import numpy as np
 
-from slide_ex import numeric_table
+from slide_ex import ids, numeric_table
 from slide_ex.numeric_table import some
 
 SCRIPTS = ("CODEFACS_v0.11.10_updated.r", "CODEFACS_v0.11.10.r")  # for R 4.3 and R 3.6
@@ -92,7 +92,7 @@ def read_outputs(folder, patients, genes):
     if set(files) != set(confidence.columns):
         raise ValueError(f"{folder}: expression_<cell type>.txt and confidence_score.txt are about different cell "
                          f"types: {some(sorted(set(files) ^ set(confidence.columns)))}")
-    numeric_table.check_cell_types(confidence.columns, folder / "confidence_score.txt")
+    ids.refuse_cell_types(confidence.columns, folder / "confidence_score.txt")
     if not ((confidence >= 0) & (confidence <= 1)).all(axis=None):
         raise ValueError(f"{folder}/confidence_score.txt: values outside 0..1")
     own = renamed(confidence.index, genes.str.upper(), genes, folder / "confidence_score.txt")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slide_ex import numeric_table
+from slide_ex import ids, numeric_table
 from slide_ex.numeric_table import some
 
 OTHER_SCALE = 2        # samples whose total is this many times off the median are put on the median's scale
@@ -78,7 +78,7 @@ def on_one_scale(bulk, path):
 
 def check_signature(signature, path):
     """Lines about a signature that is hard to use; ValueError for one that cannot be used."""
-    numeric_table.check_cell_types(signature.columns, path)
+    ids.refuse_cell_types(signature.columns, path)
     if signature.shape[1] < 2:
         raise ValueError(f"{path}: at least two cell types are needed")
     if (signature.sum() == 0).any():

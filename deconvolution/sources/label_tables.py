@@ -2,12 +2,11 @@
 import re
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import pandas as pd
 
-from outputs.target_labels import BULK
-from slide_ex import numeric_table
+from slide_ex import hdf5, ids, numeric_table
+from slide_ex.ids import some
 from slide_ex.project import expression_file
 
 FRACTIONS, CONFIDENCE = "estimated_cell_fractions.txt", "confidence_score.txt"
@@ -26,19 +25,17 @@ class Labels:
 
 def from_deconvolution(files, with_bulk):
     """Labels from the outputs of 1main_deconvolution.py, {file name: path}; `with_bulk` adds bulk as a cell type."""
-    with h5py.File(files["expression.h5"], "r") as file:
-        cell_types, genes, patients = (expression_file.names(file, name)
-                                       for name in ("cell_types", "genes", "patient_ids"))
-        method = file.attrs["method"]
+    cell_types, genes, patients = expression_file.read_names(files["expression.h5"])
+    method = expression_file.read_record(files["expression.h5"])["method"]
     confidence = in_order(files["confidence_score.txt"], genes, cell_types)
     abundance = in_order(files["estimated_cell_fractions.txt"], patients, cell_types)
 
     def tables():
-        with h5py.File(files["expression.h5"], "r") as file:
+        with hdf5.reading(files["expression.h5"], expression_file.MADE_BY) as file:
             for k, cell_type in enumerate(cell_types):
                 yield cell_type, genes, file["expression"][k], confidence[cell_type].to_numpy()
             if with_bulk:
-                yield BULK, genes, file["bulk"][:], np.ones(len(genes))
+                yield ids.BULK, genes, file["bulk"][:], np.ones(len(genes))
 
     return Labels(method, patients, abundance, tables())
 
@@ -50,7 +47,7 @@ def in_order(path, rows, columns):
         different = set(have) ^ set(want)
         if different or len(have) != len(want):
             raise ValueError(f"{path}: its {what} are not those of expression.h5: "
-                             f"{numeric_table.some(sorted(different))}: run 1main_deconvolution.py --overwrite")
+                             f"{some(sorted(different))}: run 1main_deconvolution.py --overwrite")
     return table.loc[rows, columns]
 
 
@@ -77,13 +74,13 @@ def from_tables(files, genes_in_rows, method):
             if name in (FRACTIONS, CONFIDENCE):
                 continue
             cell_type = TABLE.fullmatch(name)[1]
-            numeric_table.check_cell_types([cell_type], path)
+            ids.refuse_cell_types([cell_type], path, allowed=[ids.BULK])
             table = numeric_table.read(path)
             table = table if genes_in_rows else table.T
             different = set(table.columns) ^ set(abundance.index)
             if different:
                 raise ValueError(f"{path}: its patients are not those of {FRACTIONS}: "
-                                 f"{numeric_table.some(sorted(different))}; are genes in rows (--genes-in-rows)?")
+                                 f"{some(sorted(different))}; are genes in rows (--genes-in-rows)?")
             table, _ = numeric_table.checked(table[abundance.index], path)
             scores = np.ones(len(table))
             if confidence is not None:

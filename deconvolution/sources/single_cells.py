@@ -6,6 +6,14 @@ import pandas as pd
 from scipy import io, sparse
 
 from slide_ex import numeric_table
+from slide_ex.ids import some
+
+
+def files(path, labels_path):
+    """The files that `read` reads."""
+    beside = [path.parent / f"{kind}.tsv{packed}" for kind in ("genes", "features", "barcodes")
+              for packed in ("", ".gz") if ".mtx" in path.name]
+    return [one for one in (path, labels_path, *beside) if one and one.is_file()]
 
 
 def read(path, labels_path, label_column):
@@ -33,10 +41,10 @@ def read(path, labels_path, label_column):
         n_labels = labels.index.value_counts().reindex(cells, fill_value=0)
         if (n_labels != 1).any():
             raise ValueError(f"{labels_path}: cells of {path.name} without exactly one label: "
-                             f"{numeric_table.some(cells[n_labels != 1])}")
+                             f"{some(cells[n_labels != 1])}")
         labels = labels.loc[cells]
     if label_column not in labels:
-        raise ValueError(f"no column {label_column!r} of labels; there are {numeric_table.some(labels)}")
+        raise ValueError(f"no column {label_column!r} of labels; there are {some(labels)}")
     if counts.shape[1] == 0 or counts.min() < 0 or not np.isfinite(counts.data).all():
         raise ValueError(f"{path}: counts must be numbers that are not negative")
     if not np.array_equal(counts.data[:10000], np.round(counts.data[:10000])):

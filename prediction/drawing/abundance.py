@@ -1,11 +1,12 @@
 """Figure 3: abundance of the cell types, predicted against deconvolved, and R in this and in external cohorts."""
-import h5py
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
 from drawing import style
+from slide_ex import text_table
+from slide_ex.project import predictions_file
 
+MADE_BY = "prediction/collect_results.py"
 N_COLUMNS = 5  # of scatters
 
 
@@ -17,18 +18,17 @@ def abundance(project, external):
     trained = project.resolve().name
     paths = {trained: project / "results" / "abundance.csv"}
     paths |= {name: path / "predictions" / trained / "abundance.csv" for name, path in external.items()}
-    tables = {name: pd.read_csv(path).set_index("cell_type") for name, path in paths.items() if path.is_file()}
+    tables = {name: text_table.read_results(path, MADE_BY).set_index("cell_type")
+              for name, path in paths.items() if path.is_file()}
     table = tables[trained]
     n_rows = -(-len(table) // N_COLUMNS)
     heights_in = 0.3 + 1.55 * n_rows, 0.75 + (0.07 + 0.07 * len(tables)) * len(table)
     figure = plt.figure(figsize=(style.PAGE_WIDTH_IN, sum(heights_in)))
     top, bottom = figure.subfigures(2, 1, height_ratios=heights_in)
-    with h5py.File(project / "results" / "predictions.h5") as file:
-        scatters(top, file["abundance"], table, n_rows)
+    scatters(top, predictions_file.read_target(project / "results" / "predictions.h5", "abundance"), table, n_rows)
     rows = np.arange(len(table))[::-1]
     axis = bottom.subplots()
-    style.grouped_bars(axis, rows, {name: other["pearson_r"].reindex(table.index)
-                                           for name, other in tables.items()})
+    style.grouped_bars(axis, rows, {name: other["pearson_r"].reindex(table.index) for name, other in tables.items()})
     axis.axvline(0, color=style.GREY, linewidth=0.5)
     axis.set(yticks=rows, yticklabels=table.index, ylim=(-0.6, len(table) - 0.4),
              xlabel="Pearson R of predicted and deconvolved fractions")
@@ -37,10 +37,10 @@ def abundance(project, external):
     return figure
 
 
-def scatters(figure, group, table, n_rows):
-    """Predicted against deconvolved fractions, a panel per cell type; group: `abundance` of predictions.h5."""
-    cell_types = list(group["cell_types"].asstr()[:])
-    labels, predictions = group["labels"][:], group["predictions"][:]
+def scatters(figure, predicted, table, n_rows):
+    """Predicted against deconvolved fractions, a panel per cell type; predicted: predictions_file.Predicted."""
+    cell_types = predicted.outputs.tolist()
+    labels, predictions = predicted.labels, predicted.predictions
     axes = figure.subplots(n_rows, min(N_COLUMNS, len(table)), squeeze=False)
     for axis in axes.flat[len(table):]:
         axis.remove()

@@ -1,10 +1,10 @@
 """Figure 5: gene sets over-represented among the robustly predicted genes of each cell type (enrichment.csv)."""
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from scipy.cluster import hierarchy
 
 from drawing import style
+from slide_ex import text_table
 
 N_TERMS = 5        # shown of each cell type
 LETTERS = 26, 11   # of a longer name, from its beginning and from its end
@@ -15,7 +15,7 @@ DENDROGRAM_IN, LABELS_IN, BAR_IN = 0.35, 0.9, 0.6  # heights of the upper dendro
 
 def enrichment(project):
     """Bars: p of the first terms of each cell type; heat map, clustered: scaled odds ratios of all these terms."""
-    table = pd.read_csv(project / "results" / "enrichment.csv")
+    table = text_table.read_results(project / "results" / "enrichment.csv", "prediction/enrich_genes.py")
     first = table.sort_values("p", kind="stable").groupby("cell_type", sort=True).head(N_TERMS)
     first = first.sort_values(["cell_type", "p"], kind="stable", ignore_index=True)
     scaled = table.pivot(index="term", columns="cell_type", values="scaled_odds_ratio").loc[first["term"].unique()]

@@ -1,12 +1,12 @@
 """Figure 2 beyond the cohort: robustly predicted genes here and in external cohorts, and how far they are the same."""
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.patches import Circle
 from scipy.optimize import brentq
 
 from drawing import predictability, style
 from drawing.style import BLUE, COHORT_COLOURS
+from slide_ex import text_table
 
 ROBUST_COLUMN = f"n_r_above_{predictability.ROBUST_R:.2f}"
 BARS_IN, VENN_IN = 0.09, 1.25  # height of the bars of a cell type and cohort, of a row of Venn diagrams
@@ -34,7 +34,7 @@ def external_cohorts(project, external):
              ylim=(-0.6, len(model) - 0.4))
     top.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=len(counts))
     for row, colour, (name, folder) in zip(below, COHORT_COLOURS[1:], folders.items()):
-        overlap = pd.read_csv(folder / "overlap.csv").set_index("cell_type")
+        overlap = text_table.read_results(folder / "overlap.csv", "prediction/predict_cohort.py").set_index("cell_type")
         for axis, (cell_type, counted) in zip(row.subplots(1, len(overlap), squeeze=False)[0], overlap.iterrows()):
             venn(axis, counted, (BLUE, colour))
             axis.set_title(cell_type.replace(" ", "\n"), fontsize=6, y=1)

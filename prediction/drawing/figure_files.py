@@ -4,10 +4,8 @@ import glob
 import os
 from collections.abc import Callable
 
-import h5py
-
 from drawing import style
-from slide_ex.project import cohort_files
+from slide_ex.stages.result_states import checksum
 
 EXTERNAL = "external/"  # before patterns of files in the projects of --external
 
@@ -46,16 +44,6 @@ def matching(patterns, project, external):
         pattern = pattern.removeprefix(EXTERNAL).format(trained=glob.escape(project.resolve().name))
         paths += [path for folder in folders for path in sorted(folder.glob(pattern))]
     return paths
-
-
-def checksum(path):
-    """SHA-256 of a file; of features.h5, which can have a hundred gigabytes, of its slides and their tile counts."""
-    if path.name == "features.h5":
-        with h5py.File(path) as file:
-            return cohort_files.checksum(*(file[name][:].astype(kind) for name, kind in (
-                ("slide_ids", "S"), ("patient_ids", "S"), ("first_tile", int))), file["features"].shape,
-                str(file.attrs.get("encoder")))
-    return cohort_files.file_sha256(path)
 
 
 def external_projects(paths, project):

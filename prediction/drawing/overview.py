@@ -1,27 +1,27 @@
 """Figure 1: the cohort on its way through the pipeline, tiles per slide, genes left by each filter."""
-import json
 
-import h5py
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from drawing import style
+from slide_ex import text_table
+from slide_ex.project import features_file, splits_file
 
 N_BINS = 30  # of tiles per slide
 
 
 def overview(project):
     """What there is at each stage, the histogram of tiles per slide, and the genes per cell type after each filter."""
-    with h5py.File(project / "features.h5") as file:
-        n_tiles = np.diff(file["first_tile"][:])
-        n_patients = len(set(file["patient_ids"][:]))
-        n_features, encoder = file["features"].shape[1], file.attrs.get("encoder", "several encoders")
+    _, patient_ids, first_tile, (_, n_features), attributes = features_file.read_index(project / "features.h5")
+    n_tiles, n_patients = np.diff(first_tile), len(set(patient_ids))
+    encoder = attributes.get("encoder", "several encoders")
     steps = [("Slides", f"{len(n_tiles):,} slides", f"{n_patients:,} patients"),
              ("Tissue tiles", f"{n_tiles.sum():,} tiles", f"of {(n_tiles > 0).sum():,} slides"),
              ("Features", f"{n_features:,} a tile", encoder)] + models_and_results(project)
     path = project / "deconvolution" / "target_genes.csv"
-    filters = pd.read_csv(path, index_col="cell_type") if path.is_file() else pd.DataFrame()
+    filters = (text_table.read_results(path, "deconvolution/prepare_targets.py").set_index("cell_type")
+               if path.is_file() else pd.DataFrame())
     figure = plt.figure(figsize=(style.PAGE_WIDTH_IN, max(2.6, 1.6 + 0.2 * len(filters))))
     top, bottom = figure.subfigures(2, 1, height_ratios=[0.75, figure.get_figheight() - 0.75])
     flow(top.add_subplot(), steps)
@@ -38,11 +38,11 @@ def models_and_results(project):
     """The last steps, of the files that are there: folds from splits.json, predictions from summary.csv."""
     steps = []
     if (project / "splits.json").is_file():
-        splits = json.loads((project / "splits.json").read_text())
+        splits = splits_file.read(project / "splits.json")
         steps.append(("Models", f"{splits['n_outer']} x {splits['n_inner']} folds",
                       f"{len(splits['patients']):,} patients"))
     if (project / "results" / "summary.csv").is_file():
-        summary = pd.read_csv(project / "results" / "summary.csv")
+        summary = text_table.read_results(project / "results" / "summary.csv", "prediction/collect_results.py")
         genes = summary[(summary["model"] == "slide-ex") & ~summary["target"].isin(["abundance", "direct"])]
         steps.append(("Predictions", f"{len(genes)} cell types", f"{genes['n_genes'].sum():,.0f} outputs"))
     return steps

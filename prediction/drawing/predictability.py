@@ -1,13 +1,14 @@
 """Figure 2 within the cohort: how well genes are predicted, by cell type, beside baselines, and examples."""
-import h5py
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
 from drawing import style
 from drawing.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
 from evaluation import result_tables
+from slide_ex import text_table
+from slide_ex.project import predictions_file
 
+MADE_BY = "prediction/collect_results.py"
 MODEL_COLOURS = BLUE, GREEN, PINK, RED, SKY, GREY, YELLOW
 MODEL_MARKERS = "os^Dv<>"
 ROBUST_R, N_BEST_GENES = result_tables.R_THRESHOLDS[0], result_tables.N_TOP_GENES
@@ -16,7 +17,7 @@ ROBUST_R, N_BEST_GENES = result_tables.R_THRESHOLDS[0], result_tables.N_TOP_GENE
 def predictability(project):
     """Distribution of the genes' R per cell type, number of genes above each R, medians of model and baselines."""
     summary, model = read_summary(project / "results")
-    genes = {target: pd.read_csv(project / "results" / f"{target}_genes.csv")["pearson_r"].dropna()
+    genes = {target: read_genes(project / "results", target)["pearson_r"].dropna()
              for target in model.index}
     figure, (left, middle, right) = plt.subplots(
         1, 3, figsize=(style.PAGE_WIDTH_IN, 1.1 + 0.28 * len(model)), sharey=True, width_ratios=[2, 1, 1])
@@ -43,9 +44,14 @@ def predictability(project):
     return figure
 
 
+def read_genes(results, target):
+    """The table of a cell type's genes."""
+    return text_table.read_results(results / f"{target}_genes.csv", MADE_BY)
+
+
 def read_summary(results):
     """Rows of summary.csv whose targets have a table of genes, and those of the model alone, by target."""
-    summary = pd.read_csv(results / "summary.csv")
+    summary = text_table.read_results(results / "summary.csv", MADE_BY)
     summary = summary[(results / (summary["target"] + "_genes.csv")).map(lambda path: path.is_file())]
     return summary, summary[summary["model"] == "slide-ex"].set_index("target")
 
@@ -66,26 +72,26 @@ def examples(project):
     results = project / "results"
     _, model = read_summary(results)
     figure, axes = style.small_multiples(2 * len(model), 6, 1.35)
-    with h5py.File(results / "predictions.h5") as file:
-        for i, target in enumerate(model.index):
-            table = pd.read_csv(results / f"{target}_genes.csv").dropna(subset="pearson_r")
-            table = table.sort_values("pearson_r", ascending=False, kind="stable").set_index("gene")
-            n_robust = (table["pearson_r"] > ROBUST_R).sum()
-            group = file[f"expression/{target}"]
-            example(axes[2 * i], group, target, table.iloc[0], "best")
-            if n_robust:
-                example(axes[2 * i + 1], group, target, table.iloc[n_robust // 2], "mid-robust")
-            else:
-                axes[2 * i + 1].set_axis_off()
-                axes[2 * i + 1].text(0.5, 0.5, f"no gene with\nR > {ROBUST_R}", ha="center", va="center", fontsize=6)
+    for i, target in enumerate(model.index):
+        table = read_genes(results, target).dropna(subset="pearson_r")
+        table = table.sort_values("pearson_r", ascending=False, kind="stable").set_index("gene")
+        n_robust = (table["pearson_r"] > ROBUST_R).sum()
+        predicted = predictions_file.read_target(results / "predictions.h5", target)
+        example(axes[2 * i], predicted, target, table.iloc[0], "best")
+        if n_robust:
+            example(axes[2 * i + 1], predicted, target, table.iloc[n_robust // 2], "mid-robust")
+        else:
+            axes[2 * i + 1].set_axis_off()
+            axes[2 * i + 1].text(0.5, 0.5, f"no gene with\nR > {ROBUST_R}", ha="center", va="center", fontsize=6)
     figure.supxlabel("Label: deconvolved expression, logarithm")
     figure.supylabel("Predicted expression")
     return figure
 
 
-def example(axis, group, target, row, why):
+def example(axis, predicted, target, row, why):
     """Scatter of one gene; row: its line of <cell type>_genes.csv, by gene; why: it was chosen."""
-    column = list(group["genes"].asstr()[:]).index(row.name)
-    axis.scatter(group["labels"][:, column], group["predictions"][:, column], s=4, color=BLUE, alpha=0.6, linewidths=0)
+    column = predicted.outputs.tolist().index(row.name)
+    axis.scatter(predicted.labels[:, column], predicted.predictions[:, column], s=4, color=BLUE, alpha=0.6,
+                 linewidths=0)
     axis.set_title(f"{target}\n{row.name}\nR {row['pearson_r']:.2f}, {why}", fontsize=6)
     axis.locator_params(nbins=3)

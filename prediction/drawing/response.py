@@ -1,5 +1,4 @@
 """Figure 4: response to chemotherapy, predicted from cell-type expression, bulk, abundance and directly from slides."""
-import h5py
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,11 +6,14 @@ from sklearn.metrics import roc_curve
 
 from drawing import style
 from drawing.style import BLUE, GREEN, GREY, ORANGE, PINK, RED
+from slide_ex import text_table
+from slide_ex.project import predictions_file
 
 KIND_COLOURS = {"ensemble": RED, "cell type": BLUE, "bulk": ORANGE, "abundance": GREEN, "clinical": PINK,
                 "direct": "black", "mean colour": GREY}  # in the order of the rows
 N_ENSEMBLES = 5  # shown, those with the highest AUC: there are 36 pairs of nine cell types
-MIN_ROWS = 6  # room for bars, so that few are no beams
+MIN_ROWS = 6  # room for bars, so that a few are not as thick as beams
+MADE_BY = "prediction/predict_response.py"
 METRICS = {"auc": "AUC", "average_precision": "Average precision"}
 
 
@@ -44,16 +46,16 @@ def read_settings(project, external):
     trained = project.resolve().name
     folders = {path.name.replace("_", " "): path for path in sorted(project.glob("response/*"))}
     folders |= {f"{trained} to {name}": path / "response" / trained for name, path in external.items()}
-    return {name: (pd.read_csv(folder / "comparison.csv"), pd.read_csv(folder / "scores.csv"))
+    return {name: tuple(text_table.read_results(folder / table, MADE_BY) for table in ("comparison.csv", "scores.csv"))
             for name, folder in folders.items() if (folder / "comparison.csv").is_file()}
 
 
 def direct_model(results):
     """The direct model alone, as tables like comparison.csv and scores.csv of response/."""
-    table = pd.read_csv(results / "direct.csv").assign(features="direct", kind="direct")
-    with h5py.File(results / "predictions.h5") as file:
-        group = file["direct"]
-        return table, pd.DataFrame({"response": group["labels"][:], "direct": group["predictions"][:]})
+    table = text_table.read_results(results / "direct.csv", predictions_file.OUT_OF_FOLD_MADE_BY)
+    table = table.assign(features="direct", kind="direct")
+    predicted = predictions_file.read_target(results / "predictions.h5", "direct")
+    return table, pd.DataFrame({"response": predicted.labels[:, 0], "direct": predicted.predictions[:, 0]})
 
 
 def ordered(table):

@@ -15,6 +15,7 @@ COLUMN_WIDTH_IN = 88 / 25.4  # one column
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"  # Okabe and Ito, 2008: safe for the colour-blind
 RED, SKY, YELLOW, GREY = "#D55E00", "#56B4E9", "#F0E442", "#999999"
 COHORT_COLOURS = BLUE, ORANGE, GREEN, PINK, RED, SKY, YELLOW  # the project itself, then the external ones
+SUFFIXES = ".pdf", ".png"
 PNG_DPI = 200
 POINTS_DPI = 300  # of scatters of many points, which are pictures inside the PDF
 
@@ -42,8 +43,8 @@ def grouped_bars(axis, rows, groups):
 
 def save(figure, folder, name):
     """Write <name>.pdf, the same whenever it is drawn, and <name>.png into a folder; close the figure."""
-    for suffix, options in ((".pdf", {"metadata": {"CreationDate": None}}), (".png", {})):
+    for suffix, options in zip(SUFFIXES, ({"metadata": {"CreationDate": None}}, {})):
         with script.whole(folder / f"{name}{suffix}") as part:
             figure.savefig(part, dpi=POINTS_DPI if suffix == ".pdf" else PNG_DPI, **options)
-        figure.set_layout_engine("none")  # what the first file settled holds for the second
+        figure.set_layout_engine("none")  # both files get the layout that was computed for the first
     plt.close(figure)

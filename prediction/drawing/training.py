@@ -1,12 +1,12 @@
 """Figure 6: training over folds, calibration of the direct model, confidence of labels against R."""
-import h5py
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from sklearn.calibration import calibration_curve
 
 from drawing import predictability, style
 from drawing.style import BLUE, GREY, ORANGE
+from slide_ex import text_table
+from slide_ex.project import predictions_file
 
 N_PROBABILITY_BINS = 10
 TARGET_NAMES = {"cell_fraction": "Abundance", "direct": "Response, direct"}
@@ -16,7 +16,8 @@ def training(project):
     """Validation score over the epochs of every model, a panel per target; a point at the best epoch."""
     histories = {}
     for path in sorted(project.glob("results/*_preds/result_*/history.csv")):
-        histories.setdefault(path.parts[-3].removesuffix("_preds"), []).append(pd.read_csv(path))
+        histories.setdefault(path.parts[-3].removesuffix("_preds"), []).append(
+            text_table.read_results(path, "the training script"))
     figure, axes = style.small_multiples(len(histories), 4, 1.3)
     for axis, (target, of_folds) in zip(axes, histories.items()):
         score = of_folds[0].columns[-1]
@@ -32,8 +33,8 @@ def training(project):
 
 def calibration(project):
     """Share of patients with pCR against the predicted probability, in equal bins, and the numbers of patients."""
-    with h5py.File(project / "results" / "predictions.h5") as file:
-        labels, probabilities = file["direct/labels"][:], file["direct/predictions"][:].astype(float)
+    predicted = predictions_file.read_target(project / "results" / "predictions.h5", "direct")
+    labels, probabilities = predicted.labels[:, 0], predicted.predictions[:, 0].astype(float)
     figure, (curve, counts) = plt.subplots(2, 1, sharex=True, height_ratios=[2, 1], figsize=(
         style.COLUMN_WIDTH_IN, 1.2 * style.COLUMN_WIDTH_IN))
     observed, predicted = calibration_curve(labels, probabilities, n_bins=N_PROBABILITY_BINS)
@@ -54,7 +55,7 @@ def confidence(project):
     _, model = predictability.read_summary(project / "results")
     figure, axes = style.small_multiples(len(model), 5, 1.4, sharey=True)
     for axis, target in zip(axes, model.index):
-        table = pd.read_csv(project / "results" / f"{target}_genes.csv").dropna(subset=["pearson_r", "confidence"])
+        table = predictability.read_genes(project / "results", target).dropna(subset=["pearson_r", "confidence"])
         size = np.clip(400 / max(len(table), 1), 0.5, 6)  # smaller points where there are more
         axis.scatter(table["confidence"], table["pearson_r"], s=size, color=BLUE, alpha=0.5, linewidths=0,
                      rasterized=True)

@@ -11,10 +11,10 @@ import dataclasses
 import functools
 
 import numpy as np
-import pandas as pd
 
 from evaluation import association, out_of_fold
-from slide_ex.project import cohort_files
+from slide_ex import numeric_table
+from slide_ex.project import targets_file
 
 PENALTIES = np.logspace(-4, 2, 7)  # relative to the mean squared length of a centred training row
 MODELS = ("ridge", "mean colour", "bulk target", "shuffled labels")
@@ -33,7 +33,7 @@ def predict(model, slides, target, splits, folds, bulk_path, seed):
         target = shuffled(target, seed)
     taught = target
     if model == "bulk target":
-        if target.name in ("abundance", "direct") or not bulk_path.is_file():
+        if target.name in ("abundance", "direct") or bulk_path is None:
             return None
         taught = read_bulk(bulk_path, target)
         target = restricted(target, taught)
@@ -94,12 +94,11 @@ def read_bulk(path, target):
     genes = target.outputs[np.isin(target.outputs, table.index)]
     patients = target.patient_ids[np.isin(target.patient_ids, table.columns)]
     labels = np.log2(table.loc[genes, patients].to_numpy(float).T + 1)
-    return cohort_files.checked_target(f"{target.name}, bulk", patients, genes, labels, "genes")
+    return targets_file.checked_target(f"{target.name}, bulk", patients, genes, labels, "genes")
 
 
 @functools.cache  # the same for all cell types
 def bulk_table(path):
     """The bulk expression as it is, genes x patients; genes with more than one row are left out."""
-    table = pd.read_csv(path, sep="\t", index_col=0)
-    table.columns = table.columns.astype(str)
+    table = numeric_table.read(path)
     return table[~table.index.duplicated(keep=False)]

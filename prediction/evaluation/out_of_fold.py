@@ -3,11 +3,10 @@
 Every patient is predicted only by models that saw the patient neither in training nor in early stopping.
 """
 import dataclasses
-import json
 
 import numpy as np
 
-from training import fold_folder
+from slide_ex.project import model_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,44 +18,16 @@ class OutOfFold:
     predictions: np.ndarray  # float32 (n_patients, n_outputs)
 
 
-def configs_of(results, target_name, splits):
-    """Configurations of the finished folds and the paths of the missing ones.
-
-    Returns
-    -------
-    configs : dict of (outer, inner) to dict
-    missing : list of Path
-
-    Raises ValueError when finished folds differ in more than their numbers.
-    """
-    configs, missing = {}, []
-    for outer in range(splits["n_outer"]):
-        for inner in range(splits["n_inner"]):
-            path = fold_folder.folder(results, target_name, outer, inner)
-            if path.is_dir():
-                configs[outer, inner] = json.loads((path / "config.json").read_text())
-            else:
-                missing.append(path)
-    common = {}
-    for fold, config in configs.items():
-        for key in set(config) - {"outer", "inner", fold_folder.MADE_WITH}:
-            if common.setdefault(key, config[key]) != config[key]:
-                path = fold_folder.folder(results, target_name, *fold)
-                raise ValueError(f"{path} differs from other folds of {target_name} in {key} ({config[key]}, not "
-                                 f"{common[key]}): train the folds of one target alike, with --overwrite")
-    return configs, missing
-
-
 def collect(results, target_name, folds):
     """OutOfFold from the folders of the folds [(outer, inner), ...]; patients of absent outer folds are absent."""
     blocks = []
     for outer in sorted({outer for outer, _ in folds}):
-        inner_models = [fold_folder.read_predictions(fold_folder.folder(results, target_name, outer, inner), "test")
+        inner_models = [model_folder.read_predictions(model_folder.folder(results, target_name, outer, inner), "test")
                         for k, inner in folds if k == outer]
         slide_ids, patient_ids, outputs, labels, _ = inner_models[0]
         for other in inner_models:
             if list(other[0]) != list(slide_ids) or list(other[2]) != list(outputs):
-                raise ValueError(f"{fold_folder.folder(results, target_name, outer, 0).parent}: the models of outer "
+                raise ValueError(f"{model_folder.folder(results, target_name, outer, 0).parent}: the models of outer "
                                  f"fold {outer} predict different slides or outputs; train them again with --overwrite")
         blocks.append((patient_ids, labels, np.mean([model[-1] for model in inner_models], axis=0)))
     patient_ids, labels, predictions = (np.concatenate(parts) for parts in zip(*blocks))

@@ -5,9 +5,9 @@ from scipy import stats
 from sklearn import metrics
 
 from evaluation import association
-from slide_ex.project import cohort_files
+from slide_ex.project import targets_file
 
-R_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60)  # "robustly predicted" above the first (method, Statistics)
+R_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60)  # "robustly predicted" above the first (docs/method.md)
 N_TOP_GENES = 1000
 CONFIDENCE = 0.95
 
@@ -19,7 +19,7 @@ def of_target(name, predicted, targets_path, n_bootstrap, seed):
     if name == "abundance":
         return cell_types(predicted)
     table = correlations(predicted, "gene")
-    table["confidence"] = cohort_files.read_confidence(targets_path, name).reindex(table["gene"]).to_numpy()
+    table["confidence"] = targets_file.read_confidence(targets_path, name).reindex(table["gene"]).to_numpy()
     return table
 
 

@@ -5,7 +5,8 @@ import logging
 import re
 from pathlib import Path
 
-from slide_ex.project import cohort_files
+from slide_ex import ids
+from slide_ex.ids import counted
 
 ABUNDANCE_UNIT, EXPRESSION_UNIT = "fraction", "log2(TPM + 1)"
 MAX_LISTED = 20  # outputs that a message about a wrong name still lists
@@ -46,19 +47,18 @@ def target_names(args):
         raise ValueError("nothing to draw: give --cell-type with --gene or --program, or --abundance")
     if args.cell_type in ("abundance", "direct"):
         raise ValueError(f"'{args.cell_type}' is no cell type: give --abundance with cell types instead")
-    of_genes = [cohort_files.SHORT_FORMS.get(args.cell_type, args.cell_type)] if args.cell_type else []
-    return of_genes + ["abundance"] * bool(args.abundance)
+    return [args.cell_type] * bool(args.cell_type) + ["abundance"] * bool(args.abundance)
 
 
 def wanted_maps(args, outputs):
     """The maps in the order of the command line; outputs: dict of target to what its models predict."""
     maps = []
     if args.cell_type:
-        cell_type = target_names(args)[0]
+        cell_type = ids.cell_type(args.cell_type, outputs)
         maps += [Wanted(cell_type, gene, (gene,)) for gene in args.gene]
         maps += [Wanted(cell_type, path.stem, read_program(path, outputs[cell_type])) for path in args.program]
     for name in args.abundance:
-        name = cohort_files.SHORT_FORMS.get(name, name)
+        name = ids.cell_type(name, outputs["abundance"])
         maps.append(Wanted("abundance", name, (name,)))
     for one in maps:
         for member in one.members:
@@ -73,10 +73,10 @@ def read_program(path, genes):
     listed = list(dict.fromkeys(line.strip() for line in path.read_text().splitlines() if line.strip()))
     known = tuple(gene for gene in listed if gene in set(genes))
     if not known:
-        raise ValueError(f"{path}: none of {cohort_files.examples(listed)} is predicted, one gene a line is needed")
+        raise ValueError(f"{path}: none of {counted(listed)} is predicted, one gene a line is needed")
     if len(known) < len(listed):
         logging.info(f"{path.stem}: not predicted, left out: "
-                     f"{cohort_files.examples([gene for gene in listed if gene not in known])}")
+                     f"{counted([gene for gene in listed if gene not in known])}")
     return known
 
 

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from maps import slide_map
-from slide_ex import script
-from slide_ex.project import cohort_files
+from slide_ex import checksums, record, script
 
 
 def write_all(folder, name, drawn, overwrite):
@@ -27,21 +26,21 @@ def write_all(folder, name, drawn, overwrite):
     else:
         logging.info("no .h5ad, which needs anndata: pip install -r prediction/requirements-maps.txt")
     paths = {suffix: folder / f"{name}.{suffix}" for suffix in (*writers, "json")}
-    record = record_of(drawn)
+    now = record_of(drawn)
     if not overwrite and paths["json"].is_file():
-        found = json.loads(paths["json"].read_text())
-        if [one["members_sha256"] for one in found["maps"]] != [one["members_sha256"] for one in record["maps"]]:
+        found = record.read(paths["json"], "prediction/map_slide.py")
+        if [one["members_sha256"] for one in found["maps"]] != [one["members_sha256"] for one in now["maps"]]:
             raise ValueError(f"{paths['json']} is about other maps: give another --name, or --overwrite")
-        if found == record and all(path.is_file() for path in paths.values()):
+        if found == now and all(path.is_file() for path in paths.values()):
             logging.info(f"{drawn.slide_id}: finished ({paths['png']})")
             return
+    paths["json"].unlink(missing_ok=True)
     for suffix, write in writers.items():
         with script.whole(paths[suffix]) as part:
             write(part, drawn)
-    with script.whole(paths["json"]) as part:
-        part.write_text(json.dumps(record, indent=1))
+    record.write(paths["json"], now)
     logging.info(f"{drawn.slide_id}: {len(drawn.layout.coords)} tiles, on average " + ", ".join(
-        f"{one['label']} {one['slide_mean']:.3g} {one['unit']}" for one in record["maps"]) + f" ({paths['png']})")
+        f"{one['label']} {one['slide_mean']:.3g} {one['unit']}" for one in now["maps"]) + f" ({paths['png']})")
 
 
 def record_of(drawn):
@@ -49,11 +48,11 @@ def record_of(drawn):
     picture = (b"", None) if drawn.picture is None else (drawn.picture.rgb, drawn.picture.mpp)
     values = [values for _, values in drawn.maps]
     maps = [{"label": one.label, "unit": one.unit, "n_outputs": len(one.members),
-             "members_sha256": cohort_files.checksum(one), "slide_mean": float(f"{of_map.mean():.6g}")}
+             "members_sha256": checksums.of_content(one), "slide_mean": float(f"{of_map.mean():.6g}")}
             for one, of_map in drawn.maps]
     return {"slide_id": drawn.slide_id, "patient_id": drawn.patient_id, "n_tiles": len(drawn.layout.coords),
             "models": drawn.models, "note": slide_map.NOTE, "maps": maps,
-            "sha256": cohort_files.checksum(drawn.layout.coords, drawn.layout.edge_px, *values, *picture)}
+            "sha256": checksums.of_content(drawn.layout.coords, drawn.layout.edge_px, *values, *picture)}
 
 
 def write_png(path, drawn):

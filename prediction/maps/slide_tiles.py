@@ -1,14 +1,12 @@
 """One slide as a map needs it: where its tiles lie, and its picture. Positions are pixels of level 0, y downwards."""
 import dataclasses
-from pathlib import Path
 
-import h5py
 import numpy as np
 import openslide
 import pandas as pd
 from PIL import Image
 
-from slide_ex.project import cohort_files
+from slide_ex.project import feature_file
 
 STRIP_PIXELS = 1 << 26  # of a slide in memory at a time; a slide without smaller levels may have more than memory
 
@@ -30,66 +28,16 @@ class Picture:
     origin_px: tuple = (0, 0)  # left, top of what was scanned, where level 0 is larger than that (MIRAX, Leica)
 
 
-def read_metadata(project):
-    """`metadata.csv` as strings, "" where not given: Slide.ID, Filename, MPP and what else it has.
-
-    ValueError for ids and names that would leave their folders.
-    """
-    path = project / "metadata.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: write one row a slide with the columns Slide.ID and Filename")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").apply(lambda c: c.str.strip())
-    if "Slide.ID" not in table:
-        raise ValueError(f"{path} has no column Slide.ID; its columns are {', '.join(table)}")
-    table = table.assign(**{name: "" for name in ("Filename", "MPP") if name not in table})
-    for slide_id, filename in zip(table["Slide.ID"], table["Filename"]):
-        if not is_plain_name(slide_id) or ".." in Path(filename).parts or filename.startswith("/"):
-            raise ValueError(f"{path}: Slide.ID {slide_id!r} or Filename {filename!r} leaves its folder")
-    return table
-
-
-def slide_of(project, slide_index):
-    """Row `slide_index` of metadata.csv; ValueError for an index beyond the table."""
-    table = read_metadata(project)
-    if not 0 <= slide_index < len(table):
-        raise ValueError(f"slide index {slide_index}: {project / 'metadata.csv'} has {len(table)} slides, 0 to "
-                         f"{len(table) - 1}")
-    return table.iloc[slide_index]
-
-
-def is_plain_name(name):
-    """Whether an id can be the name of a file or folder: not empty, no slash, no leading dot."""
-    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")
-
-
-def row_of(slides, slide_id):
-    """Row of a slide in `slides` (cohort_files.Slides); ValueError when it has no tiles."""
-    rows = np.flatnonzero(slides.slide_ids == slide_id)
-    if len(rows) == 0:
-        raise ValueError(f"{slide_id} is not in {slides.path}, or has no tissue tile: there is nothing to map")
-    return rows[0]
-
-
-def read_features(slides, row):
-    """Tile features of one slide, float32 (n_tiles, n_features); no other slide is read."""
-    first, n = slides.first_tile[row], slides.n_tiles[row]
-    with h5py.File(slides.path) as file:
-        return file["features"][first:first + n].astype(np.float32)
-
-
 def read_layout(project, slides, row):
     """Layout of one slide; ValueError when nobody recorded where its tiles lie."""
-    slide_id, first, n = slides.slide_ids[row], slides.first_tile[row], slides.n_tiles[row]
-    with h5py.File(slides.path) as file:
-        coords = file["coords"][first:first + n].astype(np.int64)
+    slide_id, coords = slides.slide_ids[row], slides.read_tiles("coords", row).astype(np.int64)
     if (coords < 0).any():
         raise ValueError(f"{slides.path} does not say where the tiles of {slide_id} lie (coords of -1, as imported): "
                          "extract its features again, with coords")
     found = dict(slides.attributes)
-    own = project / "features" / f"{slide_id}.h5"
+    own = feature_file.path_of(project, slide_id)
     if own.is_file():
-        with h5py.File(own) as file:
-            found |= {key: cohort_files.plain(value) for key, value in file.attrs.items()}
+        found |= feature_file.read_attributes(own)
     edge = found.get("level0_tile_px") or spacing(coords, slide_id)
     covered = coords.max(0) + edge
     return Layout(coords, int(edge), (int(found.get("level0_width", covered[0])),
@@ -107,18 +55,18 @@ def spacing(coords, slide_id):
     return edge
 
 
-def read_picture(path, max_px, mpp=""):
+def read_picture(path, max_px, mpp=np.nan):
     """Thumbnail of at most `max_px` a side, None where there is no such file.
 
-    mpp : str
-        Microns per pixel from metadata.csv, which come before those of the scanner; "" where not given.
+    mpp : float
+        Microns per pixel from metadata.csv, which come before those of the scanner; NaN where not given.
     """
     if not path.is_file():
         return None
     try:
         with openslide.OpenSlide(path) as slide:
             rgb = thumbnail(slide, max_px)
-            said = pd.to_numeric(mpp or slide.properties.get("openslide.mpp-x"), errors="coerce")
+            said = pd.to_numeric(slide.properties.get("openslide.mpp-x") if np.isnan(mpp) else mpp, errors="coerce")
             origin = tuple(int(slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
             return Picture(rgb, slide.dimensions, float(said) if said and said > 0 else np.nan, origin)
     except openslide.OpenSlideError as error:

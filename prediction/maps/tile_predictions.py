@@ -2,14 +2,14 @@
 
     y_t = W1 (W0 x_t + b0) + b1        x_t: feature of tile t
 
-Nothing in it is bent, so the mean over tiles of y_t is the prediction of the slide, which is what was trained and
+It is linear, so the mean over tiles of y_t is the prediction of the slide, which is what was trained and
 tested; a single y_t never was. For the same reason several models are one matrix, the mean of their W1 W0. Only the
 rows of W1 that are asked for are multiplied.
 """
 import numpy as np
 
-from slide_ex.project import cohort_files
-from training import patient_splits
+from slide_ex.ids import counted
+from slide_ex.project import splits_file, targets_file
 from transfer import cohort_prediction, model_bundle, trained_models
 
 
@@ -26,8 +26,8 @@ def read_own(project, names, slides, patient_id):
     if not (project / "results").is_dir():
         raise FileNotFoundError(f"{project} has no models of its own (results/): give --models, a trained project or a "
                                 "bundle, or train models first")
-    splits = patient_splits.read(project / "splits.json")
-    readers = trained_models.choose(trained_models.target_readers(project), names, project)
+    splits = splits_file.read(project / "splits.json")
+    readers = trained_models.choose(targets_file.readers(project), names, project)
     configs = trained_models.finished_folds(project / "results", readers, splits, slides, partial=True)
     tested = [k for k, fold in enumerate(splits["outer"]) if patient_id in fold["test"]]
     folds = [(outer, inner) for outer in tested or range(splits["n_outer"]) for inner in range(splits["n_inner"])]
@@ -37,7 +37,7 @@ def read_own(project, names, slides, patient_id):
         absent = [f"result_{outer}_{inner}" for outer, inner in folds if (outer, inner) not in configs.get(name, {})]
         if absent:
             raise FileNotFoundError(f"{name}: models that never saw {patient_id} are missing, "
-                                    f"{cohort_files.examples(absent)}: train them first")
+                                    f"{counted(absent)}: train them first")
         target = trained_models.read_target(project / "results", name, sorted(configs[name]), splits)
         chosen[name] = target, folds, words
     return chosen

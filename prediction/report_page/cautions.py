@@ -1,10 +1,11 @@
 """What a reader of the results should know first, in words: each function gives a list of sentences."""
-import json
 
 import pandas as pd
 
-from drawing import figure_files
-from slide_ex.project import cohort_files
+from slide_ex import record
+from slide_ex.ids import counted
+from slide_ex.project import model_folder
+from slide_ex.stages.result_states import checksum
 
 MODEL = "slide-ex"
 BASELINES = {"ridge": "Ridge regression on mean features", "mean colour": "The mean colour of a slide",
@@ -20,7 +21,7 @@ def of_project(project, slides, tables, features):
 
     slides : DataFrame of report_slides.read_table
     tables : dict of path relative to the project to DataFrame
-    features : cohort_files.Slides or None
+    features : features_file.Slides or None
     """
     lines = about_features(features) if features else ["There are no features yet: run slide_processing/."]
     lines += about_slides(slides)
@@ -53,10 +54,10 @@ def about_slides(slides):
                             ("empty", "have no tissue tile")):
         ids = slides["slide_id"][slides["status"] == status]
         if len(ids):
-            lines.append(f"{len(ids)} of {len(slides)} slides {meaning}: {cohort_files.examples(ids)}.")
+            lines.append(f"{len(ids)} of {len(slides)} slides {meaning}: {counted(ids)}.")
     few = slides["slide_id"][(slides["tiles"] > 0) & (slides["tiles"] < FEW_TILES)]
     if len(few):
-        lines.append(f"{len(few)} slides have fewer than {FEW_TILES} tissue tiles: {cohort_files.examples(few)}.")
+        lines.append(f"{len(few)} slides have fewer than {FEW_TILES} tissue tiles: {counted(few)}.")
     return lines
 
 
@@ -105,7 +106,7 @@ def about_outside(tables):
         if path.startswith("predictions/") and path.endswith("/slides.csv") and table["outside"].any():
             ids = table["slide_id"][table["outside"].astype(bool)]
             lines.append(f"{len(ids)} of {len(table)} slides lie outside the training range of {path.split('/')[1]}: "
-                         f"{cohort_files.examples(ids)}.")
+                         f"{counted(ids)}.")
     return lines
 
 
@@ -114,8 +115,9 @@ def about_stale_figures(project):
     path = project / "figures" / "figures.json"
     if not path.is_file():
         return []
-    stale = [name for name, drawn in json.loads(path.read_text()).items() if isinstance(drawn, dict) and any(
-        (project / table).is_file() and figure_files.checksum(project / table) != sha256
+    figures = record.read(path, "prediction/figures.py")
+    stale = [name for name, drawn in figures.items() if isinstance(drawn, dict) and any(
+        (project / table).is_file() and checksum(project / table) != sha256
         for table, sha256 in drawn.items())]
     return [f"Figures are older than their tables: {', '.join(stale)}; run prediction/figures.py."] if stale else []
 
@@ -124,7 +126,7 @@ def about_stale_models(project, features):
     """Targets whose models were trained with other features than there are now."""
     stale = set()
     for path in (project / "results").glob("*_preds/result_*/config.json"):
-        config = json.loads(path.read_text())
+        config = model_folder.read_config(path.parent, model_folder.target_of(path.parts[-3]))
         if config.get("features_sha256", features.sha256) != features.sha256:
             stale.add(config["target"])
     if not stale:

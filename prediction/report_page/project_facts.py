@@ -1,13 +1,12 @@
 """What a report says of a project: its tables, its cohort in numbers, its settings, and the checksum of all of it."""
 import importlib.metadata
-import json
 import platform
 
-import h5py
 import pandas as pd
 
-from drawing import figure_files
-from slide_ex.project import cohort_files
+from slide_ex import checksums, text_table
+from slide_ex.project import clinical_file, model_folder, splits_file, targets_file
+from slide_ex.stages.result_states import checksum as checksum_of_file
 
 TABLES = ("results/summary.csv", "results/abundance.csv", "results/direct.csv", "results/enrichment.csv",
           "response/*/comparison.csv", "predictions/*/summary.csv", "predictions/*/abundance.csv",
@@ -25,8 +24,8 @@ def read_tables(project):
     tables = {}
     for pattern in TABLES:
         for path in sorted(project.glob(pattern)):
-            tables[path.relative_to(project).as_posix()] = pd.read_csv(path)
-    genes = [pd.read_csv(path, dtype={"gene": str}, keep_default_na=False, na_values=[""]).assign(
+            tables[path.relative_to(project).as_posix()] = text_table.read_results(path, "the script that wrote it")
+    genes = [text_table.read_results(path, "prediction/collect_results.py").assign(
         cell_type=path.name.removesuffix("_genes.csv")) for path in sorted(project.glob(GENES))]
     if genes:
         genes = pd.concat(genes)
@@ -47,11 +46,12 @@ def of_cohort(project, slides, features):
                                                                  "tile_px", "magnification")
                   if name in features.attributes]
     if (project / "targets.h5").is_file():
-        with h5py.File(project / "targets.h5") as file:
-            facts.append(("patients with labels", len(file["patient_ids"])))
-            facts += [(f"genes of {name}", len(group["genes"])) for name, group in file["expression"].items()]
+        path = project / targets_file.NAME
+        facts.append(("patients with labels", len(targets_file.read_patients(path))))
+        facts += [(f"genes of {name}", len(targets_file.read_confidence(path, name)))
+                  for name in targets_file.read_cell_types(path)]
     if (project / "clinical.csv").is_file():
-        responses = pd.Series(cohort_files.read_clinical(project / "clinical.csv", "Response")).replace("", "not known")
+        responses = pd.Series(clinical_file.read_column(project / "clinical.csv", "Response")).replace("", "not known")
         facts.append(("response", ", ".join(f"{n} {value}" for value, n in responses.value_counts().items())))
     return facts
 
@@ -60,10 +60,10 @@ def settings(project, features):
     """What decided the features, the labels and the folds, and the versions of today, list of (name, value)."""
     found = {f"features: {name}": value for name, value in features.attributes.items()} if features else {}
     if (project / "targets.h5").is_file():
-        with h5py.File(project / "targets.h5") as file:
-            found |= {f"targets: {name}": cohort_files.plain(value) for name, value in sorted(file.attrs.items())}
+        attributes = targets_file.read_attributes(project / targets_file.NAME)
+        found |= {f"targets: {name}": value for name, value in attributes.items()}
     if (project / "splits.json").is_file():
-        splits = json.loads((project / "splits.json").read_text())
+        splits = splits_file.read(project / "splits.json")
         found |= {f"folds: {name}": value for name, value in splits.items() if name not in ("patients", "outer")}
     found["version: python"] = platform.python_version()
     return list((found | {f"version: {name}": importlib.metadata.version(name) for name in PACKAGES}).items())
@@ -71,7 +71,8 @@ def settings(project, features):
 
 def settings_of_models(project):
     """One row a target: number of models and what their config.json have in common; None without models."""
-    configs = pd.DataFrame([json.loads(path.read_text()) for path in sorted(project.glob(CONFIGS))])
+    configs = pd.DataFrame([model_folder.read_config(path.parent, model_folder.target_of(path.parts[-3]))
+                            for path in sorted(project.glob(CONFIGS))])
     if configs.empty:
         return None
     shown = [name for name in configs if name not in ("target", "outer", "inner") and not name.endswith("_sha256")]
@@ -81,8 +82,8 @@ def settings_of_models(project):
 
 def checksum(project, slides, *shown):
     """SHA-256 of everything that a report shows, without reading slides or tile features."""
-    files = {path.relative_to(project).as_posix(): figure_files.checksum(path)
+    files = {path.relative_to(project).as_posix(): checksum_of_file(path)
              for pattern in INPUTS for path in sorted(project.glob(pattern))}
     paths = [project / "slides" / filename for filename in slides["filename"]]
     sizes = [path.stat().st_size if path.is_file() else None for path in paths]
-    return cohort_files.checksum(files, sizes, *shown)
+    return checksums.of_content(files, sizes, *shown)

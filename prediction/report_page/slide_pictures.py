@@ -1,14 +1,14 @@
 """The slides of a project for its report: what became of each, and small pictures of them."""
 import base64
 import io
-import json
 
-import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from maps import slide_tiles
+from slide_ex import record
+from slide_ex.project import features_file, metadata_file, processing_log
 
 THUMBNAIL_PX = 240    # longer side
 MAP_PX = 900          # width of an embedded map
@@ -21,20 +21,15 @@ def read_table(project):
 
     Slides are those of metadata.csv; tiles are counted in features.h5, NaN where a slide is not in it.
     """
-    table = slide_tiles.read_metadata(project)
-    table = pd.DataFrame({"slide_id": table["Slide.ID"], "patient_id": table.get("Patient.ID", ""),
-                          "filename": table["Filename"]})
-    path = project / "features.h5"
+    table = metadata_file.read(project)[["slide_id", "patient_id", "filename"]]
+    path = project / features_file.NAME
     if path.is_file():
-        with h5py.File(path) as file:
-            ids = file["slide_ids"].asstr()[:]
-            tiles = pd.Series(np.diff(file["first_tile"][:]), ids)
-            patients = pd.Series(file["patient_ids"].asstr()[:], ids)
-        table["tiles"] = table["slide_id"].map(tiles)
-        table["patient_id"] = table["slide_id"].map(patients).fillna(table["patient_id"])
+        slide_ids, patient_ids, first_tile, _, _ = features_file.read_index(path)
+        table["tiles"] = table["slide_id"].map(pd.Series(np.diff(first_tile), slide_ids))
+        table["patient_id"] = table["slide_id"].map(pd.Series(patient_ids, slide_ids)).fillna(table["patient_id"])
     else:
         table["tiles"] = np.nan
-    attempts = last_attempts(project / "logs" / "slide_processing.csv")
+    attempts = processing_log.last_attempts(project)
     failed = table["tiles"].isna() & (table["slide_id"].map(attempts["status"]) == "failed")
     table["status"] = np.select([table["tiles"] > 0, table["tiles"] == 0, failed], ["done", "empty", "failed"],
                                 "missing")
@@ -42,20 +37,12 @@ def read_table(project):
     return table
 
 
-def last_attempts(path):
-    """Last row of each slide in the log of slide processing, by slide_id; empty without a log."""
-    if not path.is_file():
-        return pd.DataFrame({"status": [], "reason": []}, dtype=str)
-    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return rows[rows["status"] != "status"].drop_duplicates("slide_id", keep="last").set_index("slide_id")
-
-
 def pictures(project, slides, slide):
     """Thumbnail and mask of a slide as data URIs, "" where there is nothing to show.
 
     The mask is the thumbnail with all but the analysed tiles white; without the slide's file, grey tiles on white.
 
-    slides : cohort_files.Slides or None
+    slides : features_file.Slides or None
     slide : row of `read_table`
     """
     try:
@@ -65,7 +52,7 @@ def pictures(project, slides, slide):
     layout = None
     if slides is not None and slide.status == "done":
         try:
-            layout = slide_tiles.read_layout(project, slides, slide_tiles.row_of(slides, slide.slide_id))
+            layout = slide_tiles.read_layout(project, slides, slides.row_of(slide.slide_id))
         except ValueError:  # imported features without coords
             pass
     thumbnail = "" if picture is None else data_uri(Image.fromarray(picture.rgb))
@@ -90,7 +77,7 @@ def mask(layout, picture):
 def maps_of(project, slide_id):
     """Records and pictures of the maps of a slide that map_slide.py drew: list of (dict, path of the PNG)."""
     records = {path.with_suffix(".png"): path for path in sorted((project / "maps" / slide_id).glob("*.json"))}
-    return [(json.loads(path.read_text()), png) for png, path in records.items() if png.is_file()]
+    return [(record.read(path, "prediction/map_slide.py"), png) for png, path in records.items() if png.is_file()]
 
 
 def map_uri(path):

@@ -11,12 +11,12 @@ import dataclasses
 import logging
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from response import classifiers
-from slide_ex.project import cohort_files
+from slide_ex.ids import counted
+from slide_ex.project import clinical_file, features_file, predictions_file, targets_file
 
 SAME_IN_BOTH = "encoder", "weights"  # attributes of predictions.h5
 
@@ -87,48 +87,47 @@ def read_both(project, name, other, clinical_columns):
 
 def read(source, clinical_columns):
     """Cohort of a source; FileNotFoundError names the script to run first."""
-    if source.name == "targets":
-        file, values, ids_of = cohort_files.open_targets(source.project / "targets.h5"), "labels", lambda group: file
-    else:
-        file, values, ids_of = open_predictions(source), "predictions", lambda group: group
-    with file:
-        groups = {name: (file["expression"][name], "genes") for name in file.get("expression", ())}
-        groups |= {name: (file[name], columns) for name, columns in (("abundance", "cell_types"), ("direct", None))
-                   if name in file}
-        sets = {}
-        for name, (group, columns) in groups.items():
-            patients = ids_of(group)["patient_ids"].asstr()[:].astype(str)
-            outputs = group[columns].asstr()[:].astype(str) if columns else ["pCR"]
-            sets[name] = pd.DataFrame(group[values][:].reshape(len(patients), -1), patients, outputs, dtype=float)
-        attributes = {key: cohort_files.plain(value) for key, value in file.attrs.items()}
+    sets, attributes = read_rna(source) if source.name == "targets" else read_predictions(source)
     if source.name != "targets" and (source.project / "features.h5").is_file():
-        slides = cohort_files.read_slides(source.project / "features.h5")
+        slides = features_file.read_slides(source.project / "features.h5")
         if np.isfinite(slides.mean_rgb).all():  # features of other tools come without colours
             colours = pd.DataFrame(slides.mean_rgb.astype(float), columns=["red", "green", "blue"])
             sets["mean colour"] = colours.groupby(slides.patient_ids).mean()
     clinical = source.project / "clinical.csv"
     if clinical_columns:
-        sets["clinical"] = pd.DataFrame({column: cohort_files.read_clinical(clinical, column)
+        sets["clinical"] = pd.DataFrame({column: clinical_file.read_column(clinical, column)
                                          for column in clinical_columns})
-    response = cohort_files.known_responses(clinical) if clinical.is_file() else {}
+    response = clinical_file.known_responses(clinical) if clinical.is_file() else {}
     return Cohort(source, sets, response, attributes)
 
 
-def open_predictions(source):
-    """Open predictions.h5 of a source; FileNotFoundError names the script that makes it."""
-    path = source.folder / "predictions.h5"
-    if not path.is_file():
-        command = ("collect_results.py" if source.name == "results" else
-                   f"predict_cohort.py {source.project} --models <the project or bundle {source.name}>")
-        raise FileNotFoundError(f"{path} is missing: run prediction/{command} first")
-    return h5py.File(path)
+def read_rna(source):
+    """Labels of targets.h5 as feature sets (dict of name to patients x genes or cell types), and its attributes."""
+    path = source.project / targets_file.NAME
+    sets = {}
+    for name in [*targets_file.read_cell_types(path), "abundance"]:
+        patients, outputs, labels = targets_file.read_labels(path, name)
+        sets[name] = pd.DataFrame(labels, patients, outputs, dtype=float)
+    return sets, targets_file.read_attributes(path)
+
+
+def read_predictions(source):
+    """Predictions of a source as feature sets, and the attributes; errors name the script that makes the file."""
+    path = source.folder / predictions_file.NAME
+    made_by = (predictions_file.OUT_OF_FOLD_MADE_BY if source.name == "results" else
+               f"prediction/predict_cohort.py {source.project} --models <the project or bundle {source.name}>")
+    sets = {}
+    for name in predictions_file.read_names(path, made_by):
+        predicted = predictions_file.read_target(path, name, made_by)
+        sets[name] = pd.DataFrame(predicted.predictions, predicted.patient_ids, predicted.outputs, dtype=float)
+    return sets, predictions_file.read_attributes(path, made_by)
 
 
 def refuse_unlike(train, new):
     """ValueError when two cohorts share patients or were predicted from features of different encoders."""
     shared = sorted(everyone(train) & everyone(new))
     if shared:
-        raise ValueError(f"{train.source.project} and {new.source.project} share {cohort_files.examples(shared)}: a "
+        raise ValueError(f"{train.source.project} and {new.source.project} share {counted(shared)}: a "
                          "patient must not be trained on and scored; take them out of one of the cohorts")
     for name in SAME_IN_BOTH:
         pair = [cohort.attributes.get(name) for cohort in (train, new)]
@@ -165,7 +164,7 @@ def with_all_sets(cohort, tables, among):
     patients = among.intersection(*(table.index for table in tables.values()))
     if len(patients) < len(among):
         lacking = [name for name, table in tables.items() if not among <= set(table.index)]
-        logging.info(f"{cohort.source.project}: left out {cohort_files.examples(sorted(among - patients))}, not "
+        logging.info(f"{cohort.source.project}: left out {counted(sorted(among - patients))}, not "
                      f"in {', '.join(lacking)}")
     return sorted(patients)
 

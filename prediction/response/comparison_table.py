@@ -15,6 +15,7 @@ from sklearn import metrics
 
 from evaluation import association, result_tables
 from response import feature_sets
+from slide_ex import text_table
 
 REFERENCES = {"p_delong_direct": "direct", "p_delong_bulk": "Bulk"}
 
@@ -66,7 +67,7 @@ def write(folder, scores, patients, table):
     if known.any():
         with_response = scores[known].reset_index()
         with_response.insert(1, "response", patients.new_y[known].astype(int))
-        result_tables.write(table, folder / "comparison.csv")
-        result_tables.write(with_response, folder / "scores.csv")
+        text_table.write_results(table, folder / "comparison.csv")
+        text_table.write_results(with_response, folder / "scores.csv")
     if not known.all():
-        result_tables.write(scores[~known].reset_index(), folder / "new_patients.csv")
+        text_table.write_results(scores[~known].reset_index(), folder / "new_patients.csv")

@@ -9,12 +9,13 @@ import logging
 
 import pandas as pd
 
-from slide_ex.project import cohort_files
+from slide_ex import ids, text_table
+from slide_ex.ids import counted
+from slide_ex.project import targets_file
 
 KINDS = {"Bulk": "bulk", "abundance": "abundance", "direct": "direct", "mean colour": "mean colour",
          "clinical": "clinical"}  # of feature sets other than cell types
 CELL_TYPES, PAIRS, TOP = "cell types", "pairs", "top triple"  # groups of feature sets on the command line
-BETWEEN = " + "  # members of an ensemble
 FEW_GENES = 25   # the classifiers may choose so many
 
 
@@ -45,7 +46,7 @@ def in_both(train, new, min_r, min_confidence, genes_from=None):
             absent = [column for column in columns if column not in new.sets[name]]
             if absent:
                 logging.info(f"{name}: {len(columns) - len(absent)} features in both cohorts; not in "
-                             f"{new.source.project}: {cohort_files.examples(absent)}")
+                             f"{new.source.project}: {counted(absent)}")
                 columns = [column for column in columns if column in new.sets[name]]
             if columns:
                 pairs[name] = train.sets[name][columns], new.sets[name][columns]
@@ -61,10 +62,9 @@ def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_f
     path = (genes_from / "results" if genes_from else source.folder) / f"{name}_genes.csv"
     usable, limits, confidences = pd.Series(True, genes), [], []
     if source.name == "targets":
-        confidences = [cohort_files.read_confidence(rna.project / "targets.h5", name) for rna in {source, new_source}]
+        confidences = [targets_file.read_confidence(rna.project / "targets.h5", name) for rna in {source, new_source}]
     elif path.is_file():
-        table = pd.read_csv(path, dtype={"gene": str}, keep_default_na=False,
-                            na_values={"pearson_r": [""], "confidence": [""]}).set_index("gene")
+        table = text_table.read_results(path, "prediction/collect_results.py", ["gene", "pearson_r"]).set_index("gene")
         usable = table["pearson_r"].reindex(genes) > min_r
         limits, confidences = [f"R > {min_r:g}"], [table["confidence"]]
     else:
@@ -95,7 +95,7 @@ def as_numbers(train, new):
                         for category in sorted(set(train[name]) - {""})}
         empty = sorted({patient for column in tables for patient in column.index[column.eq("")]})
         if empty:
-            logging.info(f"clinical: {name} is empty for {cohort_files.examples(empty)}")
+            logging.info(f"clinical: {name} is empty for {counted(empty)}")
     return tuple(pd.DataFrame({name: pair[side] for name, pair in columns.items()}) for side in (0, 1))
 
 
@@ -126,18 +126,18 @@ def chosen(requested, usable, known):
         requested = [CELL_TYPES, PAIRS, TOP, *(name for name in KINDS if name in usable)]
     rows = {}
     for name in requested:
-        members = tuple(cohort_files.SHORT_FORMS.get(member, member) for member in name.split(BETWEEN))
+        members = tuple(ids.cell_type(member, known) for member in name.split(ids.BETWEEN))
         if name == CELL_TYPES:
             rows |= {cell_type: (cell_type,) for cell_type in cell_types}
         elif name == PAIRS:
-            rows |= {BETWEEN.join(pair): pair for pair in itertools.combinations(cell_types, 2)}
+            rows |= {ids.BETWEEN.join(pair): pair for pair in itertools.combinations(cell_types, 2)}
         elif name == TOP and len(cell_types) > 2:
             rows[TOP] = tuple(cell_types)
         elif name != TOP and not set(members) <= known:
             raise ValueError(f"no feature set '{name}': there are {', '.join(sorted(known))}, and the groups "
                              f"'{CELL_TYPES}', '{PAIRS}' and '{TOP}'")
         elif set(members) <= set(usable):
-            rows[BETWEEN.join(members)] = members
+            rows[ids.BETWEEN.join(members)] = members
         else:
             logging.info(f"{name}: left out, " + ("fewer than three cell types" if name == TOP else "see above"))
     if not rows:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from slide_ex.project import cohort_files
-from training import fold_folder, model_config, patient_splits
+from slide_ex import checksums
+from slide_ex.ids import counted
+from slide_ex.project import features_file, model_folder, splits_file, targets_file
+from training import model_config
 
 POOLING_HELP = "tiles: every tile has its own dropout; mean: slide means with noise of that size; default %(default)s"
 
@@ -22,7 +24,7 @@ POOLING_HELP = "tiles: every tile has its own dropout; mean: slide means with no
 @dataclasses.dataclass(frozen=True)
 class Task:
     """One model to train."""
-    target: cohort_files.Target
+    target: targets_file.Target
     outer: int
     inner: int
     config: model_config.Config
@@ -63,23 +65,23 @@ def chosen(fold, n_folds):
 
 def train(args, targets, config):
     """Train the models of the chosen folds for each target; finished ones are skipped, failures listed at the end."""
-    slides = cohort_files.read_slides(args.project_path / "features.h5")
+    slides = features_file.read_slides(args.project_path / "features.h5")
     splits_path = args.project_path / "splits.json"
-    splits = patient_splits.read(splits_path)
+    splits = splits_file.read(splits_path)
     tasks = []
     for target in targets:
-        unused = patient_splits.check_patients(splits, splits_path, slides, target)
+        unused = splits_file.check_patients(splits, splits_path, slides, target)
         if unused:
-            logging.info(f"{target.name}: in no fold, so not used: {cohort_files.examples(unused)}")
+            logging.info(f"{target.name}: in no fold, so not used: {counted(unused)}")
         for outer in chosen(args.outer_fold, splits["n_outer"]):
             for inner in chosen(args.inner_fold, splits["n_inner"]):
                 record = {"target": target.name, "outer": outer, "inner": inner, **dataclasses.asdict(config),
                           "encoder": slides.attributes["encoder"], "weights": slides.attributes.get("weights"),
                           "features_sha256": slides.sha256, "targets_sha256": target.sha256,
-                          "splits_sha256": cohort_files.checksum(splits)}
-                path = fold_folder.folder(args.project_path / "results", target.name, outer, inner)
+                          "splits_sha256": checksums.of_content(splits)}
+                path = model_folder.folder(args.project_path / "results", target.name, outer, inner)
                 tasks.append(Task(target, outer, inner, config, record, path))
-    todo = [task for task in tasks if args.overwrite or not fold_folder.is_finished(task.path, task.record)]
+    todo = [task for task in tasks if not model_folder.is_finished(task.path, task.record, args.overwrite)]
     logging.info(f"{len(tasks)} models, {len(tasks) - len(todo)} finished before")
     if not todo:
         return
@@ -89,7 +91,7 @@ def train(args, targets, config):
     failed = share(todo, lambda task: train_model.train_one(task, slides, splits, pool), n_processes)
     if failed:
         names = ", ".join(f"{task.target.name} {task.path.name}" for task in failed)
-        raise ValueError(f"{len(failed)} of {len(todo)} models failed: {names}; mend what the lines above say and run "
+        raise ValueError(f"{len(failed)} of {len(todo)} models failed: {names}; fix what the lines above say and run "
                          "the same command again, which trains only what is left")
 
 

@@ -1,18 +1,12 @@
-"""Nested folds by patient: drawing, importing, checking, reading. The owner of the format of splits.json.
-
-    {"seed", "n_outer", "n_inner", "stratify", "group_by", "patients": [...],
-     "outer": [{"test": [...], "inner": [{"train": [...], "valid": [...]}, ...]}, ...]}     patient ids
-
-Imported folds have "imported", the SHA-256 of the file they come from, in the place of the first five.
-"""
-import json
+"""Nested folds by patient: drawn, or imported from another program (format: slide_ex/project/splits_file.py)."""
 
 import numpy as np
 import pandas as pd
 
-from slide_ex.project import cohort_files
+from slide_ex import ids, record, text_table
+from slide_ex.ids import counted
+from slide_ex.project import splits_file
 
-PARTS = ("train", "valid", "test")
 MIN_PATIENTS = 3  # of a part: two have a correlation of 1 or -1, whatever they are
 
 
@@ -61,11 +55,11 @@ def deal(patients, n_folds, strata, groups, random):
 
 def sites(patients):
     """Tissue source site of each patient, characters 6 and 7 of a TCGA barcode; ValueError for other ids."""
-    others = [patient for patient in patients if not patient.startswith("TCGA-")]
+    others = [patient for patient in patients if not ids.tcga_site(patient)]
     if others:
-        raise ValueError(f"no site in the ids of {cohort_files.examples(others)}, which are no TCGA barcodes: give a "
+        raise ValueError(f"no site in the ids of {counted(others)}, which are no TCGA barcodes: give a "
                          "column Site in clinical.csv")
-    return {patient: patient[5:7] for patient in patients}
+    return {patient: ids.tcga_site(patient) for patient in patients}
 
 
 def from_table(path, slides, patients):
@@ -76,20 +70,23 @@ def from_table(path, slides, patients):
     metadata.csv). Patients that are not among `patients` are left out of the folds.
     """
     if path.suffix == ".csv":
-        table = pd.read_csv(path, dtype={"Patient.ID": str})
+        table = text_table.read_strings(path, "a table with the columns outer, inner, part and Patient.ID")
         absent = {"outer", "inner", "part", "Patient.ID"} - set(table)
         if absent:
             raise ValueError(f"{path} has no column {', '.join(sorted(absent))}")
+        if not table[["outer", "inner"]].apply(lambda column: column.str.fullmatch(r"\d+")).all(axis=None):
+            raise ValueError(f"{path}: the columns outer and inner must hold numbers of folds, from 0")
+        table = table.astype({"outer": int, "inner": int})
         lists = {part: [[of_inner.loc[of_inner["part"] == part, "Patient.ID"].tolist()
                          for _, of_inner in of_outer.groupby("inner")]
-                        for _, of_outer in table.groupby("outer")] for part in PARTS}
+                        for _, of_outer in table.groupby("outer")] for part in splits_file.PARTS}
     elif path.suffix == ".json":
-        lists = json.loads(path.read_text())
+        lists = record.read(path, "the program that wrote it")
         if "outer" in lists:
             lists = {"test": [[fold["test"] for _ in fold["inner"]] for fold in lists["outer"]],
                      **{part: [[inner[part] for inner in fold["inner"]] for fold in lists["outer"]]
                         for part in ("train", "valid")}}
-        if not set(PARTS) <= set(lists):
+        if not set(splits_file.PARTS) <= set(lists):
             raise ValueError(f"{path}: neither a splits.json nor an object of train, valid and test")
     else:
         raise ValueError(f"{path}: folds are imported from .csv or .json, not from pickled arrays; see --help")
@@ -105,62 +102,12 @@ def from_table(path, slides, patients):
             "patients": sorted({patient for fold in outer for patient in fold["test"]}), "outer": outer}
 
 
-def read(path):
-    """Read and check `splits.json`; ValueError for a damaged file and for what `check` refuses."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run prediction/make_splits.py first")
-    try:
-        splits = json.loads(path.read_text())
-        check(splits, path)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged, or no file of folds ({type(error).__name__}: {error}): draw the folds "
-                         "again with make_splits.py --overwrite") from error
-    return splits
-
-
-def check(splits, path):
-    """ValueError unless every outer fold's test, train and valid are disjoint and every patient is tested once."""
-    tested = [patient for fold in splits["outer"] for patient in fold["test"]]
-    if sorted(tested) != sorted(splits["patients"]):
-        raise ValueError(f"{path}: the test folds do not hold every patient exactly once")
-    for k, fold in enumerate(splits["outer"]):
-        for i, inner in enumerate(fold["inner"]):
-            sides = [fold["test"], inner["train"], inner["valid"]]
-            if len(set().union(*sides)) != sum(map(len, sides)) or not set().union(*sides) <= set(splits["patients"]):
-                raise ValueError(f"{path}: fold {k} {i} has a patient on two sides, or one that is not in the list")
-
-
-def parts(splits):
-    """Yield (outer, inner, name, patients) of each part of each fold."""
-    for outer, fold in enumerate(splits["outer"]):
-        for inner, sides in enumerate(fold["inner"]):
-            for name in PARTS:
-                yield outer, inner, name, fold["test"] if name == "test" else sides[name]
-
-
 def refuse_small_parts(splits):
     """ValueError for a training or validation part of fewer than MIN_PATIENTS, in which there is no correlation."""
-    small = [(len(patients), outer, inner, name) for outer, inner, name, patients in parts(splits)
+    small = [(len(patients), outer, inner, name) for outer, inner, name, patients in splits_file.parts(splits)
              if name != "test" and len(patients) < MIN_PATIENTS]
     if small:
         n, outer, inner, name = min(small)
         raise ValueError(f"{n} patients in the {name} part of fold {outer} {inner}, which needs {MIN_PATIENTS} for a "
                          f"correlation: give fewer folds with --inner (now {splits['n_inner']}) and --outer (now "
                          f"{splits['n_outer']}), or more patients")
-
-
-def one_class(splits, responses):
-    """Names of the training and validation parts whose patients have one response only, by dict of patient to str."""
-    return [f"{name} of fold {outer} {inner}" for outer, inner, name, patients in parts(splits) if responses
-            and name != "test" and len({responses[patient] for patient in patients if patient in responses}) < 2]
-
-
-def check_patients(splits, path, slides, target):
-    """Patients with slides and labels but no fold; ValueError when patients of the folds have no slide or no label."""
-    have = set(slides.patient_ids) & set(target.patient_ids)
-    needed = set(slides.patient_ids) if target.name == "direct" else have  # to have no response is no mistake
-    lacking = set(splits["patients"]) - needed
-    if lacking:
-        raise ValueError(f"{path} was drawn for other patients: no slides with tissue or no labels ({target.name}) for "
-                         f"{cohort_files.examples(sorted(lacking))}; draw it again with make_splits.py --overwrite")
-    return sorted(have - set(splits["patients"]))

@@ -4,9 +4,11 @@ A pooling is called with a network, row numbers of slides and, in training, the 
 """
 import os
 
-import h5py
 import numpy as np
 import torch
+
+from slide_ex import hdf5
+from slide_ex.project import features_file
 
 N_NOISE_TILES = 16  # tiles of a slide that estimate the size of its dropout noise; all of them where it has fewer
 NEGLIGIBLE_NOISE = 0.035  # relative variance; at 0.034 R changed less than with another seed (tests/benchmarks)
@@ -25,7 +27,7 @@ class TilePooling:
         self.slides, self.device = slides, device
         self.means = torch.from_numpy(slides.mean_features).to(device)
         self.sums = self.means.new_empty(0)  # of dropped_linear, kept: fresh memory would take longer than the sums
-        with h5py.File(slides.path) as file:
+        with hdf5.reading(slides.path, features_file.MADE_BY) as file:
             stored = file["features"]
             self.tiles = None
             if not streamed and stored.nbytes < RESIDENT_SHARE * free_bytes(device):
@@ -78,7 +80,7 @@ class TilePooling:
         if self.tiles is not None:
             yield from (self.tiles[start:stop].float() for start, stop in bounds)
         else:
-            with h5py.File(self.slides.path) as file:
+            with hdf5.reading(self.slides.path, features_file.MADE_BY) as file:
                 for start, stop in bounds:
                     yield torch.from_numpy(file["features"][start:stop]).to(self.device).float()
 
@@ -135,7 +137,7 @@ class MeanPooling:
         random = np.random.default_rng(0)  # the same tiles in every fold, whatever else is trained
         tiles = np.zeros((len(self.slides.n_tiles), N_NOISE_TILES, self.means.shape[1]), np.float32)
         scale = np.zeros(tiles.shape[:2], np.float32)  # zero where a slide has fewer tiles
-        with h5py.File(self.slides.path) as file:
+        with hdf5.reading(self.slides.path, features_file.MADE_BY) as file:
             for row, (start, n) in enumerate(zip(self.slides.first_tile, self.slides.n_tiles)):
                 drawn = np.sort(random.choice(n, min(n, N_NOISE_TILES), replace=False))
                 tiles[row, :len(drawn)] = file["features"][start + drawn]

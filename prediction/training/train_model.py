@@ -9,9 +9,10 @@ import torch
 import torch._dynamo  # noqa: F401  the same: the first optimiser of a process imports it, which takes a second
 
 from slide_ex import script
+from slide_ex.project import model_folder
 from training import (
     fold_folder,
-    fold_plots,  # noqa: F401  used by fold_results; imported here before processes are forked, once for all of them
+    fold_plots,  # noqa: F401  imported before processes are forked, once for all of them
     mlp,
     pooling,
 )
@@ -38,7 +39,7 @@ def train_one(task, slides, splits, pool):
         parts = {name: {"slide_ids": slides.slide_ids[rows[name]], "patient_ids": slides.patient_ids[rows[name]],
                         "labels": labels[rows[name]], "predictions": mlp.predict(network, pool, on_device[name])}
                  for name in ("valid", "test")}
-        record = {**task.record, fold_folder.MADE_WITH: {"device": device.type, "torch": str(torch.__version__)}}
+        record = {**task.record, model_folder.MADE_WITH: {"device": device.type, "torch": str(torch.__version__)}}
         fold_folder.write(part, record, network, history, task.target.outputs, parts)
     score = list(history[0])[-1]
     best = max(history, key=lambda epoch: epoch[score])

@@ -20,10 +20,12 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
-from slide_ex.project import cohort_files
+from slide_ex import checksums, ids, record
+from slide_ex.ids import counted
 from transfer import cohort_prediction, trained_models, training_range
 
 FORMAT, VERSION = "slide-ex bundle", 1
+CARD = "README.md"
 
 
 def is_bundle(path):
@@ -49,7 +51,7 @@ def write(path, models, facts):
         targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
                          "folds": folds, "pearson_r": r}
     (path / "training_range.safetensors").write_bytes(safetensors.numpy.save(dataclasses.asdict(models.training)))
-    files = {file.name: cohort_files.file_sha256(file) for file in sorted(path.glob("*.safetensors"))}
+    files = {file.name: checksums.of_file(file) for file in sorted(path.glob("*.safetensors"))}
     content = {"format": FORMAT, "version": VERSION, **facts, "features": models.attributes, "targets": targets,
                "patients_sha256": sorted(models.patients_sha256), "files": files}
     (path / "bundle.json").write_text(json.dumps(content, indent=1))
@@ -65,38 +67,31 @@ def read(path, chosen=(), partial=False):
     described = trained_models.choose(content["targets"], chosen, path)
     missing = [f"{name} {fold}" for name, target in described.items() for fold in target["missing"]]
     if missing and not partial:
-        raise ValueError(f"{path} was exported without {cohort_files.examples(missing)}: give --partial to do with the "
+        raise ValueError(f"{path} was exported without {counted(missing)}: give --partial to do with the "
                          "models there are")
     targets = {name: read_target(path, name, target) for name, target in described.items()}
     training = training_range.TrainingRange(**safetensors.numpy.load_file(path / "training_range.safetensors"))
     return trained_models.TrainedModels(content["name"], content["features"], targets,
                                         frozenset(content["patients_sha256"]), training,
-                                        cohort_files.checksum(content["files"], sorted(targets)))
+                                        checksums.of_content(content["files"], sorted(targets)))
 
 
 def read_content(path):
     """bundle.json as a dict, after a check of all files that it lists."""
     try:
-        content = json.loads((path / "bundle.json").read_text())
+        content = record.read(path / "bundle.json", "prediction/export_model.py")
         listed, known = content["files"], (content["format"], content["version"]) == (FORMAT, VERSION)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path / 'bundle.json'} is damaged: get the bundle again") from None
     if not known:
         raise ValueError(f"{path / 'bundle.json'} is not of version {VERSION} of the format: export the bundle again")
-    refuse_paths([content["name"], *content["targets"], *listed], path)
+    ids.refuse_unsafe([content["name"], *content["targets"], *listed], "the name", path / "bundle.json")
     for name in [*listed, *(f"{target}.safetensors" for target in content["targets"]), "training_range.safetensors"]:
         if not (path / name).is_file():
             raise ValueError(f"{path / name} is missing: get the bundle again")
-        if cohort_files.file_sha256(path / name) != listed.get(name):
+        if checksums.of_file(path / name) != listed.get(name):
             raise ValueError(f"{path / name} is not as it was exported (SHA-256): get the bundle again")
     return content
-
-
-def refuse_paths(names, path):
-    """ValueError for a name that would lead out of a folder, when a file or folder is called so."""
-    for name in names:
-        if "/" in name or "\\" in name or name.startswith(".") or not name.strip():
-            raise ValueError(f"{path}: '{name}' cannot be the name of a file: take another name, without / and .")
 
 
 def read_target(path, name, described):

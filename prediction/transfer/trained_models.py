@@ -7,13 +7,12 @@ import dataclasses
 import hashlib
 import logging
 
-import h5py
 import numpy as np
 import pandas as pd
 
-from evaluation import out_of_fold
-from slide_ex.project import cohort_files
-from training import fold_folder, patient_splits
+from slide_ex import checksums, ids, text_table
+from slide_ex.ids import counted
+from slide_ex.project import features_file, model_folder, predictions_file, splits_file, targets_file
 from transfer import training_range
 
 SAME_FEATURES = ("encoder", "encoder_version", "weights_sha256", "tile_px", "magnification", "normalisation")
@@ -55,9 +54,9 @@ def read_project(project, chosen=(), partial=False):
     if not (project / "results").is_dir():
         raise FileNotFoundError(f"{project} has neither results/ nor bundle.json: give the folder of a trained project "
                                 "or of a bundle (prediction/export_model.py)")
-    splits = patient_splits.read(project / "splits.json")
-    slides = cohort_files.read_slides(project / "features.h5")
-    readers = choose(target_readers(project), chosen, project)
+    splits = splits_file.read(project / "splits.json")
+    slides = features_file.read_slides(project / "features.h5")
+    readers = choose(targets_file.readers(project), chosen, project)
     configs = finished_folds(project / "results", readers, splits, slides, partial)
     absent = [name for name in readers if chosen and name not in configs]
     if absent:
@@ -65,20 +64,12 @@ def read_project(project, chosen=(), partial=False):
     targets = {name: read_target(project / "results", name, sorted(found), splits) for name, found in configs.items()}
     patients = splits["patients"]
     rows = slides.rows_of(patients)
-    weights = [(name, fold, cohort_files.file_sha256(model_path(project / "results", name, fold)))
+    weights = [(name, fold, checksums.of_file(
+        model_folder.folder(project / "results", name, *fold) / model_folder.WEIGHTS))
                for name, target in targets.items() for fold in target.folds]
     return TrainedModels(project.resolve().name, slides.attributes, targets, frozenset(map(id_sha256, patients)),
                          training_range.fit(slides.mean_features[rows], slides.patient_ids[rows]),
-                         cohort_files.checksum(weights))
-
-
-def target_readers(project):
-    """Functions that read each target of a project, by name: cell types, "abundance", "direct"."""
-    targets_path = project / "targets.h5"
-    readers = {name: lambda name=name: cohort_files.read_expression(targets_path, name)
-               for name in cohort_files.read_cell_types(targets_path)}
-    return readers | {"abundance": lambda: cohort_files.read_abundance(targets_path),
-                      "direct": lambda: cohort_files.read_response(project / "clinical.csv")}
+                         checksums.of_content(weights))
 
 
 def finished_folds(results, targets, splits, slides, partial):
@@ -88,11 +79,11 @@ def finished_folds(results, targets, splits, slides, partial):
     """
     configs, n_missing = {}, 0
     for name, read_target_now in targets.items():
-        found, absent = out_of_fold.configs_of(results, name, splits)
+        found, absent = model_folder.read_configs(results, name, splits)
         if not found:
             logging.info(f"{name}: not trained, left out")
             continue
-        for source, now in (("features", slides.sha256), ("splits", cohort_files.checksum(splits)),
+        for source, now in (("features", slides.sha256), ("splits", checksums.of_content(splits)),
                             ("targets", read_target_now().sha256)):
             # imported models do not know what their labels were
             if any(config.get(f"{source}_sha256", now) != now for config in found.values()):
@@ -112,7 +103,7 @@ def finished_folds(results, targets, splits, slides, partial):
 
 def choose(targets, chosen, path):
     """The chosen ones of a dict by target, all of them where none is chosen; ValueError names the known ones."""
-    names = [cohort_files.SHORT_FORMS.get(name, name) for name in chosen]
+    names = [ids.cell_type(name, targets) for name in chosen]
     unknown = [name for name in names if name not in targets]
     if unknown:
         raise ValueError(f"no target '{unknown[0]}' in {path}: it has {', '.join(targets)}")
@@ -121,15 +112,15 @@ def choose(targets, chosen, path):
 
 def read_target(results, name, folds, splits):
     """TrainedTarget of the finished folds of a project."""
-    all_folds = [(outer, inner) for outer in range(splits["n_outer"]) for inner in range(splits["n_inner"])]
-    with h5py.File(fold_folder.folder(results, name, *folds[0]) / "predictions.h5") as file:
-        outputs = file["outputs"].asstr()[:].astype(str)
+    outputs = model_folder.read_outputs(model_folder.folder(results, name, *folds[0]))
     table_path, r = results / (f"{name}.csv" if name == "abundance" else f"{name}_genes.csv"), pd.Series(dtype=float)
     if table_path.is_file():
-        table = pd.read_csv(table_path).set_index("cell_type" if name == "abundance" else "gene")
-        r = table["pearson_r"].reindex(outputs)
-    return TrainedTarget(name, outputs, len(folds), [f"result_{k}_{i}" for k, i in all_folds if (k, i) not in folds],
-                         folds, lambda chosen: (read_state(model_path(results, name, fold)) for fold in chosen), r)
+        key = "cell_type" if name == "abundance" else "gene"
+        table = text_table.read_results(table_path, predictions_file.OUT_OF_FOLD_MADE_BY, [key, "pearson_r"])
+        r = table.set_index(key)["pearson_r"].reindex(outputs)
+    missing = [f"result_{k}_{i}" for k, i in splits_file.numbers(splits) if (k, i) not in folds]
+    return TrainedTarget(name, outputs, len(folds), missing, folds, lambda chosen: (
+        model_folder.read_state(model_folder.folder(results, name, *fold)) for fold in chosen), r)
 
 
 def first_inner(target):
@@ -138,16 +129,6 @@ def first_inner(target):
         raise ValueError(f"the bundle has only the mean of the models of {target.name}: leave out --outer-only, or "
                          "export again with --all-models")
     return [min(fold for fold in target.folds if fold[0] == outer) for outer in sorted({k for k, _ in target.folds})]
-
-
-def model_path(results, name, fold):
-    return fold_folder.folder(results, name, *fold) / "model_trained.pth"
-
-
-def read_state(path):
-    """Weights of one model, dict of float32 arrays: first.weight (hidden, n_features), first.bias, last.*"""
-    import torch
-    return {name: tensor.numpy() for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items()}
 
 
 def refuse_other_features(models, slides):
@@ -171,7 +152,7 @@ def refuse_shared_patients(models, slides):
     """ValueError when the models learnt from patients of this cohort: their predictions would be too good."""
     shared = [patient for patient in np.unique(slides.patient_ids) if id_sha256(patient) in models.patients_sha256]
     if shared:
-        raise ValueError(f"{models.name} was trained on patients of this cohort: {cohort_files.examples(shared)}; if "
+        raise ValueError(f"{models.name} was trained on patients of this cohort: {counted(shared)}; if "
                          "it is the same project, results/predictions.h5 has them out of fold and maps need no "
                          "--models; else take them out of metadata.csv (or give them ids of their own if they are "
                          "other people) and collect the features again")

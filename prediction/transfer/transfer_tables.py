@@ -6,21 +6,21 @@ import pandas as pd
 from scipy import stats
 
 from evaluation import out_of_fold, result_tables
-from slide_ex.project import cohort_files, predictions_file
-from transfer import trained_models
+from slide_ex.ids import counted
+from slide_ex.project import clinical_file, predictions_file, targets_file
 
 MIN_PATIENTS = 3  # with labels, for a correlation
 ROBUST_R = result_tables.R_THRESHOLDS[0]
 
 
 def read_labels(project, names):
-    """The cohort's labels of the named targets, dict of name to cohort_files.Target; what has none is logged."""
-    readers = trained_models.target_readers(project) if (project / "targets.h5").is_file() else {}
+    """The cohort's labels of the named targets, dict of name to targets_file.Target; what has none is logged."""
+    readers = targets_file.readers(project) if (project / "targets.h5").is_file() else {}
     readers.pop("direct", None)
     clinical = project / "clinical.csv"
     if "direct" in names and clinical.is_file():
-        if set(cohort_files.read_clinical(clinical, "Response").values()) >= set(cohort_files.RESPONSES):
-            readers["direct"] = lambda: cohort_files.read_response(clinical)
+        if set(clinical_file.read_column(clinical, "Response").values()) >= set(clinical_file.RESPONSES):
+            readers["direct"] = lambda: targets_file.read_response(clinical)
     without = [name for name in names if name not in readers]
     if without:
         logging.info(f"predicted without statistics, no labels here (direct: no pCR, or no RD): {', '.join(without)}")
@@ -39,7 +39,7 @@ def joined(name, predicted, target):
         for only, what in ((there[~np.isin(there, here)], "predicted without labels"),
                            (here[~np.isin(here, there)], "labelled without predictions")):
             if len(only):
-                logging.info(f"{name}: {kind} {what}: {cohort_files.examples(only)}")
+                logging.info(f"{name}: {kind} {what}: {counted(only)}")
     labels = pd.DataFrame(target.labels, target.patient_ids, target.outputs).loc[patients, outputs].to_numpy()
     if len(patients) < MIN_PATIENTS or not len(outputs) or name == "direct" and len(np.unique(labels)) < 2:
         logging.info(f"{name}: no statistics of {len(patients)} patients and {len(outputs)} outputs"

@@ -1,4 +1,4 @@
-"""The authority for deconvolution/expression.h5 and for when an output is finished.
+"""deconvolution/expression.h5, expression of each cell type in each patient (truth/expression.h5 has the same format).
 
     expression     float32 (n_cell_types, n_genes, n_patients)   linear, in the units of bulk (TPM), contiguous: one
                                                                  cell type or one block of genes is read on its own
@@ -10,13 +10,14 @@
 
 `parameters` and `inputs` are everything that decides the result.
 """
-import hashlib
 import json
-import re
 
 import h5py
 
-SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+from slide_ex import hdf5, record
+
+MADE_BY = "deconvolution/1main_deconvolution.py"
+NAMES = ("cell_types", "genes", "patient_ids")
 
 
 def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs):
@@ -24,50 +25,31 @@ def write(path, expression, bulk, cell_types, genes, patient_ids, method, parame
     with h5py.File(path, "w") as file:
         file["expression"] = expression.astype("float32", copy=False)
         file["bulk"] = bulk.astype("float32", copy=False)
-        for name, strings in (("cell_types", cell_types), ("genes", genes), ("patient_ids", patient_ids)):
-            file.create_dataset(name, data=list(strings), dtype=h5py.string_dtype())
-        file.attrs.update(method=method, parameters=as_json(parameters), inputs=as_json(inputs))
+        for name, strings in zip(NAMES, (cell_types, genes, patient_ids)):
+            hdf5.write_strings(file, name, strings)
+        file.attrs.update(method=method, parameters=record.as_text(parameters), inputs=record.as_text(inputs))
 
 
-def names(file, dataset):
-    """Strings of a dataset of an open file."""
-    return file[dataset].asstr()[:].tolist()
+def read_names(path):
+    """Cell types, genes and patients; three lists of str."""
+    with hdf5.reading(path, MADE_BY) as file:
+        names = [hdf5.strings(file, name).tolist() for name in NAMES]
+        if file["expression"].shape != tuple(map(len, names)):
+            raise ValueError(f"{path} is damaged (its names are not as many as its values): make it again with "
+                             f"{MADE_BY} --overwrite")
+        return names
 
 
-def sha256(path):
-    """Checksum of a file, as hexadecimal digits."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
+def read_record(path):
+    """What the file was made with: method, parameters and inputs."""
+    with hdf5.reading(path, MADE_BY) as file:
+        return {"method": file.attrs["method"]} | made_from(file.attrs, path, MADE_BY)
 
 
-def as_json(mapping):
-    return json.dumps(mapping, sort_keys=True)
-
-
-def shown(value):
-    """A value as text for a message, of checksums the first digits."""
-    return SHA256.sub(r"\1...", str(value))
-
-
-def is_finished(path, parameters, inputs):
-    """Whether `path` exists and was made by the same parameters from the same inputs.
-
-    Raises ValueError that names the first difference when it was made by or from something else."""
-    if not path.exists():
-        return False
+def made_from(attributes, path, made_by):
+    """The dicts `parameters` and `inputs` of attributes; ValueError for attributes that are no JSON."""
     try:
-        with h5py.File(path, "r") as file:
-            made = {what: json.loads(file.attrs[what]) for what in ("parameters", "inputs")}
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{path} was not written by this script ({error}): run with --overwrite") from error
-    for what, now in (("parameters", parameters), ("inputs", inputs)):
-        now = json.loads(as_json(now))
-        for name in sorted(made[what].keys() | now.keys()):
-            if made[what].get(name) != now.get(name):
-                raise ValueError(f"{path} was made with {name} = {shown(made[what].get(name))}, now it is "
-                                 f"{shown(now.get(name))}: "
-                                 "run with --overwrite to redo it")
-    return True
+        return {what: json.loads(attributes[what]) for what in ("parameters", "inputs")}
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} does not say what it was made from ({error}): make it again with {made_by} "
+                         "--overwrite") from None

@@ -1,27 +1,33 @@
-"""The feature file of one slide. This module owns the format.
+"""features/<Slide.ID>.h5, the features of one slide.
 
-    <slide_id>.h5
-        features   float32 or float16 (n_tiles, n_features)   contiguous; zero rows when no tile is tissue
-        coords     int32 (n_tiles, 2)      x, y of the top-left corner, pixels of level 0, row by row
-            attributes as TRIDENT names them: patch_size (px of a tile as encoded), patch_size_level0,
-            level0_magnification, target_magnification, overlap, name, level0_width, level0_height
-        mean_rgb   float32 (n_tiles, 3)    mean colour of each tile as scanned, 0..255
-        unreadable int32 (n_unreadable, 2) corners of tiles that could not be decoded
-        attributes slide_id, patient_id, slide_index, n_rows, n_columns, n_tiles_total, slide_magnification,
-                   magnification_source, level0_tile_px, level0_width, level0_height, filename, slide_bytes,
-                   what decides the numbers (encoder, weights, weights_seed, weights_sha256, precision,
-                   normalisation, tile_px, magnification), and content_sha256 of the three arrays
+    features   float32 or float16 (n_tiles, n_features)   contiguous; zero rows when no tile is tissue
+    coords     int32 (n_tiles, 2)      x, y of the top-left corner, pixels of level 0, row by row
+        attributes as TRIDENT names them: patch_size (px of a tile as encoded), patch_size_level0,
+        level0_magnification, target_magnification, overlap, name, level0_width, level0_height
+    mean_rgb   float32 (n_tiles, 3)    mean colour of each tile as scanned, 0..255
+    unreadable int32 (n_unreadable, 2) corners of tiles that could not be decoded
+    attributes slide_id, patient_id, slide_index, n_rows, n_columns, n_tiles_total, slide_magnification,
+               magnification_source, level0_tile_px, level0_width, level0_height, filename, slide_bytes,
+               what decides the numbers (DECIDING), and content_sha256 of the three arrays
 """
 import hashlib
-import re
 
 import h5py
 import numpy as np
 
-SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # shown in messages by its first digits
+from slide_ex import hdf5
+
+MADE_BY = "slide_processing/1main_processing.py"
+DECIDING = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
+            "magnification")    # alike in all slides of a cohort
+OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes")    # of each slide
 
 
-def write_features(path, features, coords, mean_rgb, unreadable, attributes):
+def path_of(project_path, slide_id):
+    return project_path / "features" / f"{slide_id}.h5"
+
+
+def write(path, features, coords, mean_rgb, unreadable, attributes):
     """Write one file; `attributes` are those of the docstring above, save content_sha256."""
     arrays = {"features": np.ascontiguousarray(features), "coords": np.asarray(coords, np.int32),
               "mean_rgb": np.asarray(mean_rgb, np.float32)}
@@ -42,26 +48,16 @@ def write_features(path, features, coords, mean_rgb, unreadable, attributes):
         path.write_bytes(file.id.get_file_image())  # one plain write: a full disk is an ordinary error
 
 
-def check_settings(path, expected):
-    """Refuse a feature file of which an attribute differs from `expected` (dict)."""
-    with opened(path) as file:
-        found = dict(file.attrs)
-    for name, value in sorted(expected.items()):  # weights before weights_seed, which follows from them
-        if found.get(name) != value:
-            made, wanted = (SHA256.sub(r"\1...", str(given)) for given in (found.get(name), value))
-            raise ValueError(f"{path} was made with {name} = {made}, not {wanted}: use --overwrite, or another project "
-                             "folder")
+def reading(path):
+    """The open file (context manager); errors say what is wrong with it, by name."""
+    return hdf5.reading(path, f"{MADE_BY} for this slide")
 
 
-def count_tiles(path):
-    """Number of tissue tiles in a feature file."""
-    with opened(path) as file:
-        return len(file["features"])
-
-
-def opened(path):
-    """A feature file, open for reading."""
-    try:
-        return h5py.File(path)
-    except OSError as error:
-        raise OSError(f"{path} is no feature file ({error}): delete it, and process the slide again") from None
+def read_attributes(path):
+    """Its attributes, and n_tiles, without reading a tile."""
+    with reading(path) as file:
+        n_tiles, n_features = file["features"].shape
+        if len(file["coords"]) != n_tiles or len(file["mean_rgb"]) != n_tiles:
+            raise ValueError(f"{path} is damaged ({n_tiles} features, {len(file['coords'])} coords): make it again "
+                             f"with {MADE_BY} --overwrite")
+        return hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}

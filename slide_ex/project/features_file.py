@@ -1,109 +1,251 @@
-"""features.h5, the features of all slides. This module owns the format, which data/README.md describes.
+"""features.h5, the features of all slides, slide after slide.
 
-Features are copied slide by slide, so memory does not grow with the cohort.
+    features        float32 or float16 (n_tiles_of_all_slides, n_features)   slides in the order of metadata.csv
+    coords          int32 (n_tiles_of_all_slides, 2)
+    slide_ids       str (n_slides,)
+    patient_ids     str (n_slides,)
+    first_tile      int64 (n_slides + 1,)       tiles of slide i are rows first_tile[i]:first_tile[i + 1]
+    mean_features   float32 (n_slides, n_features)    mean over the tiles of a slide, summed in float64; NaN without
+    mean_rgb        float32 (n_slides, 3)             mean over the tiles of a slide; NaN without tiles
+    attributes: those of the slides' files that all slides share (encoder, weights, weights_sha256, precision,
+                normalisation, tile_px, magnification, ...), content_sha256 (of all slides in order), missing_slide_ids
+                (JSON list, with --allow-missing); of imported features source, the script, and coords of -1, mean_rgb
+                of NaN and weights "imported" where nobody recorded them
+
+Features are written slide by slide, so memory does not grow with the cohort.
 """
+import dataclasses
 import hashlib
+import json
+import logging
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
 from tqdm import tqdm
 
+from slide_ex import checksums, hdf5, ids
 from slide_ex.project import feature_file
 
-MUST_AGREE = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
-              "magnification")
+NAME = "features.h5"
+MADE_BY = "slide_processing/collect_features.py"
 HDF5_OVERHEAD_BYTES = 1 << 20   # generous: headers, ids
+CHUNK_TILES = 1024              # of a file whose size is not known before
+WEIGHTS_OF_IMPORTS = {"weights": "imported", "weights_sha256": "", "weights_seed": -1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Slides:
+    """Slides with tissue, in the order of features.h5."""
+    path: Path                 # features.h5
+    slide_ids: np.ndarray      # str (n_slides,)
+    patient_ids: np.ndarray    # str (n_slides,)
+    slide_indexes: np.ndarray  # int64 (n_slides,)   row of metadata.csv
+    first_tile: np.ndarray     # int64 (n_slides,)   rows first_tile : first_tile + n_tiles of `features`
+    n_tiles: np.ndarray        # int64 (n_slides,)   at least 1
+    mean_features: np.ndarray  # float32 (n_slides, n_features)
+    mean_rgb: np.ndarray       # float32 (n_slides, 3)
+    attributes: dict           # encoder, weights, ...
+    sha256: str                # of ids, tile counts, mean features (any changed tile changes a mean) and attributes
+
+    def rows_of(self, patients):
+        """Row numbers of the slides of some patients, ascending; int64 (n_rows,)."""
+        return np.flatnonzero(np.isin(self.patient_ids, list(patients)))
+
+    def row_of(self, slide_id):
+        """Row of a slide; ValueError when it has no tiles."""
+        rows = np.flatnonzero(self.slide_ids == slide_id)
+        if len(rows) == 0:
+            raise ValueError(f"{slide_id} is not in {self.path}, or has no tissue tile")
+        return rows[0]
+
+    def read_tiles(self, name, row):
+        """The rows of one slide in the dataset `features` or `coords`, as stored; no other slide is read."""
+        with hdf5.reading(self.path, MADE_BY) as file:
+            return file[name][self.first_tile[row]:self.first_tile[row] + self.n_tiles[row]]
+
+
+def read_index(path):
+    """slide_ids, patient_ids (str arrays), first_tile (int64), the shape of `features` and the attributes (dict).
+
+    ValueError where they do not fit one another.
+    """
+    with hdf5.reading(path, MADE_BY) as file:
+        slide_ids, patient_ids = (hdf5.strings(file, name) for name in ("slide_ids", "patient_ids"))
+        first_tile, shape = file["first_tile"][:], file["features"].shape if "features" in file else (None, None)
+        fits = (len(slide_ids) == len(patient_ids) == len(first_tile) - 1 == len(file["mean_features"])
+                and first_tile[0] == 0 and (np.diff(first_tile) >= 0).all() and shape[0] in (None, first_tile[-1])
+                and len(set(slide_ids)) == len(slide_ids))
+        if not fits:
+            raise ValueError(f"{path} is damaged (slides, tiles and means are not as many as it says, or a slide is "
+                             f"there twice): make it again with {MADE_BY} --overwrite")
+        return slide_ids, patient_ids, first_tile, shape, hdf5.attributes(file)
+
+
+def read_slides(path):
+    """Read the file except its tiles; slides without tissue tiles are left out with a note.
+
+    Raises ValueError for slides of different encoders, features that are not finite and no slide with tissue.
+    """
+    slide_ids, patient_ids, first_tile, _, attributes = read_index(path)
+    with hdf5.reading(path, MADE_BY) as file:
+        if "encoder" not in attributes or "weights_sha256" not in attributes:
+            raise ValueError(f"the slides of {path} come from different encoders or weights: run "
+                             "slide_processing/1main_processing.py with --overwrite and one --encoder for all")
+        means, rgb = file["mean_features"][:].astype(np.float32), file["mean_rgb"][:].astype(np.float32)
+    n_tiles = np.diff(first_tile)
+    kept = n_tiles > 0
+    if not kept.all():
+        logging.info(f"left out, no tissue tiles: {ids.counted(slide_ids[~kept])}")
+    if not kept.any():
+        raise ValueError(f"no slide of {path} has a tissue tile: look at mask.pdf")
+    if not np.isfinite(means[kept]).all():
+        broken = slide_ids[kept][~np.isfinite(means[kept]).all(1)]
+        raise ValueError(f"{path} has features that are not finite in {ids.counted(broken)}: process them again with "
+                         "slide_processing/1main_processing.py --overwrite")
+    sha256 = checksums.of_content(slide_ids[kept], patient_ids[kept], n_tiles[kept], means[kept], attributes)
+    return Slides(path, slide_ids[kept], patient_ids[kept], np.flatnonzero(kept), first_tile[:-1][kept], n_tiles[kept],
+                  means[kept], rgb[kept], attributes, sha256)
+
+
+def index_sha256(path):
+    """Checksum of slides, patients, tile counts and encoder: what pictures of the cohort show of it."""
+    slide_ids, patient_ids, first_tile, shape, attributes = read_index(path)
+    names = (np.char.encode(of_slides, "utf-8") for of_slides in (slide_ids, patient_ids))
+    return checksums.of_content(*names, first_tile, shape, str(attributes.get("encoder")))
+
+
+def missing_slides(attributes):
+    """Ids of the slides that the file was collected without (--allow-missing)."""
+    return json.loads(attributes.get("missing_slide_ids", "[]"))
+
+
+# Writing
+
+def collected_sha256(slides, of_content):
+    """content_sha256 of a collection of slides (table with slide_id and patient_id) with these checksums, in order."""
+    return checksums.of_text("".join(f"{slide.slide_id}\t{slide.patient_id}\t{content}\n"
+                                     for slide, content in zip(slides.itertuples(), of_content)))
 
 
 def shared_attributes(sources, slides):
-    """Attributes that the slides' files share, with `content_sha256` of all slides in order.
+    """Attributes that the slides' files share, with content_sha256 of all slides in order; tiles of each slide.
 
     Parameters
     ----------
     sources : list of Path
-        Feature files in the order of `slides` (DataFrame of `slide_table.read_slides`).
+        Feature files in the order of `slides` (table of metadata_file.read).
 
     Raises
     ------
     ValueError
-        The files differ in MUST_AGREE, or hold another slide or patient than metadata.csv says.
+        The files differ in feature_file.DECIDING, or hold another slide or patient than metadata.csv says.
     """
-    digest, shared = hashlib.sha256(), None
+    shared, content, n_tiles = None, [], []
     for path, slide in zip(sources, slides.itertuples()):
-        with feature_file.opened(path) as file:
-            found = dict(file.attrs)
+        found = feature_file.read_attributes(path)
+        n_tiles.append(found.pop("n_tiles"))
         for name in ("slide_id", "patient_id"):
-            if found[name] != getattr(slide, name):
-                raise ValueError(f"{path} holds {name} {found[name]}, metadata.csv says {getattr(slide, name)}: "
+            if found.get(name) != getattr(slide, name):
+                raise ValueError(f"{path} holds {name} {found.get(name)}, metadata.csv says {getattr(slide, name)}: "
                                  "run 1main_processing.py again with --overwrite")
         shared = shared or found
-        for name in MUST_AGREE:
+        for name in feature_file.DECIDING:
             if found[name] != shared[name]:
                 raise ValueError(f"{path} has {name} = {found[name]}, {sources[0].name} has {shared[name]}: "
                                  "process all slides in the same way")
         shared = {name: value for name, value in shared.items() if found.get(name) == value}
-        digest.update(f"{slide.slide_id}\t{slide.patient_id}\t{found['content_sha256']}\n".encode())
-    own = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes")
-    return {name: value for name, value in shared.items() if name not in own} | {"content_sha256": digest.hexdigest()}
+        content.append(found["content_sha256"])
+    shared = {name: value for name, value in shared.items() if name not in (*feature_file.OWN, "n_features")}
+    return shared | {"content_sha256": collected_sha256(slides, content)}, np.array(n_tiles)
 
 
-def check(path, attributes, dtype):
-    """Refuse a features.h5 that was made from other files or with another number format."""
-    with h5py.File(path) as file:
-        if file.attrs.get("content_sha256") != attributes["content_sha256"]:
-            raise ValueError(f"{path} was made from other slides or features: use --overwrite")
-        if file["features"].dtype != dtype:
-            raise ValueError(f"{path} was made with --dtype {file['features'].dtype}, not {dtype}: use --overwrite")
-
-
-def write(path, sources, slides, attributes, dtype):
-    """Write the file; gives the number of tiles of each slide, int (n_slides,)."""
-    shapes = []
+def bags_of(sources):
+    """features, coords, mean_rgb (arrays of n_tiles rows) of each feature file."""
     for source in sources:
-        with feature_file.opened(source) as file:
-            shapes.append(file["features"].shape)
-    n_tiles, n_features = np.array([n for n, _ in shapes]), shapes[0][1]
-    first_tile = np.concatenate([[0], np.cumsum(n_tiles)])
-    reserve(path, first_tile[-1] * (n_features * np.dtype(dtype).itemsize + 8) + len(sources) * 4 * (n_features + 3))
-    means = {"features": np.full((len(sources), n_features), np.nan, np.float32),
-             "mean_rgb": np.full((len(sources), 3), np.nan, np.float32)}
-    with h5py.File(path, "w") as out:
-        features = out.create_dataset("features", (first_tile[-1], n_features), dtype)
-        coords = out.create_dataset("coords", (first_tile[-1], 2), np.int32)
-        for i, source in enumerate(tqdm(sources, unit="slide", disable=None)):
-            rows = slice(first_tile[i], first_tile[i + 1])
-            with feature_file.opened(source) as file:
-                features[rows], coords[rows] = file["features"][:], file["coords"][:]
-                for name, mean in means.items():
-                    if n_tiles[i]:
-                        mean[i] = file[name][:].mean(axis=0, dtype=np.float64)
-        out["mean_features"], out["mean_rgb"] = means["features"], means["mean_rgb"]
-        out["first_tile"] = first_tile.astype(np.int64)
-        for name, ids in (("slide_ids", slides.slide_id), ("patient_ids", slides.patient_id)):
-            out.create_dataset(name, data=ids.tolist(), dtype=h5py.string_dtype())
-        out.attrs.update(attributes)
-    return n_tiles
+        with feature_file.reading(source) as file:
+            yield file["features"][:], file["coords"][:], file["mean_rgb"][:]
 
 
-def reserve(path, n_bytes):
-    """Make sure that the disk has room for a file: HDF5 itself crashes when it runs out."""
+def write(path, slides, bags, attributes, dtype=None, n_tiles=None):
+    """Write the file, one slide in memory at a time.
+
+    Parameters
+    ----------
+    slides : DataFrame with slide_id and patient_id
+    bags : iterable, in the order of `slides`, of features (n_tiles, n_features), coords (n_tiles, 2) or None, and
+        mean_rgb (n_tiles, 3) or None
+    attributes : dict; without content_sha256, that of the features is added
+    dtype : of the features; without it that of the first bag
+    n_tiles : int array (n_slides,), where it is known before: then the space is reserved, and tiles lie contiguous
+
+    Returns
+    -------
+    n_tiles : int array (n_slides,). ValueError for arrays of other shapes and for numbers that are not finite.
+    """
+    counts, means, colours, datasets = [], [], [], None
+    digest = None if "content_sha256" in attributes else hashlib.sha256()
+    with h5py.File(path, "w") as file:
+        for slide, (features, coords, rgb) in zip(slides.itertuples(), tqdm(bags, total=len(slides), unit="slide",
+                                                                            disable=None)):
+            check_bag(features, coords, slide.slide_id, datasets and datasets[0].shape[1])
+            if datasets is None:
+                datasets = make_datasets(file, path, features, dtype, n_tiles)
+            first = sum(counts)
+            for dataset, values in zip(datasets, (features, -1 if coords is None else coords)):
+                if n_tiles is None:
+                    dataset.resize(first + len(features), axis=0)
+                dataset[first:first + len(features)] = values
+            counts.append(len(features))
+            means.append(mean_of(features, features.shape[1]))
+            colours.append(mean_of(rgb, 3))
+            if digest:
+                digest.update(f"{slide.slide_id}\t{slide.patient_id}\t".encode()
+                              + np.ascontiguousarray(features).tobytes())
+        file["mean_features"], file["mean_rgb"] = np.array(means, np.float32), np.array(colours, np.float32)
+        file["first_tile"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        for name, values in (("slide_ids", slides.slide_id), ("patient_ids", slides.patient_id)):
+            hdf5.write_strings(file, name, values)
+        file.attrs.update(attributes | ({"content_sha256": digest.hexdigest()} if digest else {}))
+    return np.array(counts)
+
+
+def make_datasets(file, path, features, dtype, n_tiles):
+    """The datasets features and coords of a new file: of the final size where it is known, else growing."""
+    n_features = features.shape[1]
+    dtype = np.dtype(dtype or (np.float16 if features.dtype == np.float16 else np.float32))
+    if n_tiles is None:
+        return [file.create_dataset(name, (0, width), kind, maxshape=(None, width), chunks=(CHUNK_TILES, width))
+                for name, width, kind in (("features", n_features, dtype), ("coords", 2, np.int32))]
+    reserve(path.parent, int(n_tiles.sum()) * (n_features * dtype.itemsize + 8) + len(n_tiles) * 4 * (n_features + 3))
+    return [file.create_dataset(name, (n_tiles.sum(), width), kind)
+            for name, width, kind in (("features", n_features, dtype), ("coords", 2, np.int32))]
+
+
+def mean_of(values, n_columns):
+    """Mean over rows, summed in float64; NaN without rows."""
+    return np.full(n_columns, np.nan) if values is None or not len(values) else values.mean(axis=0, dtype=np.float64)
+
+
+def check_bag(features, coords, slide_id, n_features):
+    """ValueError unless `features` are finite floating numbers (n_tiles, n_features), as many as coords."""
+    if features.ndim != 2 or n_features not in (None, features.shape[1]) or features.dtype.kind != "f":
+        raise ValueError(f"features of {slide_id} are {features.dtype} of shape {features.shape}, needed: floating "
+                         f"numbers (n_tiles, {n_features or 'n_features'}), alike for all slides")
+    if coords is not None and len(coords) != len(features):
+        raise ValueError(f"{slide_id} has {len(features)} features and {len(coords)} coords: extract it again")
+    if not np.isfinite(features).all():
+        raise ValueError(f"features of {slide_id} are not all finite: extract them again")
+
+
+def reserve(folder, n_bytes):
+    """Make sure that the disk has room: HDF5 itself crashes when it runs out."""
+    part = folder / f".part-room-{os.getpid()}"
     try:
-        with open(path, "wb") as file:
+        with open(part, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, int(n_bytes) + HDF5_OVERHEAD_BYTES)
     except OSError as error:
-        raise OSError(f"no room for {n_bytes / 1e9:.2g} GB in {path.parent}: {error}") from None
-
-
-def draw_tile_counts(path, n_tiles):
-    """Histogram of the number of tissue tiles of the slides."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3), layout="constrained")
-    axes = figure.add_subplot()
-    axes.hist(n_tiles, bins=30, color="0.4")
-    axes.set(xlabel="tissue tiles of a slide", ylabel="slides",
-             title=f"{len(n_tiles)} slides, {n_tiles.sum():,} tiles, median {np.median(n_tiles):g}, "
-                   f"{(n_tiles == 0).sum()} empty")
-    axes.title.set_size(9)
-    figure.savefig(path, metadata={"CreationDate": None})
+        raise OSError(f"no room for {n_bytes / 1e9:.2g} GB in {folder}: {error}") from None
+    finally:
+        part.unlink(missing_ok=True)

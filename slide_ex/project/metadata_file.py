@@ -1,82 +1,88 @@
-"""The cohort's metadata.csv: which slides there are, whose they are, and how they were scanned."""
-import difflib
-import re
-from pathlib import PurePosixPath
+"""metadata.csv, one row a slide: which slides there are, whose they are, and how they were scanned.
 
+    Slide.ID        names the slide's files; unique
+    Filename        in slides/; optional where no slide is read (imported features)
+    Patient.ID      optional where Slide.ID begins with a TCGA barcode
+    Magnification   objective power, optional
+    MPP             microns per level-0 pixel, optional
+"""
 import pandas as pd
 
-TCGA_BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?=-|$)")  # project, tissue source site, participant
+from slide_ex import ids, text_table
+
+NAME = "metadata.csv"
+WHAT = ("one row a slide, separated by commas, with the columns Slide.ID, Filename and Patient.ID "
+        "(data/prepare_tcga.py and data/prepare_cohort.py write it)")
+COLUMNS = {"Slide.ID": "slide_id", "Filename": "filename", "Patient.ID": "patient_id", "Magnification": "magnification",
+           "MPP": "mpp"}    # of the file, and of the tables here
 
 
-def read_slides(project_path):
+def read(project_path, needs_files=False):
     """Read <project_path>/metadata.csv.
+
+    Parameters
+    ----------
+    needs_files : bool
+        Refuse rows without Filename.
 
     Returns
     -------
     DataFrame
-        One row a slide, row number = slide index; columns slide_id, filename, patient_id (str),
+        One row a slide, row number = slide index; columns slide_id, filename ("" where not given), patient_id (str),
         magnification (objective power) and mpp (microns per level-0 pixel), NaN where not given.
+
+    Raises FileNotFoundError, and ValueError for what a cell or a missing column makes unusable, with file and remedy.
     """
-    path = project_path / "metadata.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: write one row a slide with the columns Slide.ID and Filename")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a comma-separated table: {error}") from None
-    for column in ("Slide.ID", "Filename"):
-        require_column(table, column, path)
+    return read_table(project_path / NAME, needs_files=needs_files)
+
+
+def read_table(path, patient_column="Patient.ID", needs_files=False):
+    """As `read`, of any file, with the patients in the column of that name."""
+    table = text_table.read_strings(path, WHAT)
+    for column in ["Slide.ID"] + ["Filename"] * needs_files + [patient_column] * (patient_column != "Patient.ID"):
+        if column not in table:
+            raise ValueError(f"{path} has no column {ids.with_near_matches([column], table)}, its columns are "
+                             f"{ids.some(table, 12)}: rename one")
     if table.empty:
         raise ValueError(f"{path} lists no slides: write one row a slide")
-    table = table.apply(lambda column: column.str.strip())
     check_slide_ids(table["Slide.ID"], path)
-    check_filenames(table["Filename"], path)
-    return pd.DataFrame({"slide_id": table["Slide.ID"], "filename": table["Filename"],
-                         "patient_id": patient_ids(table, path),
+    filenames = table["Filename"] if "Filename" in table else pd.Series("", index=table.index)
+    check_filenames(filenames, path, needs_files)
+    return pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
+                         "patient_id": patient_ids(table, patient_column, path),
                          "magnification": positive_numbers(table, "Magnification", path),
                          "mpp": positive_numbers(table, "MPP", path)})
 
 
-def require_column(table, column, path):
-    """Refuse a table without `column`, naming what looks like it."""
-    if column not in table:
-        alike = difflib.get_close_matches(column.lower(), {c.lower(): c for c in table}, n=1, cutoff=0.6)
-        found = next((c for c in table if alike and c.lower() == alike[0]), None)
-        hint = f"rename {found!r}" if found else f"its columns are {', '.join(table)}"
-        raise ValueError(f"{path} has no column {column}: {hint}")
-
-
-def check_slide_ids(ids, path):
+def check_slide_ids(slide_ids, path):
     """Slide ids become file names: refuse empty, repeated and path-like ones."""
-    for row, slide_id in enumerate(ids):
-        if not slide_id:
-            raise ValueError(f"{path}: row {row} has no Slide.ID")
-        if "/" in slide_id or "\\" in slide_id or slide_id.startswith(".") or not slide_id.isprintable():
-            raise ValueError(f"{path}: Slide.ID {slide_id!r} cannot be the name of a file: "
-                             "use no slashes, control characters or leading dots")
-    repeated = sorted(set(ids[ids.duplicated()]))
+    empty = slide_ids.index[slide_ids == ""]
+    if len(empty):
+        raise ValueError(f"{path}: row {empty[0]} has no Slide.ID")
+    ids.refuse_unsafe(slide_ids, "Slide.ID", path)
+    repeated = sorted(set(slide_ids[slide_ids.duplicated()]))
     if repeated:
-        raise ValueError(f"{path}: Slide.ID must be unique, repeated: {', '.join(repeated[:5])}")
+        raise ValueError(f"{path}: Slide.ID must be unique, repeated: {ids.some(repeated)}")
 
 
-def check_filenames(filenames, path):
-    """Refuse file names that are empty or leave the folder slides/."""
-    for row, filename in enumerate(filenames):
-        if not filename:
-            raise ValueError(f"{path}: row {row} has no Filename")
-        if ".." in PurePosixPath(filename).parts or filename.startswith("/"):
+def check_filenames(filenames, path, needed):
+    """Refuse file names that leave the folder slides/, and absent ones where they are needed."""
+    empty = filenames.index[filenames == ""]
+    if needed and len(empty):
+        raise ValueError(f"{path}: row {empty[0]} has no Filename")
+    for filename in filenames:
+        if ids.leaves_folder(filename):
             raise ValueError(f"{path}: Filename {filename!r} leaves the folder slides/")
 
 
-def patient_ids(table, path):
-    """`Patient.ID`, or the first 12 characters of a TCGA barcode in `Slide.ID`, for each row."""
-    given = table["Patient.ID"] if "Patient.ID" in table else pd.Series("", index=table.index)
-    patients = [patient or (TCGA_BARCODE.match(slide_id) or [""])[0]
-                for patient, slide_id in zip(given, table["Slide.ID"])]
+def patient_ids(table, column, path):
+    """The patient of each row: as given, or the one that a TCGA barcode in Slide.ID begins with."""
+    given = table[column] if column in table else [""] * len(table)
+    patients = [patient or ids.tcga_patient(slide_id) for patient, slide_id in zip(given, table["Slide.ID"])]
     unknown = [slide_id for patient, slide_id in zip(patients, table["Slide.ID"]) if not patient]
     if unknown:
-        raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, e.g. {unknown[0]}: "
-                         "add (or fill) the column Patient.ID")
+        raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: add "
+                         "or fill the column Patient.ID")
     return patients
 
 
@@ -84,37 +90,16 @@ def positive_numbers(table, column, path):
     """An optional column as floats, NaN where it is absent or empty."""
     if column not in table:
         return pd.Series(float("nan"), index=table.index)
-    numbers = pd.to_numeric(table[column], errors="coerce")
+    numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
     wrong = (table[column] != "") & ~((numbers > 0) & (numbers < float("inf")))
     if wrong.any():
         row = table[wrong].iloc[0]
         raise ValueError(f"{path}: {column} of {row['Slide.ID']} is {row[column]!r}, not a positive number")
-    return numbers
+    return numbers.astype(float)
 
 
-def parse_indexes(text, n_slides):
-    """Slide indexes, ascending, of 'all' or of numbers and ranges such as '0-9,12' (both ends included)."""
-    if text == "all":
-        return list(range(n_slides))
-    indexes = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not match:
-            raise ValueError(f"slide index {text!r} is not understood: give all, a number, or ranges such as 0-9,12")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if first > last or last >= n_slides:
-            raise ValueError(f"slide index {part.strip()} is out of range: "
-                             f"metadata.csv has {n_slides} slides, 0-{n_slides - 1}")
-        indexes |= set(range(first, last + 1))
-    return sorted(indexes)
-
-
-def format_indexes(indexes):
-    """The shortest text that `parse_indexes` reads as these indexes: [0, 1, 2, 5] is '0-2,5'."""
-    runs = []
-    for index in sorted(indexes):
-        if runs and index == runs[-1][1] + 1:
-            runs[-1][1] = index
-        else:
-            runs.append([index, index])
-    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
+def write(path, slides):
+    """Write the file from a table like that of `read`; columns of scale where some slide has one."""
+    columns = [name for name, ours in COLUMNS.items() if ours in slides
+               and (name in ("Slide.ID", "Filename", "Patient.ID") or slides[ours].replace("", None).notna().any())]
+    slides[[COLUMNS[name] for name in columns]].set_axis(columns, axis=1).to_csv(path, index=False)

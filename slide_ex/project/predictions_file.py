@@ -1,18 +1,35 @@
-"""The file predictions.h5 of results/ and of predictions/<name>/: the owner of its format.
+"""predictions.h5 of results/ (out of fold) and of predictions/<name>/ (by the models of another cohort).
 
     expression/<cell type>/   patient_ids, genes, predictions, and where they are known labels and spread
     abundance/                patient_ids, cell_types, the same
     direct/                   patient_ids, the same, one-dimensional: probability of pCR
 
 Values are float32 (n_patients, n_outputs). Predictions of another cohort also have an attribute n_models in each group,
-spread (sd over models), NaN where a patient or a gene has no label, and
+spread (sd over models), NaN where a patient or a gene has no label, an attribute `files` (JSON list) of all files of the
+folder, and
 
     slides/                   slide_ids, patient_ids, and the groups above with predictions (n_slides, n_outputs) only
 """
+import dataclasses
+import json
+
 import h5py
 import numpy as np
 
+from slide_ex import hdf5
+
+NAME = "predictions.h5"
 GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
+OUT_OF_FOLD_MADE_BY = "prediction/collect_results.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """One target of the file."""
+    patient_ids: np.ndarray     # str (n_patients,)
+    outputs: np.ndarray         # str (n_outputs,)
+    predictions: np.ndarray     # float32 (n_patients, n_outputs)
+    labels: np.ndarray | None   # the same shape
 
 
 def write_target(file, name, ids, outputs, **values):
@@ -25,13 +42,22 @@ def write_target(file, name, ids, outputs, **values):
     group_name, outputs_name = GROUPS.get(name, (f"expression/{name}", "genes"))
     group = file.create_group(group_name)
     for key, of_rows in ids.items():
-        group[key] = of_rows.astype(object)
+        hdf5.write_strings(group, key, of_rows)
     if outputs_name:
-        group[outputs_name] = outputs.astype(object)
+        hdf5.write_strings(group, outputs_name, outputs)
     for key, of_target in values.items():
         if of_target is not None:
             group[key] = of_target if outputs_name else np.ravel(of_target)
     return group
+
+
+def write(path, predicted, attributes):
+    """Write predictions out of fold: dict of target to its patient_ids, outputs, labels and predictions."""
+    with h5py.File(path, "w") as file:
+        for name, of_target in predicted.items():
+            write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
+                         labels=of_target.labels, predictions=of_target.predictions)
+        file.attrs.update(attributes)
 
 
 def write_cohort_target(path, name, slides, predicted, labels):
@@ -43,5 +69,47 @@ def write_cohort_target(path, name, slides, predicted, labels):
         of_slides = file.require_group("slides")
         for key in ("slide_ids", "patient_ids"):
             if key not in of_slides:
-                of_slides[key] = getattr(slides, key).astype(object)
+                hdf5.write_strings(of_slides, key, getattr(slides, key))
         write_target(of_slides, name, {}, predicted.outputs, predictions=predicted.of_slides)
+
+
+def write_attributes(path, attributes):
+    """Write the attributes, after everything else."""
+    with h5py.File(path, "a") as file:
+        file.attrs.update(attributes)
+
+
+def read_attributes(path, made_by=OUT_OF_FOLD_MADE_BY):
+    with hdf5.reading(path, made_by) as file:
+        return hdf5.attributes(file)
+
+
+def as_attribute(files):
+    """Names of the files of predictions/<name>/ as the attribute `files`."""
+    return json.dumps(files)
+
+
+def files_of(attributes):
+    """Names of the files that belong to predictions/<name>/; none where an earlier version did not record them."""
+    return json.loads(attributes.get("files", "[]"))
+
+
+def read_names(path, made_by=OUT_OF_FOLD_MADE_BY):
+    """Targets that the file has: cell types, sorted, then "abundance" and "direct"."""
+    with hdf5.reading(path, made_by) as file:
+        return [*sorted(file.get("expression", ())), *(name for name in GROUPS if name in file)]
+
+
+def read_target(path, name, made_by=OUT_OF_FOLD_MADE_BY, responder="pCR"):
+    """Predicted of one target; ValueError where its parts do not fit one another."""
+    group_name, outputs_name = GROUPS.get(name, (f"expression/{name}", "genes"))
+    with hdf5.reading(path, made_by) as file:
+        group = file[group_name]
+        patients = hdf5.strings(group, "patient_ids")
+        outputs = hdf5.strings(group, outputs_name) if outputs_name else np.array([responder])
+        values = {key: group[key][:].reshape(len(patients), -1) if key in group else None
+                  for key in ("predictions", "labels")}
+    if any(array is not None and array.shape != (len(patients), len(outputs)) for array in values.values()):
+        raise ValueError(f"{path} is damaged ({group_name}: {len(patients)} patients and {len(outputs)} outputs do not "
+                         f"fit the values): make it again with {made_by} --overwrite")
+    return Predicted(patients, outputs, **values)

@@ -13,9 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from slide_ex.slurm import plan, task_lists
+from slide_ex.slurm import task_lists
+from slide_ex.stages import plan
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """#!/bin/bash
 cd {cwd} || exit 1
 {setup}
@@ -55,12 +55,12 @@ def queue(project):
     if not shutil.which("squeue"):
         return []
     folder, own = project / "logs" / "slurm", os.environ.get("SLURM_ARRAY_JOB_ID")
-    jobs = []
+    found = []
     for line in ask(["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%F|%K|%T|%r|%o"]).splitlines():
         job_id, index, state, reason, script = line.split("|", 4)
         if folder in Path(script).parents and job_id != own:
-            jobs.append(Job(job_id, int(index), f"{state} ({reason})" if state == "PENDING" else state, Path(script)))
-    return jobs
+            found.append(Job(job_id, int(index), f"{state} ({reason})" if state == "PENDING" else state, Path(script)))
+    return found
 
 
 def max_array_size():
@@ -77,33 +77,33 @@ def arrays(step, max_array_size):
     return [(step.name if len(pieces) == 1 else f"{step.name}-{n}", piece) for n, piece in enumerate(pieces, 1)]
 
 
-def submit(folder, steps, queued, stages, args):
+def submit(folder, steps, queued, args):
     """Submit the job arrays of the steps, each after all that come before its stage; the last one after everything.
 
     queued : list of Job
     With args.dry_run everything is printed instead.
     """
-    by_name, limit, ids = {stage.name: stage for stage in stages}, max_array_size(), {}
+    order, limit, submitted = [stage.name for stage in plan.PIPELINE], max_array_size(), {}
     for job in queued:
-        ids.setdefault(job.stage_name, {})[job.job_id] = None  # a dict for its order
+        submitted.setdefault(job.stage_name, {})[job.job_id] = None  # a dict for its order
     for step in steps:
-        stage = step.stage
-        before = plan.ancestors(stage, by_name) | {stage.name} if stage.name in by_name else set(ids)
-        after = [job_id for name in by_name if name in before for job_id in ids.get(name, ())]
-        for name, tasks in arrays(step, limit):
-            script, list_path = folder / f"{name}.sh", folder / f"{name}.tsv"
+        name = step.stage.name
+        before = plan.ancestors(name) | {name} if name in order else set(order)
+        after = [job_id for other in order if other in before for job_id in submitted.get(other, ())]
+        for array, tasks in arrays(step, limit):
+            script, list_path = folder / f"{array}.sh", folder / f"{array}.tsv"
             files = {list_path: task_lists.task_list(tasks), script: job_script(list_path, args)}
             options = resources(step, max(len(task.units) for task in tasks), args)
             command = sbatch(script, len(tasks), options, args.max_running, after)
             job_id = (show if args.dry_run else hand_over)(script, command, files)
-            ids.setdefault(stage.name, {})[job_id] = None
+            submitted.setdefault(name, {})[job_id] = None
             if args.max_running:
                 after = [*after, job_id]  # Slurm's limit is for one array: the next one of the step waits
 
 
 def job_script(list_path, args):
     """Text of the script that all tasks of a list run."""
-    command = [sys.executable, str(ROOT / "submit_slurm.py"), str(args.project_path), "--run-task", str(list_path)]
+    command = [sys.executable, str(plan.ROOT / "submit_slurm.py"), str(args.project_path), "--run-task", str(list_path)]
     return SCRIPT.format(cwd=shlex.quote(os.getcwd()), setup=args.setup, command=shlex.join(command))
 
 
@@ -152,14 +152,14 @@ def setting(values, stage, default):
 
 def resources(step, n_units, args):
     """Options of sbatch for a step of which the largest task has `n_units` units."""
-    stage, minutes = step.stage, step.stage.minutes * n_units
-    memory = setting(args.mem, stage, f"{stage.memory_gb}G")
+    stage, needs = step.stage, step.stage.needs
+    minutes, memory = needs.minutes * n_units, setting(args.mem, stage, f"{needs.memory_gb}G")
     if step.is_retry:
         number = re.match(r"\d*", memory)[0]
         memory = f"{2 * int(number)}{memory[len(number):]}"
-    gres = setting(args.gres, stage, stage.gres) if stage.gres else args.gres.get(stage.name, "")
+    gres = setting(args.gres, stage, needs.gres) if needs.gres else args.gres.get(stage.name, "")
     options = {"time": setting(args.time, stage, f"{minutes // 60}:{minutes % 60:02}:00"), "mem": memory,
-               "cpus-per-task": setting(args.cpus_per_task, stage, stage.cpus), "gres": "" if gres == "none" else gres,
+               "cpus-per-task": setting(args.cpus_per_task, stage, needs.cpus), "gres": "" if gres == "none" else gres,
                "partition": setting(args.partition, stage, ""), "account": setting(args.account, stage, ""),
                "constraint": setting(args.constraint, stage, "")}
     return [*(f"--{name}={value}" for name, value in options.items() if value),

@@ -6,10 +6,14 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from slide_ex.slurm import jobs, plan, task_lists
+from slide_ex.ids import some
+from slide_ex.slurm import jobs, task_lists
+from slide_ex.slurm.steps import CONTINUE, in_pipeline
+from slide_ex.stages import plan
 
 LOG_TAIL_BYTES = 20000
-ROW = "{:<15}{:>8}{:>9}{:>9}{:>8}{:>9}"
+COLUMNS = ("done", "running", "waiting", "failed", "missing", "stale")
+ROW = "{:<15}{:>8}{:>9}{:>9}{:>8}{:>9}{:>8}"
 EXIT = re.compile(r"^exit (\d+) after ", re.M)
 COMPLAINT = re.compile(r"error|failed|killed|cancelled|no such file", re.I)
 KILLED_FOR_MEMORY = re.compile(r"oom[-_ ]?kill|exceeded .*memory limit|OUT_OF_MEMORY", re.I)
@@ -48,7 +52,7 @@ def read_attempt(task_list, index):
     complaints = [line for line in lines if COMPLAINT.search(line)] or lines or ["no message"]
     message = complaints[-1] if log.is_file() else "did not start"
     return Attempt(log, exit_code, f"{state}: {message}" if state else message,
-                   bool(KILLED_FOR_MEMORY.search(f"{state}\n{text}")), "-retry" in task_list.stem)
+                   bool(KILLED_FOR_MEMORY.search(f"{state}\n{text}")), task_lists.RETRY in task_list.stem)
 
 
 def tail(path):
@@ -74,61 +78,44 @@ def accounted_states(task_list):
     return {int(job.rpartition("_")[2]): state.split()[0] for job, state in states if job.rpartition("_")[2].isdigit()}
 
 
-def table(project, stages, jobs, allow_missing):
-    """Counts of each stage and a line for each failed task; whether all units are there, but `allow_missing` slides.
+def table(project, states, queued):
+    """Counts of each stage, in the words of check_project.py, and a line for each failed task.
 
-    Returns
-    -------
-    lines : list of str
-    is_finished : bool
+    states : of project_states.of_project
+    queued : list of jobs.Job
     """
     tried = attempts(project)
-    states = {(job.stage_name, unit): job.state for job in jobs for unit in job.units}
-    lines, failures, is_finished = [ROW.format("stage", "done", "running", "waiting", "failed", "missing")], {}, True
-    for stage in stages:
-        if stage.name == "folds" and not plan.folds_are_known(project):
-            lines.append("folds, results and figures are not known before targets.h5, features.h5 and splits.json")
-            is_finished = False
-            break
-        lacking = plan.missing(project, stage.name)
-        count = dict.fromkeys(("running", "waiting", "failed", "missing"), 0)
-        for unit in lacking:
-            key = (stage.name, unit)
-            if key in states:
-                count["waiting" if states[key].startswith("PENDING") else "running"] += 1
-            elif key in tried:
+    in_queue = {(job.stage_name, unit): job.state for job in queued for unit in job.units}
+    lines, failures = [ROW.format("stage", *COLUMNS)], {}
+    for state in in_pipeline(states):
+        count = dict.fromkeys(COLUMNS, 0)
+        for unit in state.units:
+            key = (state.name, unit)
+            if unit not in state.stale and unit not in state.missing and unit not in state.allowed:
+                count["done"] += 1
+            elif key in in_queue:
+                count["waiting" if in_queue[key].startswith("PENDING") else "running"] += 1
+            elif key in tried and read_attempt(*tried[key]).exit_code != 0:
                 count["failed"] += 1
-                failures.setdefault((stage.name, read_attempt(*tried[key])), []).append(unit)
+                failures.setdefault((state.name, read_attempt(*tried[key])), []).append(unit)
             else:
-                count["missing"] += 1
-        n_units = len(plan.units(project, stage.name))
-        lines.append(ROW.format(stage.name, n_units - len(lacking), *count.values()))
-        is_finished &= len(lacking) <= (allow_missing if stage.name == "slides" else 0)
-    end_of_chain = tried.get(("continue", "continue"))
-    if end_of_chain and not jobs and not is_finished and read_attempt(*end_of_chain).message.startswith("error"):
-        failures["continue", read_attempt(*end_of_chain)] = ["the end of the chain"]
-    return lines + failed_lines(failures), is_finished
-
-
-def doubts(project):
-    """A line when models are older than what they learn from: only its content tells whether they are outdated."""
-    if not plan.folds_are_known(project):
-        return []
-    inputs = [plan.SINGLE[name][1] for name in plan.FOLDS_NEED]
-    learned_from = {name: (project / name).stat().st_mtime for name in inputs}
-    made = [output.stat().st_mtime for outputs in plan.units(project, "folds").values() for output in outputs
-            if output.exists()]
-    newer = [name for name, moment in learned_from.items() if any(of_model < moment for of_model in made)]
-    n_older = sum(moment < max(learned_from.values()) for moment in made)
-    return [f"{n_older} models are older than {' and '.join(newer)}: data/check_project.py tells whether they must be "
-            "trained again"] if n_older else []
+                count["stale" if unit in state.stale else "missing"] += 1
+        if state.units == [state.name] and plan.BY_NAME[state.name].made_for == plan.MODEL:
+            lines.append(f"{state.name}: not known before targets.h5, features.h5 and splits.json are there")
+        else:
+            lines.append(ROW.format(state.name, *count.values()))
+    end_of_chain = tried.get((CONTINUE.name, CONTINUE.name))
+    if end_of_chain and not queued and not all(state.is_over() for state in states):
+        last = read_attempt(*end_of_chain)
+        if last.message.startswith("error"):
+            failures[CONTINUE.name, last] = ["the end of the chain"]
+    return lines + failed_lines(failures)
 
 
 def failed_lines(failures):
     """Lines for dict of (stage name, attempt) to units."""
     lines = []
     for (stage_name, attempt), units in failures.items():
-        others = f" and {len(units) - 3} more" if len(units) > 3 else ""
         end = "" if attempt.exit_code is None else f"exit {attempt.exit_code}, "
-        lines.append(f"failed: {stage_name} {', '.join(units[:3])}{others}: {end}{attempt.message} ({attempt.log})")
+        lines.append(f"failed: {stage_name} {some(units, 3)}: {end}{attempt.message} ({attempt.log})")
     return lines

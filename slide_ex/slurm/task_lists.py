@@ -22,6 +22,7 @@ import threading
 import time
 
 SIGNAL_DELAY_S = 1.5
+RETRY = "-retry"      # ends the name of a step that is tried again with more memory
 running, stopping = set(), threading.Event()  # of this process: child processes, and whether it was told to stop
 
 

@@ -1,115 +1,79 @@
-"""What lies in a project folder, read without changing anything. Absent files give None, unreadable ones ValueError."""
-import json
+"""What lies in a project folder, read without changing anything; what cannot be read is a problem in words."""
+import dataclasses
 
-import h5py
-import numpy as np
 import pandas as pd
 
-from slide_ex.ids import some, with_near_matches
-from slide_ex.text_table import read_strings
-
-RESPONSES = ("pCR", "RD")  # pathological complete response, residual disease
-TCGA_PATIENT = r"^(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?=-|$)"
+from slide_ex import numeric_table
+from slide_ex.project import clinical_file, feature_file, features_file, metadata_file, splits_file, targets_file
 
 
-def read_metadata(project):
-    """slide_id, filename, patient_id, magnification and mpp ("" where not given), one row a slide."""
-    path = project / "metadata.csv"
-    if not path.is_file():
+@dataclasses.dataclass
+class Facts:
+    """What the files of a project say; None for files that are absent or cannot be read."""
+    metadata: pd.DataFrame | None   # metadata_file.read
+    made: pd.DataFrame              # attributes of features/<Slide.ID>.h5, index slide_id, those that can be read
+    damaged: list                   # slides whose feature file cannot be read
+    bulk: list | None               # patients
+    response: dict | None           # patient to pCR, RD or ""
+    targets: dict | None            # patients, cell_types, attributes
+    features: dict | None           # slides (slide_id, patient_id, n_tiles), attributes
+    splits: dict | None
+    problems: list
+
+
+def read(project):
+    """All facts of a project."""
+    problems = []
+
+    def tried(name, read_now):
+        try:
+            return read_now(project / name) if (project / name).is_file() else None
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            return None
+
+    metadata = tried(metadata_file.NAME, metadata_file.read_table)
+    made, damaged = read_slide_features(project, [] if metadata is None else metadata.slide_id)
+    return Facts(metadata, made, damaged, bulk=read_bulk(project, problems),
+                 response=tried(clinical_file.NAME, read_response), targets=tried(targets_file.NAME, read_targets),
+                 features=tried(features_file.NAME, read_features), splits=tried(splits_file.NAME, splits_file.read),
+                 problems=problems)
+
+
+def read_bulk(project, problems):
+    """Patients of the bulk table, None where there is none."""
+    try:
+        path = numeric_table.find(project, "bulk_expression")
+        return path and numeric_table.samples(path)
+    except ValueError as error:
+        problems.append(str(error))
         return None
-    table = read_strings(path, "one row a slide, separated by commas").apply(lambda column: column.str.strip())
-    absent = [column for column in ("Slide.ID", "Filename") if column not in table]
-    if absent:
-        raise ValueError(f"metadata.csv has no column {with_near_matches(absent, table)}: rename it")
-    given = table.get("Patient.ID", pd.Series("", table.index))
-    barcode = table["Slide.ID"].str.extract(TCGA_PATIENT)[0].fillna("")
-    slides = pd.DataFrame({"slide_id": table["Slide.ID"], "filename": table["Filename"],
-                           "patient_id": given.where(given != "", barcode),
-                           "magnification": table.get("Magnification", ""), "mpp": table.get("MPP", "")})
-    for bad, message in ((slides["slide_id"].duplicated(), "Slide.ID is repeated"),
-                         (slides["slide_id"] == "", "Slide.ID is empty"),
-                         (slides["patient_id"] == "", "no patient, fill Patient.ID")):
-        if bad.any():
-            raise ValueError(f"metadata.csv: {message} in rows {some(slides.index[bad])} "
-                             f"({some(slides['slide_id'][bad], 3)})")
-    return slides
 
 
-def find_table(project, name):
-    """Path of <name>.tsv[.gz], or None."""
-    return next((path for ending in ("tsv", "tsv.gz") if (path := project / f"{name}.{ending}").is_file()), None)
+def read_response(path):
+    """Response of each patient as it stands in clinical.csv; None without that column."""
+    return clinical_file.read_column(path, "Response") if clinical_file.has_column(path, "Response") else None
 
 
-def read_columns(path):
-    """Column names of a table genes x patients, without that of the genes."""
-    return list(pd.read_csv(path, sep="\t", index_col=0, nrows=1, dtype=str))
+def read_targets(path):
+    return {"patients": targets_file.read_patients(path).tolist(), "cell_types": targets_file.read_cell_types(path),
+            "attributes": targets_file.read_attributes(path)}
 
 
-def read_response(project):
-    """Series patient -> response of clinical.csv, or None."""
-    path = project / "clinical.csv"
-    if not path.is_file():
-        return None
-    table = read_strings(path, "a table with Patient.ID and Response")
-    absent = [column for column in ("Patient.ID", "Response") if column not in table]
-    if absent:
-        raise ValueError(f"clinical.csv has no column {with_near_matches(absent, table)}: rename it")
-    return table.set_index("Patient.ID")["Response"].str.strip()
+def read_features(path):
+    slide_ids, patient_ids, first_tile, _, attributes = features_file.read_index(path)
+    slides = pd.DataFrame({"slide_id": slide_ids, "patient_id": patient_ids})
+    return {"slides": slides.assign(n_tiles=first_tile[1:] - first_tile[:-1]), "attributes": attributes}
 
 
-def read_targets(project):
-    """dict of patients, cell_types (with expression), attributes; None where there is no targets.h5."""
-    path = project / "targets.h5"
-    if not path.is_file():
-        return None
-    with open_h5(path) as file:
-        return {"patients": list(file["patient_ids"].asstr()[:]), "cell_types": sorted(file["expression"]),
-                "attributes": plain_attributes(file)}
-
-
-def read_features(project):
-    """dict of slides (slide_id, patient_id, n_tiles), attributes; None where there is no features.h5."""
-    path = project / "features.h5"
-    if not path.is_file():
-        return None
-    with open_h5(path) as file:
-        slides = pd.DataFrame({name: file[f"{name}s"].asstr()[:] for name in ("slide_id", "patient_id")})
-        return {"slides": slides.assign(n_tiles=np.diff(file["first_tile"][:])), "attributes": plain_attributes(file)}
-
-
-def read_slide_features(project, slides):
-    """Attributes of the feature files that are there, one row a slide (index slide_id); broken ones are no rows."""
-    rows = {}
-    for slide_id in slides["slide_id"]:
-        path = project / "features" / f"{slide_id}.h5"
+def read_slide_features(project, slide_ids):
+    """Attributes of the feature files that are there, one row a slide, and the slides whose file cannot be read."""
+    rows, damaged = {}, []
+    for slide_id in slide_ids:
+        path = feature_file.path_of(project, slide_id)
         if path.is_file():
             try:
-                with h5py.File(path) as file:
-                    rows[slide_id] = plain_attributes(file) | {"n_tiles": len(file["features"])}
-            except (OSError, KeyError):
-                continue
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def read_splits(project):
-    """splits.json, or None."""
-    path = project / "splits.json"
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"splits.json cannot be read ({error})") from None
-
-
-def open_h5(path):
-    try:
-        return h5py.File(path)
-    except OSError as error:
-        raise ValueError(f"{path.name} cannot be read ({error})") from None
-
-
-def plain_attributes(file):
-    """Attributes of an HDF5 file as plain Python values, by name."""
-    return {name: value.item() if isinstance(value, np.generic) else value
-            for name, value in sorted(file.attrs.items())}
+                rows[slide_id] = feature_file.read_attributes(path)
+            except (ValueError, OSError):
+                damaged.append(slide_id)
+    return pd.DataFrame.from_dict(rows, orient="index"), damaged

@@ -3,6 +3,7 @@ import hashlib
 from pathlib import Path
 
 from encoding.encoders import ENCODERS
+from slide_ex import checksums
 
 IMAGENET_FILE = "resnet50-11ad3fa6.pth"     # torchvision's ResNet50_Weights.IMAGENET1K_V2
 WRAPPERS = ("model", "state_dict")          # keys under which training code wraps a state dict
@@ -31,7 +32,7 @@ def settings(encoder, weights, seed, precision):
     path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"--weights {weights}: give imagenet, random or the path of a state dict")
-    return known | {"weights": path.name, "weights_sha256": sha256_of_file(path)}
+    return known | {"weights": path.name, "weights_sha256": checksums.of_file(path)}
 
 
 def load(row, weights, seed):
@@ -47,7 +48,7 @@ def load(row, weights, seed):
         path = Path(weights)
     network = row.build()
     load_strictly(network, path, row.rename)
-    return network.eval(), sha256_of_file(path)
+    return network.eval(), checksums.of_file(path)
 
 
 def imagenet_file(row):
@@ -133,12 +134,3 @@ def textures(side_px, seed):
         stains = rng.dirichlet((3, 5, 3), size=2)           # optical density of red, green, blue
         picture[:] = (np.exp(-np.einsum("sc,syx->cyx", stains, amounts)) - 0.45) / 0.22
     return torch.from_numpy(pictures)
-
-
-def sha256_of_file(path):
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

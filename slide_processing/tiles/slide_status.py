@@ -1,5 +1,6 @@
 """How far the slides are: done, empty, failed or missing, with indexes to paste into the next command."""
-from slide_ex.project import feature_file, metadata_file, processing_log
+from slide_ex.ids import format_indexes
+from slide_ex.project import feature_file, processing_log
 from tiles.slide_files import paths
 
 MEANING = {"done": "features and mask are there",
@@ -13,8 +14,8 @@ def of_slides(project_path, slides):
     attempts = processing_log.last_attempts(project_path)
     status = slides.copy()
     for i, slide_id in slides.slide_id.items():
-        features, mask = paths(project_path, slide_id)
-        n_tiles = feature_file.count_tiles(features) if features.is_file() else None
+        mask, features = paths(project_path, slide_id)
+        n_tiles = feature_file.read_attributes(features)["n_tiles"] if features.is_file() else None
         attempt = attempts.loc[slide_id] if slide_id in attempts.index else None
         if n_tiles is not None and mask.is_file():
             state, reason = "done" if n_tiles else "empty", ""
@@ -31,6 +32,6 @@ def report(status):
     lines = []
     for state, meaning in MEANING.items():
         indexes = status.index[status.status == state]
-        which = f": {metadata_file.format_indexes(indexes)}" if len(indexes) and state != "done" else ""
+        which = f": {format_indexes(indexes)}" if len(indexes) and state != "done" else ""
         lines.append(f"{len(indexes)} {state} ({meaning}){which}")
     return lines

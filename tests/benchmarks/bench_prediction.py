@@ -25,7 +25,10 @@ from evaluation import (
     association,  # noqa: E402
     out_of_fold,  # noqa: E402
 )
-from slide_ex.project import cohort_files  # noqa: E402
+from slide_ex.project import (
+    features_file,
+    targets_file,
+)
 from training import (
     mlp,  # noqa: E402
     model_config,  # noqa: E402
@@ -117,8 +120,8 @@ def agreement(args):
     with tempfile.TemporaryDirectory() as folder:
         project = simulated_cohort.write(Path(folder), n_patients=200, n_second_slides=20, n_tiles=(4, 14),
                                          n_features=512, n_genes=500, noise=2.0)
-        slides = cohort_files.read_slides(project / "features.h5")
-        target = cohort_files.read_expression(project / "targets.h5", "CAFs")
+        slides = features_file.read_slides(project / "features.h5")
+        target = targets_file.read_expression(project / "targets.h5", "CAFs")
         splits = patient_splits.draw(sorted(set(slides.patient_ids)), 5, 5, 42)
         r = {(name, seed): out_of_fold_r(slides, target, splits, pool, seed)
              for name, pool in (("tiles", pooling.TilePooling), ("mean", pooling.MeanPooling)) for seed in (42, 43)}
@@ -184,7 +187,7 @@ def start_up(args):
             file.attrs.update(encoder="resnet50", weights="imagenet", weights_sha256="0" * 64)
             gibibytes = file["features"].nbytes / 2**30
         read = read_bytes()
-        _, seconds = timed(lambda: pooling.MeanPooling(cohort_files.read_slides(path), CPU))
+        _, seconds = timed(lambda: pooling.MeanPooling(features_file.read_slides(path), CPU))
         print(f"start-up, mean, {gibibytes:.1f} GiB of tiles: {seconds:.2f} s, read {(read_bytes() - read) / 2**20:.0f} MiB")
 
 
@@ -198,7 +201,7 @@ def wide_slides(folder, n_slides, n_tiles):
 
 
 def slides_of(path, ids, n_tiles, means):
-    return cohort_files.Slides(path, ids, ids, np.arange(len(ids)), np.r_[0, np.cumsum(n_tiles)[:-1]], n_tiles, means,
+    return features_file.Slides(path, ids, ids, np.arange(len(ids)), np.r_[0, np.cumsum(n_tiles)[:-1]], n_tiles, means,
                                np.zeros((len(ids), 3), np.float32), {}, "")
 
 

@@ -1,0 +1,155 @@
+"""Make two demo cohorts, train on the first, predict the second, print the results against the known truth.
+
+The stages are those of the plan (slide_ex/stages/plan.py), in its order, with options that make the demo quick. What is
+finished is skipped, so that a second run takes seconds. With --composition the finished demo is copied, and the parts
+that learn from response are done again for a response that follows the composition of the tissue instead of the state
+of its cells; the last tables show both laws. Slides and expression stay what they were.
+
+Reads   nothing; with --composition a finished demo
+Writes  <project_path>, <project_path>_hospital2 (another hospital), <project_path>_model (two of the models, to give
+        away); with --composition <project_path>_composition and <project_path>_composition_hospital2
+
+    python data/run_demo.py demo
+"""
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from slide_ex.stages import plan
+
+HEADINGS = {
+    "demo cohort": "Demo cohort: slides, bulk expression and the truth behind them",
+    "deconvolution": "Deconvolution: cell fractions and cell-type expression",
+    "targets": "Targets: labels of confident genes",
+    "slides": "Slides to tiles to features, random convolutions",
+    "masks": "Masks of all slides in one PDF",
+    "features": "Features of all slides in one file",
+    "splits": "Folds, by patient",
+    "expression": "Expression of each cell type",
+    "abundance": "Abundance of the cell types",
+    "direct": "Response, directly from slides",
+    "results": "Out-of-fold predictions and statistics",
+    "enrichment": "Gene sets among the genes that are predicted",
+    "figures": "Figures",
+    "maps": "Where in a slide",
+    "report": "Report",
+    "demo summary": "Predictions against the known truth"}
+# Few patients leave few genes at the default confidence; at 0.5 a gene is more likely than not ranked right.
+OPTIONS = {
+    "targets": "--confidence 0.5 --bulk",
+    "slides": "all --weights random",
+    "splits": "--stratify response --inner 4",
+    "expression": "all all all --hidden 128 --max-epochs 300 --patience 25",
+    "abundance": "all all --hidden 256 --max-epochs 400",
+    "direct": "all all --hidden 128 --max-epochs 100 --patience 30"}
+LABELS_AND_FEATURES = ("deconvolution", "targets", "slides", "masks", "features")
+HOSPITAL_2 = ("--hospital", "2", "--patients", "50")
+SEARCH = ("--search", "2", "--repeats", "1")    # fewer settings and seeds than the default, for speed
+SETS = ("--features", "cell types", "Bulk", "abundance", "direct", "mean colour")
+MAPPED = ("11", "--abundance", "Cancer Epithelial", "CAFs")   # slide and cell types of the map
+
+
+def main(args):
+    started = time.monotonic()
+    project = args.project_path
+    second = beside(project, "hospital2")
+    if args.composition:
+        composition(project, second)
+    else:
+        demo(project, second)
+    print(f"\nThe demo took {time.monotonic() - started:.0f} s")
+
+
+def demo(project, second):
+    """Both hospitals, every stage."""
+    labels_and_features(project)
+    for name in ("splits", "expression", "abundance", "direct", "results"):
+        stage(name, project)
+    stage("enrichment", project, "--gmt", project / "gene_sets.gmt")
+    run("Two of the models, to give away", "prediction/export_model.py", project, beside(project, "model"),
+        "--cell-types", "CAFs", "abundance")
+    print("\n=== Another hospital", flush=True)
+    labels_and_features(second, *HOSPITAL_2)
+    run("The models of the first hospital on its slides", plan.BY_NAME["predictions"].script, second, "--models",
+        project)
+    response(project, second)
+    stage("figures", project, "--external", second)
+    stage("maps", project, *MAPPED)
+    stage("report", project)
+    stage("demo summary", project, "--external", second)
+
+
+def labels_and_features(project, *cohort):
+    """A cohort, its labels and its features."""
+    stage("demo cohort", project, *cohort)
+    for name in LABELS_AND_FEATURES:
+        stage(name, project)
+
+
+def response(project, second):
+    """Response from predicted expression, inside the first hospital and from the first to the second."""
+    script = plan.BY_NAME["response"].script
+    run("Response from predicted expression, inside the first", script, project, *SEARCH, *SETS)
+    run("Response of the second, learned in the first", script, second, "--train-on", project, *SEARCH, *SETS)
+
+
+def composition(project, second):
+    """Once more who predicts response, when the composition of the tissue drives it, on copies of a finished demo."""
+    if not (second / "predictions" / project.name / "predictions.h5").is_file():
+        raise ValueError(f"{project} is no finished demo: run python data/run_demo.py {project} first")
+    copy = beside(project, "composition")
+    copy_of_second = beside(copy, "hospital2")
+    for source, target in ((project, copy), (second, copy_of_second)):
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, symlinks=True)
+    for folder in (copy / "response", copy / "results" / "direct_preds", copy_of_second / "response",
+                   copy_of_second / "predictions"):
+        shutil.rmtree(folder, ignore_errors=True)
+    law = ("--response", "composition", "--overwrite")
+    stage("demo cohort", copy, *law)
+    stage("demo cohort", copy_of_second, *HOSPITAL_2, *law)
+    stage("direct", copy)
+    stage("results", copy)
+    run("The models on the slides of the second", plan.BY_NAME["predictions"].script, copy_of_second, "--models", copy)
+    pairs = ((project, second), (copy, copy_of_second))
+    for first, other in pairs:
+        response(first, other)
+        run("Response from RNA: the upper reference", plan.BY_NAME["response"].script, first, "--from", "targets",
+            *SEARCH, "--features", "cell types", "Bulk", "abundance")
+    for first, other in pairs:
+        stage("demo summary", first, "--external", other)
+
+
+def beside(project, name):
+    """The project folder <project>_<name>."""
+    return project.with_name(f"{project.name}_{name}")
+
+
+def stage(name, project, *words):
+    """Run a stage of the plan on a project with the demo's options."""
+    run(HEADINGS[name], plan.BY_NAME[name].script, project, *OPTIONS.get(name, "").split(), *words)
+
+
+def run(heading, script, *words):
+    """Run a script under a heading and say how long it took; its failure ends the demo."""
+    print(f"\n== {heading}", flush=True)
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, plan.ROOT / script, *map(str, words)])
+    if done.returncode:
+        sys.exit(done.returncode)
+    print(f"   {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("project_path", type=Path, help="the folder to make")
+    p.add_argument("--composition", action="store_true", help="the other law of response, on copies of a finished demo")
+    try:
+        main(p.parse_args())
+    except (ValueError, OSError) as problem:
+        sys.exit(f"error: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: run the same command again to go on")

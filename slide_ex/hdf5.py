@@ -1,0 +1,40 @@
+"""HDF5 files: how they are opened, and how names and attributes are kept in them."""
+import contextlib
+
+import h5py
+import numpy as np
+
+
+@contextlib.contextmanager
+def reading(path, made_by):
+    """Give the open file; whatever is missing or damaged in it is an error that names the file and what makes it.
+
+    made_by : str
+        The script to run (with --overwrite, where the file is damaged), or what to do, beginning with another word.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run {made_by} first")
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except (OSError, KeyError, RuntimeError) as error:
+        if str(path) in str(error):     # raised by a reader that knew more
+            raise
+        raise ValueError(f"{path} is damaged ({' '.join(str(error).split())}): make it again with {made_by} "
+                         "--overwrite") from error
+
+
+def attributes(file):
+    """Attributes of a file or group as plain Python values, by name, sorted."""
+    return {name: value.item() if isinstance(value, np.generic) else value
+            for name, value in sorted(file.attrs.items())}
+
+
+def strings(group, name):
+    """A dataset of names; str array."""
+    return group[name].asstr()[:].astype(str)
+
+
+def write_strings(group, name, values):
+    """Write names, as UTF-8 of any length."""
+    group.create_dataset(name, data=[str(value) for value in values], dtype=h5py.string_dtype())

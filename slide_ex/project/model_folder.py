@@ -1,0 +1,146 @@
+"""results/<target>_preds/result_<outer>_<inner>/, one trained model.
+
+    model_trained.pth     state dict (torch.save; load with weights_only=True): first.weight, first.bias, last.*
+    config.json           outer, inner, model and everything else that changes the result, with SHA-256 of the data;
+                          made_with: device and version of torch, by which numbers differ no more than by rounding
+    history.csv           epoch, train_loss, valid_loss, valid_r (direct: valid_accuracy)
+    predictions.h5        valid/ and test/: slide_ids, patient_ids, labels, predictions float32 (n_slides, n_outputs);
+                          outputs (genes, cell types or pCR)
+    correlation.csv       gene (abundance: cell_type), valid_r, test_r, valid_slope, test_slope; over slides
+    metrics.csv           direct only: part, auc, average_precision, balanced_accuracy, f1, precision, recall
+    loss.pdf, best_preds.pdf
+
+Imported models have the first three of IMPORTED and "imported" in config.json.
+"""
+import json
+
+import h5py
+
+from slide_ex import hdf5, record
+
+FOLDERS = {"abundance": "cell_fraction_preds", "direct": "direct_preds"}
+OF_DATA = ("target", "outer", "inner", "encoder", "features_sha256", "targets_sha256", "splits_sha256")
+MADE_WITH = "made_with"  # entry of config.json that is to be known, not compared
+CONFIG, WEIGHTS, PREDICTIONS = "config.json", "model_trained.pth", "predictions.h5"
+IMPORTED = (WEIGHTS, PREDICTIONS, CONFIG)
+TRAINED = ("history.csv", "loss.pdf", "best_preds.pdf", *IMPORTED)
+LAYERS = ("first.weight", "first.bias", "last.weight", "last.bias")
+MADE_BY = {"abundance": "prediction/1main_abundance_regression.py", "direct": "prediction/1main_direct.py"}
+EXPRESSION_MADE_BY = "prediction/1main_cs_exp_regression.py"
+
+
+def folder(results, target, outer, inner):
+    """Where the model of one fold is, for a cell type, "abundance" or "direct"."""
+    return results / FOLDERS.get(target, f"{target}_preds") / f"result_{outer}_{inner}"
+
+
+def target_of(folder_name):
+    """The target that a folder of results/ holds the models of: 'CAFs_preds' is CAFs."""
+    of_name = {name: target for target, name in FOLDERS.items()}
+    return of_name.get(folder_name, folder_name.removesuffix("_preds"))
+
+
+def made_by(target):
+    return MADE_BY.get(target, EXPRESSION_MADE_BY)
+
+
+def files(target, is_imported=False):
+    """Names of the files of a model's folder, config.json last."""
+    table = "metrics.csv" if target == "direct" else "correlation.csv"
+    return IMPORTED if is_imported else (table, *TRAINED)
+
+
+def read_config(path, target):
+    """config.json of a model's folder; ValueError where it is missing or damaged."""
+    try:
+        return record.read(path / CONFIG, made_by(target))
+    except FileNotFoundError as error:
+        raise ValueError(f"{error} with --overwrite") from None
+
+
+def is_finished(path, config, overwrite=False):
+    """Whether the folder is there, whole, with this config; ValueError shows the difference when it has another one."""
+    if overwrite or not path.is_dir():
+        return False
+    target = config["target"]
+    made = read_config(path, target)
+    made.pop(MADE_WITH, None)
+    is_imported = made.get("imported", False)
+    if is_imported:  # how it was trained is not known here, and no option of ours would make it again
+        made, config = ({name: values.get(name) for name in made if name in OF_DATA} for values in (made, config))
+    record.refuse_other(path, made, config)
+    return all((path / name).is_file() for name in files(target, is_imported))
+
+
+def write(path, config, state, outputs, parts):
+    """Write weights, predictions and config into the folder `path`, which is there.
+
+    state : dict of tensors
+    parts : dict of "valid" and "test" to dict of slide_ids, patient_ids, labels, predictions
+    """
+    import torch
+    torch.save({name: tensor.cpu() for name, tensor in state.items()}, path / WEIGHTS)
+    with h5py.File(path / PREDICTIONS, "w") as file:
+        hdf5.write_strings(file, "outputs", outputs)
+        for name, part in parts.items():
+            group = file.create_group(name)
+            for key, values in part.items():
+                if key.endswith("_ids"):
+                    hdf5.write_strings(group, key, values)
+                else:
+                    group[key] = values
+    (path / CONFIG).write_text(json.dumps(config, indent=1))
+
+
+def read_predictions(path, part):
+    """Slide ids, patient ids, outputs, labels, predictions of the part "valid" or "test" of a model's folder."""
+    with hdf5.reading(path / PREDICTIONS, made_by(target_of(path.parent.name))) as file:
+        group = file[part]
+        return (*(hdf5.strings(group, name) for name in ("slide_ids", "patient_ids")), hdf5.strings(file, "outputs"),
+                group["labels"][:], group["predictions"][:])
+
+
+def read_outputs(path):
+    """What the model predicts; str array."""
+    with hdf5.reading(path / PREDICTIONS, made_by(target_of(path.parent.name))) as file:
+        return hdf5.strings(file, "outputs")
+
+
+def read_state(path):
+    """Weights of a model, float32 arrays by name: first.weight (hidden, n_features), first.bias, last.*"""
+    import torch
+    try:
+        state = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
+        return {name: state[name].numpy() for name in LAYERS}
+    except Exception as error:  # torch reports missing, unsafe and broken files in many ways
+        raise ValueError(f"{path / WEIGHTS} is damaged ({str(error).splitlines()[0]}): train the model again with "
+                         f"{made_by(target_of(path.parent.name))} --overwrite") from None
+
+
+def read_all_configs(results, cell_types, splits):
+    """config.json of all models, dict of target to `read_configs`, of the targets that have some."""
+    found = {target: read_configs(results, target, splits)[0] for target in (*cell_types, *FOLDERS)}
+    return {target: configs for target, configs in found.items() if configs}
+
+
+def read_configs(results, target, splits):
+    """config.json of the finished folds of a target, dict of (outer, inner) to dict, and paths of the missing ones.
+
+    Raises ValueError when finished folds differ in more than their numbers.
+    """
+    configs, missing = {}, []
+    for outer in range(splits["n_outer"]):
+        for inner in range(splits["n_inner"]):
+            path = folder(results, target, outer, inner)
+            if path.is_dir():
+                configs[outer, inner] = read_config(path, target)
+            else:
+                missing.append(path)
+    common = {}
+    for fold, config in configs.items():
+        for key in set(config) - {"outer", "inner", MADE_WITH}:
+            if common.setdefault(key, config[key]) != config[key]:
+                raise ValueError(f"{folder(results, target, *fold)} differs from other folds of {target} in {key} "
+                                 f"({config[key]}, not {common[key]}): train the folds of one target alike, with "
+                                 "--overwrite")
+    return configs, missing

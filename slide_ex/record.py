@@ -1,0 +1,68 @@
+"""What an output was made from, and whether it is finished.
+
+Finished means: every documented output is there, and the record says that it was made from the present inputs with the
+present options. The record is in one of the outputs (the attributes of an HDF5 file, or a JSON file), which is written
+last and taken away before others are replaced, so that it never stands over a mixture of old and new.
+"""
+import json
+
+from slide_ex.checksums import shown
+from slide_ex.script import whole
+
+
+def read(path, made_by):
+    """A JSON file as a dict; ValueError, naming the file and what makes it again, for one that is damaged."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run {made_by} first")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): make it again with {made_by} --overwrite") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (no JSON object): make it again with {made_by} --overwrite")
+    return content
+
+
+def write(path, content):
+    """Write a JSON file, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def as_text(content):
+    """JSON with sorted keys, for an attribute of an HDF5 file."""
+    return json.dumps(content, sort_keys=True)
+
+
+def plain(content):
+    """A dict as JSON gives it back: tuples are lists, keys are text."""
+    return json.loads(json.dumps(content))
+
+
+def differences(made, now):
+    """In words what differs between two dicts: 'hidden was 512, now 256'. Checksums are cut, absent entries None."""
+    made, now = plain(made), plain(now)
+    return [f"{name} was {shown(made.get(name))}, now {shown(now.get(name))}"
+            for name in {**made, **now} if made.get(name) != now.get(name)]
+
+
+def refuse_other(path, made, now, remedy="keep it and give the same options, or make it again with --overwrite"):
+    """ValueError when `path` was made in another way than now (two dicts, see `differences`)."""
+    different = differences(made, now)
+    if different:
+        raise ValueError(f"{path} was made in another way ({'; '.join(different)}): {remedy}")
+
+
+def is_finished(outputs, read_made, now, overwrite=False, **options):
+    """Whether all outputs are there, made as now; ValueError (see `refuse_other`) when they were made in another way.
+
+    Parameters
+    ----------
+    outputs : list of Path, the one with the record last
+    read_made : function without arguments that reads the record (dict); it is not called with `overwrite`
+    now : dict of everything that decides the outputs
+    """
+    if overwrite or not outputs[-1].exists():
+        return False
+    refuse_other(outputs[-1], read_made(), now, **options)
+    return all(path.exists() for path in outputs)

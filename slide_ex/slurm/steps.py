@@ -1,0 +1,124 @@
+"""What a project lacks, as tasks: the states of its stages turned into commands, for Slurm or for this machine.
+
+A task is what one process tree does: some commands of a stage, which make some of its units that are missing or stale.
+"""
+import shlex
+from dataclasses import dataclass
+
+from slide_ex.slurm import task_lists
+from slide_ex.stages import model_states, plan, project_states
+from slide_ex.stages.state import NOT_NEEDED
+
+CONTINUE = plan.Stage("continue", "submit_slurm.py", (), needs=plan.Needs(15, 2, 1))   # after everything else
+
+
+@dataclass(frozen=True)
+class Task:
+    """Commands, one after the other, and the names of the units that they make."""
+    commands: tuple
+    units: tuple
+
+
+@dataclass(frozen=True)
+class Step:
+    """Tasks of one stage that are submitted together; `is_retry` after a kill for memory, with twice as much."""
+    stage: plan.Stage
+    tasks: tuple
+    is_retry: bool = False
+
+    @property
+    def name(self):
+        return self.stage.name + (task_lists.RETRY if self.is_retry else "")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a chain of jobs has done so far, as sets of (stage name, unit)."""
+    under_way: frozenset = frozenset()       # in the queue
+    ended: frozenset = frozenset()           # well or not
+    lacked_memory: frozenset = frozenset()   # of these; tried once more, with twice as much
+
+    def settles(self, stage, unit):
+        """Whether a unit is not to be submitted (again) in this chain."""
+        return (stage.name, unit) in self.under_way | (self.ended - self.lacked_memory)
+
+
+def make(states, args, tried=Tried()):
+    """The steps to submit now, in order: what is missing or stale.
+
+    What was tried before in this chain is not tried again, except for stages that follow one which is. A stage is left
+    out when one before it was tried and is still not over.
+    """
+    steps, moving, stopped = [], {name for name, _ in tried.under_way}, set()
+    for state in in_pipeline(states):
+        stage, before = plan.BY_NAME[state.name], plan.ancestors(state.name)
+        if stage.made_for == plan.MODEL and (before & (moving | stopped) or not are_over(states, before)):
+            break   # their tasks are not known yet: the job at the end of this chain goes on
+        follows = before & {step.stage.name for step in steps}
+        lacking = [*state.stale, *state.missing]
+        todo = [unit for unit in lacking if follows or not tried.settles(stage, unit)]
+        if before & stopped or stage.made_for == plan.PROJECT and lacking and not todo and state.name not in moving:
+            stopped.add(state.name)
+            continue
+        for is_retry in (False, True):
+            units = [unit for unit in todo if ((state.name, unit) in tried.lacked_memory) == is_retry]
+            if units:
+                steps.append(Step(stage, tuple(tasks(state, units, args)), is_retry))
+                moving.add(state.name)
+    return steps
+
+
+def in_pipeline(states):
+    """States of the stages that are steps of the pipeline and are needed here."""
+    wanted = {stage.name for stage in plan.PIPELINE}
+    return [state for state in states if state.name in wanted and state.status != NOT_NEEDED]
+
+
+def are_over(states, names):
+    return all(state.is_over() for state in states if state.name in names)
+
+
+def tasks(state, units, args):
+    """Tasks that make these units of a stage; what is stale and what is missing are tasks of their own."""
+    made_for = plan.BY_NAME[state.name].made_for
+    for of_kind in ([unit for unit in units if unit in set(state.stale)],
+                    [unit for unit in units if unit not in set(state.stale)]):
+        if made_for == plan.SLIDE:
+            for part in parts(of_kind, args.slides_per_task):
+                yield Task((command(state, args, project_states.words(state, part)),), tuple(part))
+        elif made_for == plan.MODEL:
+            for target in model_states.targets_of(of_kind):
+                of_target = [unit for unit in of_kind if unit.rsplit(" ", 2)[0] == target]
+                for part in parts(of_target, args.folds_per_task):
+                    yield Task(tuple(fold_commands(state, part, args)), tuple(part))
+        elif of_kind:
+            yield Task((command(state, args, project_states.words(state, of_kind)),), tuple(of_kind))
+
+
+def fold_commands(state, units, args):
+    """Commands that train some models of one target: `all` for all folds, or all inner ones of an outer."""
+    target = units[0].rsplit(" ", 2)[0]
+    every, inner_of = [unit.rsplit(" ", 2) for unit in state.units if unit.rsplit(" ", 2)[0] == target], {}
+    for unit in units:
+        _, outer, inner = unit.rsplit(" ", 2)
+        inner_of.setdefault(outer, []).append(inner)
+    n_inner = len({inner for _, _, inner in every})
+    folds = [("all", "all")] if len(units) == len(every) else [
+        fold for outer, inner in inner_of.items()
+        for fold in ([(outer, "all")] if len(inner) == n_inner else [(outer, i) for i in inner])]
+    after_folds = project_states.words(state, units)[2:]
+    return [command(state, args, [*fold, *after_folds, "--processes", str(args.cpus_of_models)]) for fold in folds]
+
+
+def command(state, args, words):
+    """A command line, quoted for a shell."""
+    extra = shlex.split(args.stage_args.get(state.name, ""))
+    if state.name == "features" and args.allow_missing:
+        extra += ["--allow-missing", str(args.allow_missing)]
+    script = str(plan.ROOT / plan.BY_NAME[state.name].script)
+    return shlex.join([args.python, script, str(args.project_path), *words, *extra])
+
+
+def parts(names, size):
+    """Consecutive pieces of at most `size` names."""
+    return [names[i:i + size] for i in range(0, len(names), size)]

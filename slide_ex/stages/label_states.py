@@ -1,0 +1,152 @@
+"""The states of the inputs, of the labels and of the folds."""
+from slide_ex import checksums, numeric_table
+from slide_ex.ids import some, with_near_matches
+from slide_ex.project import clinical_file, expression_file, targets_file
+from slide_ex.stages.state import DONE, MISSING, State, absent, ended, not_needed
+
+TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
+                  "min_variance": "--min-variance", "log_base": "--log-base"}  # of prepare_targets.py
+TABLES = ("bulk_expression", "signature", "reference")
+
+
+def is_to_predict_only(project, facts):
+    """Whether nothing of a project is about expression: its slides can be predicted by the models of another."""
+    expression = project / "deconvolution" / "expression.h5"
+    return (facts.targets is None and not expression.is_file() and not (project / "targets.h5").is_file()
+            and not any(numeric_table.find(project, name) for name in ("bulk_expression", "signature")))
+
+
+def inputs(project, facts):
+    """Are the tables there, and do their ids agree?"""
+    state = State("inputs", problems=list(facts.problems))
+    if facts.metadata is None and facts.features is None and not state.problems:
+        state.problems.append("metadata.csv is missing: see data/prepare_tcga.py and data/prepare_cohort.py")
+    deconvolved_here = (project / "deconvolution" / "expression.h5").is_file() or facts.targets is None
+    if is_to_predict_only(project, facts):
+        state.notes.append("no bulk_expression.tsv[.gz]: no models can be trained here, slides can be predicted by "
+                           "those of another project")
+    elif facts.bulk is None and deconvolved_here:
+        state.problems.append("bulk_expression.tsv[.gz] is missing: genes x patients, TPM")
+    parts = []
+    if facts.metadata is not None:
+        parts.append(f"{len(facts.metadata)} slides of {facts.metadata['patient_id'].nunique()} patients")
+    if facts.bulk is not None:
+        parts.append(f"bulk of {len(facts.bulk)} patients")
+    if facts.response is not None:
+        parts.append(f"response of {sum(one in clinical_file.RESPONSES for one in facts.response.values())}")
+    state.about = "; ".join(parts)
+    compare_patients(state, facts)
+    state.status = MISSING if state.problems else DONE
+    return state
+
+
+def compare_patients(state, facts):
+    """Note which patients have only one of slides and bulk."""
+    if facts.metadata is None or facts.bulk is None:
+        return
+    with_slides, with_bulk = set(facts.metadata["patient_id"]), set(facts.bulk)
+    if not with_slides & with_bulk:
+        state.problems.append("no patient has both slides and bulk: "
+                              + with_near_matches(sorted(with_slides), sorted(with_bulk), 3))
+        return
+    for lonely, other, what in ((with_slides - with_bulk, with_bulk, "slides but no bulk"),
+                                (with_bulk - with_slides, with_slides, "bulk but no slide")):
+        if lonely:
+            free = sorted(other - (with_slides & with_bulk))
+            state.notes.append(f"{len(lonely)} patients have {what}: {with_near_matches(sorted(lonely), free, 3)}")
+    if facts.response is not None:
+        unknown = set(facts.response) - with_slides
+        if unknown:
+            state.notes.append(f"{len(unknown)} patients of clinical.csv have no slide: {some(sorted(unknown), 3)}")
+
+
+def deconvolution(project, facts):
+    """Is deconvolution/ there, and made from the tables that are there now?"""
+    state = State("deconvolution")
+    if is_to_predict_only(project, facts):
+        return not_needed("deconvolution", "no bulk expression")
+    folder = project / "deconvolution"
+    marker = folder / "expression.h5"
+    tables = {name: numeric_table.find(project, name) for name in TABLES}
+    if facts.targets and (are_foreign(facts.targets) or not marker.is_file()):
+        method = facts.targets["attributes"].get("deconvolution_method")
+        return not_needed("deconvolution", f"targets.h5 is there ({method})")
+    if not marker.is_file():
+        if tables["signature"] is None:
+            state.problems.append("signature.tsv[.gz] is missing: deconvolution/make_signature.py makes it from "
+                                  "annotated single cells of the tissue (breast: Wu et al. 2021, GSE176078)")
+        return absent(state)
+    try:
+        made = expression_file.read_record(marker)
+        cell_types, genes, patients = expression_file.read_names(marker)
+    except ValueError as error:
+        state.about = str(error)
+        return ended(state, ["it is damaged"])
+    state.about = f"{made['method']}, {len(cell_types)} cell types, {len(genes)} genes, {len(patients)} patients"
+    changed = [name for name, table in tables.items()
+               if (checksums.of_file(table) if table else None) != made["inputs"].get(name)]
+    if changed:
+        state.notes.append(f"it was made with parameters {made['parameters']}: give the same options")
+    lacking = [name for name in ("estimated_cell_fractions.txt", "confidence_score.txt", "summary.csv", "report.pdf")
+               if not (folder / name).is_file()]
+    return lacks(state, lacking) if lacking and not changed else ended(state, changed)
+
+
+def lacks(state, names):
+    """The state of a stage of which some outputs are gone: the same command makes them again."""
+    state.about += f"; not there: {some(names)}"
+    return absent(state)
+
+
+def are_foreign(targets):
+    """Whether labels were not made from deconvolution/: by another tool (--labels), or imported."""
+    return not targets["attributes"].get("deconvolution_sha256")
+
+
+def targets(project, facts):
+    """Is targets.h5 there, and made from the deconvolution that is there now?"""
+    state = State("targets")
+    if is_to_predict_only(project, facts):
+        return not_needed("targets", "no bulk expression")
+    if facts.targets is None:
+        return absent(state)
+    attributes = facts.targets["attributes"]
+    state.about = f"{len(facts.targets['cell_types'])} cell types, {len(facts.targets['patients'])} patients"
+    if are_foreign(facts.targets):
+        return ended(state)
+    made = expression_file.made_from(attributes, project / targets_file.NAME, targets_file.MADE_BY)
+    parameters = made["parameters"]
+    state.options = [word for name, option in TARGET_OPTIONS.items() if name in parameters
+                     for word in (option, str(parameters[name]))]
+    if parameters.get("bulk"):
+        state.options.append("--bulk")
+    changed = [name for name, digest in made["inputs"].items()
+               if (path := project / "deconvolution" / name).is_file() and checksums.of_file(path) != digest]
+    if not changed and not (project / "deconvolution" / "target_genes.csv").is_file():
+        return lacks(state, ["deconvolution/target_genes.csv"])
+    return ended(state, changed)
+
+
+def splits(project, facts):
+    """Are the folds drawn, for patients that have slides with tissue and labels?"""
+    state = State("splits")
+    if is_to_predict_only(project, facts):
+        return not_needed("splits", "no labels")
+    if facts.targets is None or facts.features is None:
+        return absent(state) if facts.splits is None else ended(state)
+    slides = facts.features["slides"]
+    with_tissue, labelled = set(slides.loc[slides["n_tiles"] > 0, "patient_id"]), set(facts.targets["patients"])
+    usable = with_tissue & labelled
+    if not usable:
+        state.problems.append("no patient has both features and targets: "
+                              + with_near_matches(sorted(with_tissue), sorted(labelled), 3))
+    if facts.splits is None:
+        return absent(state)
+    patients = set(facts.splits["patients"])
+    state.about = f"{facts.splits['n_outer']} x {facts.splits['n_inner']}, {len(patients)} patients"
+    lacking = sorted(patients - usable)
+    if usable - patients:
+        state.notes.append(f"{len(usable - patients)} patients with features and targets are in no fold: "
+                           f"{some(sorted(usable - patients), 3)}")
+    return ended(state, [f"{len(lacking)} patients of the folds lack features or targets ({some(lacking, 3)})"]
+                 if lacking else [])

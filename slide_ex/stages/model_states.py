@@ -1,0 +1,103 @@
+"""The states of the three training scripts: which models are there, and were they trained on what is there now?"""
+from slide_ex import checksums
+from slide_ex.ids import some, with_near_matches
+from slide_ex.project import clinical_file, features_file, model_folder, splits_file, targets_file
+from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, not_needed
+
+OPTIONS = ("pooling", "hidden", "max_epochs", "patience", "seed", "keep")  # of the scripts, as config.json names them
+STAGES = ("expression", "abundance", "direct")
+
+
+def models(project, facts, to_predict_only):
+    """One state for each of the three training scripts."""
+    if to_predict_only:
+        return [not_needed(name, "no labels") for name in STAGES]
+    states = {name: State(name, units=[name], missing=[name]) for name in STAGES}   # until folds are known
+    wrong = sorted(set((facts.response or {}).values()) - {*clinical_file.RESPONSES, ""})
+    why_not = "" if wrong else without_direct(facts)
+    if wrong:
+        states["direct"].problems.append(
+            f"clinical.csv, column Response: {with_near_matches(wrong, clinical_file.RESPONSES, 3)} is not pCR, RD or "
+            "empty; write one of these")
+    elif why_not:
+        states["direct"] = not_needed("direct", why_not)
+    if facts.targets is None or facts.features is None or facts.splits is None:
+        return list(states.values())
+    try:
+        slides = features_file.read_slides(project / features_file.NAME)
+        now = {"features_sha256": slides.sha256, "splits_sha256": checksums.of_content(facts.splits)}
+        names = {"expression": facts.targets["cell_types"], "abundance": ["abundance"],
+                 "direct": [] if why_not or wrong else ["direct"]}
+        readers = targets_file.readers(project)
+        for name, targets in names.items():
+            if targets:
+                fill(states[name], project, {target: now | {"targets_sha256": readers[target]().sha256}
+                                             for target in targets}, facts.splits)
+    except ValueError as error:     # features or labels that nothing can learn from
+        states["expression"].problems.append(str(error))
+    return list(states.values())
+
+
+def without_direct(facts):
+    """Why the direct models cannot be trained; "" where they can."""
+    if not any(response in clinical_file.RESPONSES for response in (facts.response or {}).values()):
+        return "no response in clinical.csv"
+    if facts.splits is None or facts.features is None:
+        return ""
+    slides = facts.features["slides"]
+    with_tissue = set(slides.loc[slides["n_tiles"] > 0, "patient_id"])
+    known = {patient: response for patient, response in facts.response.items() if response and patient in with_tissue}
+    lacking = splits_file.one_class(facts.splits, known) if known else ["all folds"]
+    if not lacking:
+        return ""
+    return (f"no pCR or no RD in {some(lacking, 2)}: more responses are needed, or make_splits.py --stratify response "
+            "--overwrite before any training")
+
+
+def fill(state, project, targets, splits):
+    """Units, status and text of a training stage; targets: dict of target to checksums of what there is to learn."""
+    results, options = project / "results", None
+    state.units, state.missing = [], []
+    for target, now in targets.items():
+        for outer, inner in splits_file.numbers(splits):
+            unit, path = f"{target} {outer} {inner}", model_folder.folder(results, target, outer, inner)
+            state.units.append(unit)
+            config = config_of(path, target)
+            if config is None:
+                (state.stale if path.is_dir() else state.missing).append(unit)
+                continue
+            options = options or options_like(config, target)
+            files = model_folder.files(target, config.get("imported", False))
+            if any(config.get(name, value) != value for name, value in now.items()):
+                state.stale.append(unit)
+            elif not all((path / name).is_file() for name in files):
+                state.missing.append(unit)
+    there = len(state.units) - len(state.missing)
+    state.options = options or []
+    state.about = f"{there} of {len(state.units)} models"
+    unfinished = targets_of(state.missing)
+    if len(targets) > 1 and unfinished and there:
+        state.about += f", missing some of {some(unfinished, 3)}"
+    if state.stale:
+        state.about += (f"; features, targets or folds have changed since {some(targets_of(state.stale), 3)} were "
+                        "trained")
+    state.status = STALE if state.stale else DONE if not state.missing else PARTIAL if there else MISSING
+
+
+def config_of(path, target):
+    """config.json of a model's folder; None where it is not there or damaged."""
+    try:
+        return model_folder.read_config(path, target)
+    except (ValueError, OSError):
+        return None
+
+
+def targets_of(units):
+    """The targets of units, in order, each once."""
+    return list(dict.fromkeys(unit.rsplit(" ", 2)[0] for unit in units))
+
+
+def options_like(config, target):
+    """Options that train further models of a target as this one was."""
+    return [word for key in OPTIONS if key in config and not (target == "direct" and key == "pooling")
+            for word in (f"--{key.replace('_', '-')}", str(config[key]))]

@@ -1,0 +1,166 @@
+"""The states of the stages about slides: features of each, masks, features of all in one file."""
+import math
+
+from slide_ex.ids import some
+from slide_ex.project import feature_file, features_file, mask_file
+from slide_ex.stages import plan
+from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, absent, ended, not_needed
+
+
+def slides(project, facts):
+    """Has every slide its features and mask, all made alike, from the slide as it is now?"""
+    state, origin = State("slides"), source_of(facts)
+    if origin:
+        return not_needed("slides", f"features were imported ({origin})")
+    if facts.metadata is None:
+        state.problems.append("metadata.csv is missing or cannot be read")
+        return state
+    if facts.made.empty and not facts.damaged and facts.features:
+        return not_needed("slides", "features.h5 is there, without the files it was made from")
+    state.units = facts.metadata["slide_id"].tolist()
+    slide_ids = facts.metadata["slide_id"]
+    encoded = slide_ids.isin(facts.made.index)
+    finished = encoded & slide_ids.map(lambda slide_id: mask_of(project, slide_id).is_file())
+    allowed = slide_ids.isin(left_out(facts)) & ~finished & ~slide_ids.isin(facts.damaged)
+    changed = changed_slides(project, facts.metadata[encoded], facts.made)
+    state.stale = slide_ids[slide_ids.isin([*changed, *facts.damaged])].tolist()
+    state.missing = slide_ids[~finished & ~allowed & ~slide_ids.isin(state.stale)].tolist()
+    state.allowed = slide_ids[allowed].tolist()
+    state.about = f"features of {finished.sum()} of {len(slide_ids)} slides"
+    describe(state, facts)
+    state.problems += mixed(facts.made) + unusable(
+        project, facts.metadata[facts.metadata.slide_id.isin([*state.missing, *state.stale])])
+    state.status = DONE if not state.missing else PARTIAL if finished.any() else MISSING
+    if state.stale:
+        state.status = STALE
+        if facts.damaged:
+            state.about += f"; damaged: {some(facts.damaged, 3)}"
+        if changed:
+            state.about += (f"; {len(changed)} were made from another file, patient or magnification: "
+                            f"{some(changed, 3)}")
+    return state
+
+
+def mask_of(project, slide_id):
+    """The quality-control page of a slide."""
+    return plan.outputs(project, "slides", slide_id=slide_id)[0]
+
+
+def source_of(facts):
+    """The script that imported the features, None where they were made here."""
+    return facts.features["attributes"].get("source") if facts.features else None
+
+
+def describe(state, facts):
+    """Encoder, options that process further slides alike, and slides that are left out or empty."""
+    if state.allowed:
+        state.notes.append(f"{len(state.allowed)} slides were allowed to be missing from features.h5: "
+                           f"{some(state.allowed, 3)}")
+    if len(facts.made):
+        state.about += f", {some(facts.made['encoder'].unique())}, weights {some(facts.made['weights'].unique())}"
+        state.options = options_like(facts.made.iloc[0])
+        empty = facts.made.index[facts.made["n_tiles"] == 0]
+        state.notes += [f"{len(empty)} slides have no tissue: {some(empty, 3)}"] if len(empty) else []
+
+
+def left_out(facts):
+    """Ids of the slides that features.h5 was collected without, by --allow-missing."""
+    return features_file.missing_slides(facts.features["attributes"]) if facts.features else []
+
+
+def options_like(made):
+    """Options that process further slides as this one was (a row of attributes)."""
+    options = []
+    if made["encoder"] != "resnet50":
+        options += ["--encoder", made["encoder"]]
+    if made["weights"] != "imagenet":  # of a file only the name is known
+        options += ["--weights", "random" if made["weights"] == "random" else f"PATH/{made['weights']}"]
+    if made.get("weights_seed", -1) not in (-1, 0):
+        options += ["--seed", str(made["weights_seed"])]
+    return options + (["--precision", made["precision"]] if made["precision"] != "fp32" else [])
+
+
+def changed_slides(project, table, made):
+    """Ids of slides whose features were made from another file, patient or magnification than stands there now."""
+    changed = []
+    for slide in table.itertuples():
+        was, source = made.loc[slide.slide_id], project / "slides" / slide.filename
+        if (was["patient_id"] != slide.patient_id or was.get("filename", slide.filename) != slide.filename
+                or source.is_file() and was.get("slide_bytes", source.stat().st_size) != source.stat().st_size
+                or not math.isnan(slide.magnification) and slide.magnification != was["slide_magnification"]):
+            changed.append(slide.slide_id)
+    return changed
+
+
+def mixed(made):
+    """A line for each attribute in which the slides' features differ."""
+    lines = []
+    for name in feature_file.DECIDING:
+        if name in made and made[name].nunique() > 1:
+            counts = made[name].value_counts()
+            few = made.index[made[name] == counts.index[-1]]
+            lines.append(f"slides differ in {name} ({', '.join(f'{n} x {value}' for value, n in counts.items())}): "
+                         f"process {some(few, 3)} again, with --overwrite")
+    return lines
+
+
+def unusable(project, unfinished):
+    """Lines about slides to be processed that are absent, are no slides, or do not tell their magnification."""
+    if unfinished.empty:
+        return []
+    import openslide  # which takes a moment, and is not needed where all slides are finished
+
+    absent_files, foreign, silent = [], [], []
+    for slide in unfinished.itertuples():
+        path = project / "slides" / slide.filename
+        if not slide.filename or not path.is_file():
+            absent_files.append(slide.filename or slide.slide_id)
+        elif math.isnan(slide.magnification) and math.isnan(slide.mpp):
+            try:
+                with openslide.OpenSlide(path) as opened:
+                    if not {"openslide.objective-power", "openslide.mpp-x"} & set(opened.properties):
+                        silent.append(slide.slide_id)
+            except openslide.OpenSlideError:
+                foreign.append(slide.filename)
+    lines = ((absent_files, "slide files are not in slides/", "copy or link them"),
+             (foreign, "files cannot be opened by OpenSlide", "fetch them again, or take them out of metadata.csv"),
+             (silent, "slides do not tell their magnification", "fill the column Magnification of metadata.csv"))
+    return [f"{len(names)} {what}: {some(names, 3)}; {remedy}" for names, what, remedy in lines if names]
+
+
+def masks(project, facts):
+    """Is mask.pdf there, and made from the masks that the slides have now?"""
+    state, out = State("masks", redo=()), plan.outputs(project, "masks")[-1]
+    slide_ids = [] if facts.metadata is None else facts.metadata.slide_id
+    pages = [page for slide_id in slide_ids if (page := mask_of(project, slide_id)).is_file()]
+    if source_of(facts) or not pages:
+        return not_needed("masks", "no masks of slides here") if source_of(facts) or facts.features else absent(state)
+    if not out.is_file():
+        return absent(state)
+    state.about = "mask.pdf"
+    is_made_from = mask_file.made_from(out) == mask_file.sha256_of(pages)
+    return ended(state, [] if is_made_from else ["the masks of the slides"])
+
+
+def features(project, facts):
+    """Is features.h5 there, and made from the slides' files that are there now?"""
+    state = State("features")
+    if facts.features is None:
+        return absent(state)
+    there, attributes = facts.features["slides"], facts.features["attributes"]
+    state.about = f"{len(there)} slides, {there['n_tiles'].sum()} tiles, {attributes.get('encoder', 'mixed encoders')}"
+    if facts.metadata is None:
+        return ended(state)
+    gone = sorted(set(there["slide_id"]) - set(facts.metadata["slide_id"]))
+    if gone:
+        state.notes.append(f"{len(gone)} slides of features.h5 are not in metadata.csv: {some(gone, 3)}")
+    if source_of(facts) or facts.made.empty:
+        return ended(state)
+    collected = facts.metadata[facts.metadata["slide_id"].isin(facts.made.index)]
+    now = features_file.collected_sha256(collected, facts.made.loc[collected["slide_id"], "content_sha256"])
+    if left_out(facts):
+        state.options = ["--allow-missing", str(len(left_out(facts)))]
+    if now == attributes.get("content_sha256") and not plan.outputs(project, "features")[0].is_file():
+        state.about += "; tile_counts.pdf is not there"
+        return absent(state)
+    return ended(state, ["the slides' features"] if now != attributes.get("content_sha256") else [])
