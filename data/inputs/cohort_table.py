@@ -3,7 +3,7 @@ import difflib
 
 import pandas as pd
 
-from slide_ex.ids import some, with_near_matches
+from slide_ex.ids import some, with_dashes, with_near_matches
 from slide_ex.project import clinical_file
 from slide_ex.text_table import read_strings
 
@@ -31,6 +31,8 @@ def read(path, renamed=()):
             raise ValueError(f"{path} has no column {column}, its columns are {some(table, 12)}: rename one, or give "
                              f"--columns {name}={near[0] if near else '...'}")
     cohort = pd.DataFrame({ours: table.get(yours[name], "") for name, ours in names.items()}).assign(reason="")
+    for column in ("patient_id", "expression_id"):
+        cohort[column] = cohort[column].map(with_dashes)
     cohort["slide_id"] = cohort["slide_id"].where(cohort["slide_id"] != "", cohort["filename"].str.split("/").str[-1]
                                                   .str.replace(ENDINGS, "", regex=True))
     cohort["expression_id"] = cohort["expression_id"].where(cohort["expression_id"] != "", cohort["patient_id"])
