@@ -5,7 +5,7 @@ without a partner is an error that shows the nearest ids, unless --allow-unmatch
 
 Reads   --table (.csv or .tsv): a row a slide with Filename (in --slides) and Patient.ID; optional Slide.ID (else the
         file name without its ending), Expression.ID (column of --expression, else Patient.ID), Magnification, MPP,
-        Response (pCR, RD or empty). A row with an empty Filename is a patient with expression alone.
+        Response (pCR, RD or empty; other words with --responders). A row with an empty Filename is a patient with expression alone.
         --slides, --expression (genes x samples, TPM): either may be left out
 Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv (with Response),
         preparation.csv (every row, used or left out and why), preparation.json
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from inputs import bulk_sources, cohort_table, preparation
 from slide_ex import checksums, expression_scale, gene_names
+from slide_ex.project import description_file
 from slide_ex.script import parser, run
 
 
@@ -28,10 +29,12 @@ def main(args):
               "columns": args.columns, "log2_offset": args.log2, "allow_unmatched": args.allow_unmatched,
               "slides": str(args.slides.resolve()) if args.slides else None}
     now |= {name: True for name in ("clip_negative", "counts") if getattr(args, name)}
+    now |= description_file.said(args)
     if preparation.is_finished(project, now, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
-    cohort = cohort_table.read(args.table, args.columns)
+    description_file.write(project, args)
+    cohort = cohort_table.read(args.table, args.columns, description_file.read(project))
     if args.slides:
         cohort_table.find_slides(cohort, args.slides)
     gene_map = gene_names.read_gene_map(args.gene_map) if args.gene_map else None
@@ -66,6 +69,8 @@ if __name__ == "__main__":
     p.add_argument("--expression", type=Path, help="table genes x samples; leave out for a cohort to predict only")
     p.add_argument("--columns", nargs="+", default=[], metavar="NAME=YOURS",
                    help="columns of the table that have other names, e.g. Patient.ID=case Filename=image")
+    description_file.add_tissue_option(p)
+    description_file.add_response_options(p, column=False)
     p.add_argument("--allow-unmatched", action="store_true", help="leave out rows without slide file or expression")
     expression_scale.add_options(p)
     p.add_argument("--counts", action="store_true", help="--expression holds counts and a column Length (or the gene map "

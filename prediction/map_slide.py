@@ -46,7 +46,8 @@ def main(args):
     names, patient_id = choice.target_names(args), slides.patient_ids[row]
     targets = (tile_predictions.read_others(args.models, names, slides) if args.models else
                tile_predictions.read_own(project, names, slides, patient_id))
-    wanted = choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()})
+    wanted = choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()},
+                                tile_predictions.unit(args.models or project))
     features = slides.read_tiles("features", row).astype(np.float32)
     layout = slide_tiles.read_layout(project, slides, row)
     maps = []

@@ -29,6 +29,7 @@ def run(main, args, log_name):
     try:
         if not args.project_path.is_dir():
             raise FileNotFoundError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
+        refuse_published(args.project_path)
         start_logging(args.project_path / "logs" / f"{log_name}.log")
         with logging_redirect_tqdm():
             sys.exit(main(args))
@@ -41,6 +42,18 @@ def run(main, args, log_name):
             sys.exit(f"error: {error.filename}: {error.strerror}; check the path that you gave")
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         sys.exit(f"error: {kind}{' '.join(str(error).split())}")
+
+
+PUBLISHED = ("splits/train_valid_test_idx.npz", "breast_*_log_exp_merged.pkl", "breast_cell_frac_merged.pkl",
+             "features.pkl", "feature/*.pkl")    # files of a project of the published scripts
+
+
+def refuse_published(folder):
+    """ValueError for the project folder of the published scripts."""
+    found = next((path for pattern in PUBLISHED for path in folder.glob(pattern)), None)
+    if found:
+        raise ValueError(f"{folder} is a project of the published scripts ({found.relative_to(folder)}): make one of it "
+                         f"with data/import_original.py {folder} <new folder> --encoder NAME")
 
 
 def start_logging(path):

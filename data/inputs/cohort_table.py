@@ -4,7 +4,7 @@ import difflib
 import pandas as pd
 
 from slide_ex.ids import some, with_dashes, with_near_matches
-from slide_ex.project import clinical_file
+from slide_ex.project import clinical_file, clinical_words
 from slide_ex.text_table import read_strings
 
 REQUIRED = {"Filename": "filename", "Patient.ID": "patient_id"}
@@ -14,10 +14,10 @@ ENDINGS = r"(\.ome)?\.[A-Za-z0-9]+$"  # of slide files
 NO_SLIDE, NO_EXPRESSION = "no such slide file", "no such column of expression"
 
 
-def read(path, renamed=()):
+def read(path, renamed, said):
     """Columns of REQUIRED and OPTIONAL ("" where absent or empty) and reason, one row a slide.
 
-    `renamed`: texts NAME=YOURS. Raises ValueError for absent columns, empty or repeated ids and contradictions.
+    `renamed`: texts NAME=YOURS; `said`: description_file.Description, the words of responses. Raises ValueError for absent columns, empty or repeated ids and contradictions.
     """
     table = read_strings(path, "a .csv, or a .tsv, in UTF-8")
     names = REQUIRED | OPTIONAL
@@ -36,11 +36,12 @@ def read(path, renamed=()):
     cohort["slide_id"] = cohort["slide_id"].where(cohort["slide_id"] != "", cohort["filename"].str.split("/").str[-1]
                                                   .str.replace(ENDINGS, "", regex=True))
     cohort["expression_id"] = cohort["expression_id"].where(cohort["expression_id"] != "", cohort["patient_id"])
-    check(cohort, path)
+    cohort["response"] = clinical_words.without_missing(cohort["response"])
+    check(cohort, path, said)
     return cohort
 
 
-def check(cohort, path):
+def check(cohort, path, said):
     """ValueError for rows without patient, slides named twice, unknown responses and patients that contradict."""
     if cohort.empty:
         raise ValueError(f"{path} has no rows")
@@ -52,10 +53,7 @@ def check(cohort, path):
         twice = slides.loc[slides[column].duplicated(), column]
         if len(twice):
             raise ValueError(f"{path}: {column} occurs more than once: {some(twice)}; give each slide its own Slide.ID")
-    unknown = sorted(set(cohort["response"]) - {*clinical_file.RESPONSES, ""})
-    if unknown:
-        raise ValueError(f"{path}: Response {with_near_matches(unknown, clinical_file.RESPONSES)} is not pCR, RD or "
-                         "empty")
+    clinical_file.refuse_unknown(cohort["response"], said, f"{path}: Response")
     for column in ("response", "expression_id"):
         given = cohort[cohort[column] != ""].groupby("patient_id")[column].nunique()
         if (given > 1).any():

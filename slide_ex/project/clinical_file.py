@@ -58,7 +58,7 @@ def written_responses(path):
 def refuse_unknown(words, said, where):
     """ValueError for words that are neither for a response nor for none."""
     if unknown := unknown_words(words, said):
-        raise ValueError(f"{where}: {about_unknown(unknown, said)}")
+        raise ValueError(f"{where} {about_unknown(unknown, said)}")
 
 
 def unknown_words(words, said):
@@ -79,7 +79,7 @@ def read_responses(path):
     other words."""
     said = description_file.read(path.parent)
     written = written_responses(path)
-    refuse_unknown(written.values(), said, f"{path}, column {said.response_column}")
+    refuse_unknown(written.values(), said, f"{path}, column {said.response_column}:")
     word = {None: "", 1.0: said.responder, 0.0: said.non_responder}
     return {patient: word[said.number(value)] for patient, value in written.items()}
 

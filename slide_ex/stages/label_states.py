@@ -1,7 +1,7 @@
 """The states of the inputs, of the labels and of the folds."""
 from slide_ex import checksums, numeric_table
 from slide_ex.ids import some, with_near_matches
-from slide_ex.project import clinical_file, expression_file, targets_file
+from slide_ex.project import expression_file, targets_file
 from slide_ex.stages.state import DONE, MISSING, State, absent, ended, not_needed
 
 TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
@@ -33,7 +33,7 @@ def inputs(project, facts):
     if facts.bulk is not None:
         parts.append(f"bulk of {len(facts.bulk)} patients")
     if facts.response is not None:
-        parts.append(f"response of {sum(one in clinical_file.RESPONSES for one in facts.response.values())}")
+        parts.append(f"response of {sum(map(bool, facts.response.values()))}")
     state.about = "; ".join(parts)
     compare_patients(state, facts)
     state.status = MISSING if state.problems else DONE
@@ -73,8 +73,10 @@ def deconvolution(project, facts):
         return not_needed("deconvolution", f"targets.h5 is there ({method})")
     if not marker.is_file():
         if tables["signature"] is None:
+            example = {"": " (breast: Wu et al. 2021, GSE176078)", "breast": " (Wu et al. 2021, GSE176078)"}
             state.problems.append("signature.tsv[.gz] is missing: deconvolution/make_signature.py makes it from "
-                                  "annotated single cells of the tissue (breast: Wu et al. 2021, GSE176078)")
+                                  f"annotated single cells of {facts.said.tissue or 'the tissue'}"
+                                  + example.get(facts.said.tissue.lower(), ""))
         return absent(state)
     try:
         made = expression_file.read_record(marker)
