@@ -114,7 +114,8 @@ def refuse_text(table, path):
     columns = some(table.columns[text])
     if pd.Series(value).str.fullmatch(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")[0]:
         raise ValueError(f"{path}: decimal commas ({value!r} of {row}) in {columns}: save it with decimal points")
-    raise ValueError(f"{path}: columns with something that is no number ({value!r} of {row}): {columns}")
+    raise ValueError(f"{path}: columns with something that is no number ({value!r} of {row}): {columns}: "
+                         "correct or remove them")
 
 
 def read_genes(path):

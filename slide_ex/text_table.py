@@ -112,9 +112,9 @@ def lines_before_header(lines):
     """
     if lines and lines[0].startswith(("#1.2", "#1.3")):
         return 2, None
-    if lines and lines[0].lower().startswith("sep="):
-        return 1, lines[0][4:5] or None
-    n = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    if lines and lines[0].strip('"').lower().startswith("sep="):
+        return 1, lines[0].strip('"')[4:5] or None
+    n = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     counts = [[line.count(separator) for separator in SEPARATORS] for line in lines[:n + 1]]
     if n == 1 and any(counts[0]) and counts[0] == counts[-1]:
         return 0, None
