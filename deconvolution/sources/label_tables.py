@@ -164,4 +164,4 @@ def divided(table, fractions):
     with_cells = share > 0
     table = table.multiply(np.divide(share.mean(), share, out=np.zeros(len(share)), where=with_cells), axis=1)
     mean = table.loc[:, with_cells].mean(axis=1).to_numpy()[:, None]
-    return table.where(with_cells[None, :], mean)
+    return pd.DataFrame(np.where(with_cells, table, mean), table.index, table.columns)
