@@ -22,7 +22,7 @@ from training import patient_splits
 
 def main(args):
     path = args.project_path / "splits.json"
-    description_file.write(args.project_path, args)
+    clinical_file.record_words(args.project_path, args)
     slides = features_file.read_slides(args.project_path / "features.h5")
     target = targets_file.read_abundance(args.project_path / "targets.h5")
     patients = common_patients(slides, target)

@@ -21,7 +21,7 @@ from pathlib import Path
 from evaluation import result_tables
 from response import classifiers, cohorts, comparison_table, feature_sets, scoring
 from slide_ex import checksums, record, script
-from slide_ex.project import description_file
+from slide_ex.project import clinical_file, description_file
 from slide_ex.stages import plan
 
 RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search", "repeats", "seed", "bootstrap"
@@ -29,7 +29,7 @@ RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search
 
 def main(args):
     check(args)
-    description_file.write(args.project_path, args)
+    clinical_file.record_words(args.project_path, args)
     train, new, setting = cohorts.read_both(args.project_path, args.source, args.train_on,
                                                      args.clinical_columns)
     tables = feature_sets.in_both(train, new, args.min_r, args.confidence, args.genes_from)

@@ -50,6 +50,18 @@ def has_responses(path):
     return has_column(path, description_file.read(path.parent).response_column)
 
 
+def record_words(project, args):
+    """Record what the options of description_file say of responses, after a look whether clinical.csv is so."""
+    if description_file.said(args):
+        said, table = description_file.of_content(description_file.with_options(project, args), "the options"), read(
+            project / NAME)
+        if said.response_column not in table:
+            raise ValueError(f"{project / NAME} has no column {ids.with_near_matches([said.response_column], table)}, its "
+                             f"columns are Patient.ID, {ids.some(table, 12)}: give one with --response-column")
+        refuse_unknown(table[said.response_column], said, f"{project / NAME}, column {said.response_column}:")
+        description_file.write(project, args)
+
+
 def written_responses(path):
     """Response of each patient as it stands there, "" where missing."""
     return read_column(path, description_file.read(path.parent).response_column)

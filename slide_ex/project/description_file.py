@@ -44,13 +44,19 @@ class Description:
 
 def read(project):
     """Description of a project folder."""
-    path = project / NAME
-    if not path.is_file():
-        return Description()
-    content = record.read(path, MADE_BY)
+    return of_content(read_content(project), project / NAME)
+
+
+def read_content(project):
+    """The file as a dict, empty where there is none."""
+    return record.read(project / NAME, MADE_BY) if (project / NAME).is_file() else {}
+
+
+def of_content(content, where):
+    """Description of a dict as it stands in the file; ValueError for what `check` refuses."""
     made = Description(**{name: tuple(value) if name in LISTS else value for name, value in content.items()
                           if name in Description.__dataclass_fields__})
-    check(made, path)
+    check(made, where)
     return made
 
 
@@ -87,17 +93,20 @@ def said(args):
             for name, value in given.items() if value}
 
 
-def write(project, args):
-    """Record what the options say; ValueError where something else is recorded and there is no --overwrite."""
-    new, path = said(args), project / NAME
-    if not new:
-        return
-    made = record.read(path, MADE_BY) if path.is_file() else {}
+def with_options(project, args):
+    """What is recorded together with what the options say, as in the file; ValueError where something else is recorded
+    and there is no --overwrite."""
+    new, made = said(args), read_content(project)
     if not args.overwrite:
-        record.refuse_other(path, {name: made[name] for name in new if name in made},
+        record.refuse_other(project / NAME, {name: made[name] for name in new if name in made},
                             {name: value for name, value in new.items() if name in made},
                             "leave the option out, or replace what is recorded with --overwrite")
-    content = made | new
-    check(Description(**{name: tuple(value) if name in LISTS else value for name, value in content.items()}), "options")
-    if content != made:
-        record.write(path, content)
+    return made | new
+
+
+def write(project, args):
+    """Record what the options say, where they say something new."""
+    content = with_options(project, args)
+    of_content(content, "the options")
+    if content != read_content(project):
+        record.write(project / NAME, content)
