@@ -7,7 +7,7 @@ Reads   deconvolution/expression.h5, confidence_score.txt, estimated_cell_fracti
         with --labels FOLDER those of another tool (BayesPrism, CIBERSORTx, ...) instead: <cell type>.tsv, .csv or .txt
         (patients x genes, linear or with --log2), estimated_cell_fractions.txt, confidence_score.txt (optional)
 Writes  targets.h5, deconvolution/target_genes.csv (per cell type genes that each filter left, and the median over them
-        of Pearson's r between label and the type's own fraction)
+        of Pearson's r between label and the type's own fraction); with --labels deconvolution/summary.csv
 
     python deconvolution/prepare_targets.py demo --bulk
 """
@@ -24,6 +24,7 @@ from slide_ex.script import parser, run, whole
 from slide_ex.stages import plan
 from sources import label_tables
 
+SUMMARY = "deconvolution/summary.csv"
 DECLARED = "log2", "scale_fractions", "divide_by_fractions"     # of tables of --labels, recorded where they are said
 SOURCES = ("expression.h5", "confidence_score.txt", "estimated_cell_fractions.txt")
 
@@ -75,10 +76,19 @@ def main(args):
         pd.DataFrame(counts).to_csv(part, index=False, float_format="%.4g")
     attributes = settings | {"deconvolution_method": source.method, "parameters": record.as_text(parameters),
                              "inputs": record.as_text(inputs)}
+    if args.labels and not plan.outputs(args.project_path, "deconvolution")[-1].exists():
+        write_summary(args.project_path, source.abundance, r)
     if not args.labels:
         attributes["deconvolution_sha256"] = inputs["expression.h5"]
     with whole(targets) as part:
         targets_file.write(part, source.patient_ids, kept, source.abundance, attributes)
+
+
+def write_summary(project, abundance, r):
+    """deconvolution/summary.csv of labels of another tool: mean fraction and r with the own fraction, per cell type."""
+    table = pd.DataFrame({"mean_fraction": abundance.mean()}).assign(median_r_with_fraction=pd.Series(r, dtype=float))
+    with whole(plan.outputs(project, "targets", also=(SUMMARY,))[0]) as part:
+        table.rename_axis("cell_type").to_csv(part, float_format="%.6g")
 
 
 def made_from(path):

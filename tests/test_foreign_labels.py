@@ -125,6 +125,10 @@ def test_expression_times_abundance_is_refused_and_divided(folder, run_script):
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(folder.parent / "deconvolution" / "target_genes.csv", index_col=0)
     assert (table["median_r_with_fraction"].abs() < .4).all()
+    summary = pd.read_csv(folder.parent / "deconvolution" / "summary.csv", index_col=0)
+    np.testing.assert_allclose(summary["median_r_with_fraction"], table.loc[summary.index, "median_r_with_fraction"],
+                               rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(summary["mean_fraction"], fractions().mean(), rtol=1e-4)
     labels, share = read(folder)[2], DATA["fractions"]
     for k, name in enumerate(mixed_cells.TYPES):
         expected = pd.DataFrame(np.log2(DATA["expression"][k].T * share[:, k].mean() + 1), PATIENTS, GENES)

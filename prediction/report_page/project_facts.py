@@ -8,7 +8,7 @@ from slide_ex import checksums, text_table
 from slide_ex.project import clinical_file, description_file, model_folder, splits_file, targets_file
 from slide_ex.stages.result_states import checksum as checksum_of_file
 
-TABLES = ("results/summary.csv", "results/abundance.csv", "results/direct.csv", "results/enrichment.csv",
+TABLES = ("deconvolution/target_genes.csv", "results/summary.csv", "results/abundance.csv", "results/direct.csv", "results/enrichment.csv",
           "response/*/comparison.csv", "predictions/*/summary.csv", "predictions/*/abundance.csv",
           "predictions/*/direct.csv", "predictions/*/overlap.csv", "predictions/*/slides.csv")
 GENES = "results/*_genes.csv"
