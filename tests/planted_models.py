@@ -57,6 +57,7 @@ def write_targets(path, patients, random):
         file["expression/CAFs/confidence"] = np.ones(len(GENES), np.float32)
         file["abundance/cell_types"] = CELL_TYPES
         file["abundance/labels"] = random.random((n_patients, len(CELL_TYPES))).astype(np.float32)
+        file.attrs["log_base"] = 2.
 
 
 def write_models(folder):

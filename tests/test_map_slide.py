@@ -52,7 +52,7 @@ def values_of(project, row, name, outputs):
     """Tile values of all outputs of a target, (n_tiles, n_outputs), and the slides."""
     slides = features_file.read_slides(project / "features.h5")
     target, folds, _ = tile_predictions.read_own(project, [name], slides, slides.patient_ids[row])[name]
-    wanted = [choice.Wanted(name, output, (output,)) for output in outputs]
+    wanted = [choice.Wanted(name, output, (output,), "log2(TPM + 1)") for output in outputs]
     return tile_predictions.predict(slides.read_tiles("features", row), target, folds, wanted)
 
 
@@ -113,7 +113,7 @@ def test_polygons_count_from_the_corner_that_qupath_counts_from(tmp_path):
     picture = slide_tiles.read_picture(path, 200)
     assert picture.origin_px == (700, 300) and picture.size_px == (3000, 2000)
     layout = slide_tiles.Layout(np.array([(700, 300), (1212, 812)]), 512, picture.size_px)
-    drawn = slide_map.SlideMaps("S", "P", layout, picture, [(choice.Wanted("CAFs", "G", ("G",)), np.ones(2))], "")
+    drawn = slide_map.SlideMaps("S", "P", layout, picture, [(choice.Wanted("CAFs", "G", ("G",), "log2(TPM + 1)"), np.ones(2))], "")
     exports.write_geojson(tmp_path / "map.geojson", drawn)
     corners = [feature["geometry"]["coordinates"][0][0]
                for feature in json.loads((tmp_path / "map.geojson").read_text())["features"]]
@@ -143,7 +143,7 @@ def test_table_and_anndata_hold_the_same_values_in_the_same_frame(mapped):
 def drawn_of(project, row, picture=True):
     slides = features_file.read_slides(project / "features.h5")
     layout = slide_tiles.read_layout(project, slides, row)
-    wanted = [choice.Wanted("CAFs", gene, (gene,)) for gene in planted_models.GENES]
+    wanted = [choice.Wanted("CAFs", gene, (gene,), "log2(TPM + 1)") for gene in planted_models.GENES]
     values = values_of(project, row, "CAFs", planted_models.GENES)
     shown = slide_tiles.read_picture(project / "slides" / f"S{row}.svs", 500, 0.5) if picture else None
     return slide_map.SlideMaps(f"S{row}", f"P{row}", layout, shown, list(zip(wanted, values.T)), "2 models")
@@ -228,7 +228,7 @@ def test_finished_maps_are_skipped_and_drawn_again_for_other_models(project, dra
 
 
 def test_names_of_genes_never_leave_the_folder():
-    wanted = [choice.Wanted("CAFs", "../../<x>", ())]
+    wanted = [choice.Wanted("CAFs", "../../<x>", (), "log2(TPM + 1)")]
     assert choice.file_name(wanted, None) == "CAFs .._.._" + "_x_"
     assert choice.file_name(wanted, "../up") == "_up"
     assert choice.file_name(wanted * 5, None).endswith(" and 4 more")

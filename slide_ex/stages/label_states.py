@@ -33,7 +33,8 @@ def inputs(project, facts):
     if facts.bulk is not None:
         parts.append(f"bulk of {len(facts.bulk)} patients")
     if facts.response is not None:
-        parts.append(f"response of {sum(map(bool, facts.response.values()))}")
+        known = {*facts.said.responders, *facts.said.non_responders}
+        parts.append(f"response of {sum(one in known for one in facts.response.values())}")
     state.about = "; ".join(parts)
     compare_patients(state, facts)
     state.status = MISSING if state.problems else DONE
