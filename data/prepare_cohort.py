@@ -41,7 +41,7 @@ def main(args):
     expression = args.expression and bulk_sources.read_matrix(
         args.expression, expression_scale.Declared(args.log2, args.clip_negative, is_bulk=True), args.counts, gene_map)
     if expression is not None:
-        cohort_table.find_expression(cohort, expression.values.columns, args.expression)
+        cohort_table.find_expression(cohort, expression.values, args.expression)
     cohort_table.refuse_unmatched(cohort, args.table, args.allow_unmatched)
 
     used = cohort[cohort["reason"] == ""]

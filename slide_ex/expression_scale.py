@@ -58,7 +58,7 @@ def linear(table, path, declared):
         raise ValueError(f"{path}: values from {smallest:.3g} to {largest:.3g}{of}: {advice(values, declared)}")
     else:
         notes = []
-    return table, notes + (about_totals(table, path) if declared.is_bulk else [])
+    return table, notes + (about_totals(table, path, declared) if declared.is_bulk else [])
 
 
 def advice(values, declared):
@@ -93,17 +93,19 @@ def refuse_other_log(values, path, declared):
     n_smallest = int((values <= smallest + ROUNDED).sum())
     if smallest < np.log2(offset) - ROUNDED:
         raise ValueError(f"{path}: the smallest value is {smallest:.4g}, and no log2(x + {offset:g}) is below "
-                         f"{np.log2(offset):.4g}: give --log2 {constant_of(smallest):g}, if this value is a zero")
+                         f"{np.log2(offset):.4g}: {remedy(smallest)}")
     if smallest > np.log2(offset) + ROUNDED and n_smallest > max(REPEATED * values.size, 10):
         raise ValueError(f"{path}: the smallest value, {smallest:.4g}, occurs {n_smallest} times and so is the logarithm "
-                         f"of zero, which with --log2 {offset:g} would be {np.log2(offset):.4g}: give --log2 "
-                         f"{constant_of(smallest):g}")
+                         f"of zero, which with --log2 {offset:g} would be {np.log2(offset):.4g}: "
+                         f"{remedy(smallest)}")
 
 
-def constant_of(smallest):
-    """The constant whose logarithm the smallest value is, one of OFFSETS where one is near."""
-    constant = float(np.exp2(smallest))
-    return next((usual for usual in OFFSETS if abs(np.log2(usual) - smallest) < ROUNDED), float(f"{constant:.3g}"))
+def remedy(smallest):
+    """What to give where the smallest value is the logarithm of zero: a constant, one of OFFSETS where one is near."""
+    constant = next((usual for usual in OFFSETS if abs(np.log2(usual) - smallest) < ROUNDED), np.exp2(smallest))
+    if constant > 1.01 * max(OFFSETS):
+        return "nobody adds as much, so this is another scale (an array?): give TPM"
+    return f"give --log2 {constant:.3g}, if this value is a zero"
 
 
 def are_of_tpm(totals):
@@ -133,6 +135,9 @@ def refuse_other_base(values, table, path, declared):
         raise ValueError(f"{path}: as {said} the samples add up to {totals.median():.3g} (median), as {fits} to a "
                          f"million, as TPM do: " + (f"give --log2 {fits.split()[-1].rstrip(')')}"
                                                     if fits.startswith("log2") else "undo it and give TPM"))
+    if table.to_numpy().max() <= LARGEST_LOG:
+        raise ValueError(f"{path}: as {said} the largest value is {table.to_numpy().max():.3g}, so that they look like "
+                         "logarithms still: were they taken twice? give TPM")
     if len(table) >= FEWEST_OF_ALL and totals.median() < MILLION / 10:
         raise ValueError(f"{path}: as {said} the {len(table)} genes of a sample add up to {totals.median():.3g} (median), "
                          "TPM to a million: the values are no such logarithms")
@@ -151,14 +156,16 @@ def clipped(table, path, declared):
     return table.clip(lower=0), [f"{path.name}: {negative.sum()} negative values ({share:.2%}) set to zero"]
 
 
-def about_totals(table, path):
-    """A line where the samples do not look like TPM."""
+def about_totals(table, path, declared):
+    """A line where the samples do not look like TPM, or, of logarithms, like TPM of some genes only."""
     values, totals = table.to_numpy(), table.sum()
     is_whole = np.array_equal(values[:, :LOOKED_AT], values[:, :LOOKED_AT].round())
     low, high = OF_TPM
     far = totals.median() > 1.5 * MILLION or len(table) >= FEWEST_OF_ALL and not low <= totals.median() <= high
     if not (far or is_whole and table.size > 100):
-        return []
+        return [] if declared.log2_offset is None or are_of_tpm(totals) or len(table) >= FEWEST_OF_ALL else [
+            f"{path.name}: without their logarithms the {len(table)} genes of a sample add up to {totals.median():.3g} "
+            "(median); TPM of all genes add up to a million: look whether genes were left out"]
     what = "all values are whole numbers" if is_whole else f"the samples add up to {totals.median():.3g} (median)"
     return [f"{path.name}: {what}, TPM add up to a million: these look like counts (or RSEM, FPKM). Ranks of patients "
             "change little by that, levels and predictions for other cohorts do: give TPM, or counts with --counts to "

@@ -43,7 +43,7 @@ def read(path, is_scaled=False):
                                           " divided by its sum (--scale-fractions)"]
     odd = total.index[(total - 1).abs() > TOLERANCE]
     raise ValueError(f"{path}: rows do not sum to 1, but to {total.min():.3g} to {total.max():.3g} ({some(odd)}): a cell "
-                     "type is missing, or a column is none; absolute scores are divided by their sums with "
+                     "type is missing, a column is none, or patients are not in rows; absolute scores are divided by their sums with "
                      "--scale-fractions")
 
 

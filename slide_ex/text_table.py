@@ -5,6 +5,7 @@ its name says; separated by tabs, commas or semicolons; with lines of comment, o
 row that is shorter or longer than the header is an error: the file was cut off, or a cell holds a separator.
 """
 import csv
+import functools
 import gzip
 import io
 import logging
@@ -90,8 +91,14 @@ def encoding_of(path):
     except UnicodeDecodeError as error:
         odd = error.object[max(error.start - 12, 0):error.end + 12].decode("cp1252")    # its error says that it is none
         odd = " ".join(odd.split())
-    logging.info(f"{path.name} is not UTF-8 and is read as Windows-1252: look whether {odd!r} is right")
+    say_once(f"{path.name} is not UTF-8 and is read as Windows-1252: look whether {odd!r} is right")
     return "cp1252"
+
+
+@functools.cache
+def say_once(line):
+    """Log a line, once in a process, however often a file is read."""
+    logging.info(line)
 
 
 def opened_bytes(path):

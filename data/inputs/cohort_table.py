@@ -71,9 +71,12 @@ def find_slides(cohort, folder):
         cohort.loc[row, "reason"] = f"{NO_SLIDE}: {with_near_matches([name], files)}"
 
 
-def find_expression(cohort, columns, path):
-    """Patients without a column of expression get a reason with the nearest column."""
+def find_expression(cohort, expression, path):
+    """Patients without a column of expression (genes x samples) get a reason with the nearest column."""
+    columns = expression.columns
     known = cohort["expression_id"].isin(columns)
+    if not known.any() and cohort["expression_id"].isin(expression.index).any():
+        raise ValueError(f"{path} has patients in rows: transpose it, genes in rows and samples in columns")
     if not known.any():
         raise ValueError(f"no patient of the table is a column of {path}, e.g. "
                          f"{with_near_matches(cohort['expression_id'].unique(), columns, 3)}; its columns are "
