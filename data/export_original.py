@@ -34,7 +34,8 @@ def main(args):
             if target == "abundance":
                 pd.DataFrame({"cell_types": names}).to_csv(part / "cell_types_file.csv", index=False)
             elif target != "direct":
-                pd.DataFrame({"gene": names}).to_csv(part / f"{text_outputs.PREFIX}_{target}_gene_file.csv", index=False)
+                path = part / f"{text_outputs.PREFIX}_{target}_gene_file.csv"
+                pd.DataFrame({"gene": names}).to_csv(path, index=False)
     logging.info(f"{len(sources)} models of {len(outputs)} targets: {args.out_folder}")
 
 

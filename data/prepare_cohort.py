@@ -5,7 +5,8 @@ without a partner is an error that shows the nearest ids, unless --allow-unmatch
 
 Reads   --table (.csv or .tsv): a row a slide with Filename (in --slides) and Patient.ID; optional Slide.ID (else the
         file name without its ending), Expression.ID (column of --expression, else Patient.ID), Magnification, MPP,
-        Response (pCR, RD or empty; other words with --responders). A row with an empty Filename is a patient with expression alone.
+        Response (pCR, RD or empty; other words with --responders). A row with an empty Filename is a patient with
+        expression alone.
         --slides, --expression (genes x samples, TPM): either may be left out
 Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv (with Response),
         preparation.csv (every row, used or left out and why), preparation.json
@@ -73,8 +74,8 @@ if __name__ == "__main__":
     description_file.add_response_options(p, column=False)
     p.add_argument("--allow-unmatched", action="store_true", help="leave out rows without slide file or expression")
     expression_scale.add_options(p)
-    p.add_argument("--counts", action="store_true", help="--expression holds counts and a column Length (or the gene map "
-                   "does): TPM are made")
+    p.add_argument("--counts", action="store_true",
+                   help="--expression holds counts and a column Length (or the gene map does): TPM are made")
     p.add_argument("--gene-map", type=Path, help="table gene_id, gene_name[, gene_type] for Ensembl ids")
     arguments = p.parse_args()
     with contextlib.suppress(OSError):  # what is wrong with the path is said by run()

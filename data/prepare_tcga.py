@@ -77,8 +77,8 @@ if __name__ == "__main__":
     p.add_argument("--allow-missing", action="store_true", help="go on without files that are missing or damaged")
     expression_scale.add_options(p, "the table of --expression")
     description_file.add_tissue_option(p)
-    p.add_argument("--counts", action="store_true", help="the table of --expression holds counts and a column Length (or "
-                   "the gene map does): TPM are made")
+    p.add_argument("--counts", action="store_true", help="the table of --expression holds counts and a column Length "
+                   "(or the gene map does): TPM are made")
     p.add_argument("--gene-map", type=Path, help="table gene_id, gene_name[, gene_type] for a table of --expression")
     arguments = p.parse_args()
     with contextlib.suppress(OSError):  # what is wrong with the path is said by run()

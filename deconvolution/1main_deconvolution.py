@@ -42,7 +42,7 @@ def main(args):
     logging.info(f"{data.bulk.shape[0]} genes, {data.bulk.shape[1]} patients, {data.signature.shape[1]} cell types, "
                  f"{len(data.markers)} markers, reference for {data.reference.notna().all(axis=1).sum()} genes")
     if args.method == "native":
-        known = inputs_of_project.known_fractions(args.fractions, data, args.scale_fractions) if args.fractions else None
+        known = args.fractions and inputs_of_project.known_fractions(args.fractions, data, args.scale_fractions)
         result = engines.run_native(data, args.seed, known)
     else:
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,

@@ -39,9 +39,8 @@ def main(args):
     lacking = splits_file.one_class(splits, responses(args.project_path / "clinical.csv"))
     if lacking:
         said = description_file.read(args.project_path)
-        logging.warning(f"no {said.responder} or no {said.non_responder} in {counted(lacking)}: the direct model cannot "
-                        "be trained "
-                        "there; give --stratify response, or fewer folds with --inner and --outer")
+        logging.warning(f"no {said.responder} or no {said.non_responder} in {counted(lacking)}: the direct model "
+                        "cannot be trained there; give --stratify response, or fewer folds with --inner and --outer")
     if path.is_file() and not args.overwrite:
         if record.read(path, splits_file.MADE_BY) != record.plain(splits):
             raise ValueError(f"{path} exists and holds other folds than these: folds are drawn once; keep them, or "

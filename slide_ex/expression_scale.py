@@ -88,15 +88,15 @@ def refuse_other_log(values, path, declared):
     if largest > LARGEST_LOG:
         raise ValueError(f"{path}: the largest value is {largest:.3g}, too large for a logarithm: leave out --log2")
     if is_centred(values):
-        raise ValueError(f"{path}: values from {smallest:.3g} to {largest:.3g} look centred (z-scores or ratios), which "
-                         "cannot be undone: give linear values (TPM) or log2(x + C)")
+        raise ValueError(f"{path}: values from {smallest:.3g} to {largest:.3g} look centred (z-scores or ratios), "
+                         "which cannot be undone: give linear values (TPM) or log2(x + C)")
     n_smallest = int((values <= smallest + ROUNDED).sum())
     if smallest < np.log2(offset) - ROUNDED:
         raise ValueError(f"{path}: the smallest value is {smallest:.4g}, and no log2(x + {offset:g}) is below "
                          f"{np.log2(offset):.4g}: {remedy(smallest)}")
     if smallest > np.log2(offset) + ROUNDED and n_smallest > max(REPEATED * values.size, 10):
-        raise ValueError(f"{path}: the smallest value, {smallest:.4g}, occurs {n_smallest} times and so is the logarithm "
-                         f"of zero, which with --log2 {offset:g} would be {np.log2(offset):.4g}: "
+        raise ValueError(f"{path}: the smallest value, {smallest:.4g}, occurs {n_smallest} times and so is the "
+                         f"logarithm of zero, which with --log2 {offset:g} would be {np.log2(offset):.4g}: "
                          f"{remedy(smallest)}")
 
 
@@ -139,8 +139,8 @@ def refuse_other_base(values, table, path, declared):
         raise ValueError(f"{path}: as {said} the largest value is {table.to_numpy().max():.3g}, so that they look like "
                          "logarithms still: were they taken twice? give TPM")
     if len(table) >= FEWEST_OF_ALL and totals.median() < MILLION / 10:
-        raise ValueError(f"{path}: as {said} the {len(table)} genes of a sample add up to {totals.median():.3g} (median), "
-                         "TPM to a million: the values are no such logarithms")
+        raise ValueError(f"{path}: as {said} the {len(table)} genes of a sample add up to {totals.median():.3g} "
+                         "(median), TPM to a million: the values are no such logarithms")
 
 
 def clipped(table, path, declared):

@@ -30,7 +30,8 @@ def read(path, is_scaled=False):
     refuse_repeated_rows(table, path)
     bad = table.index[~(np.isfinite(table) & (table >= 0)).all(axis=1)]
     if len(bad):
-        raise ValueError(f"{path}: fractions that are missing, infinite or negative in {some(bad)}: fill or remove them")
+        raise ValueError(f"{path}: fractions that are missing, infinite or negative in {some(bad)}: fill or remove "
+                         "them")
     total = table.sum(axis=1)
     if (total == 0).any():
         raise ValueError(f"{path}: nothing but zeros for {some(table.index[total == 0])}")
@@ -38,12 +39,13 @@ def read(path, is_scaled=False):
         return table, notes
     if ((total / 100 - 1).abs() <= TOLERANCE).all():
         return table.div(total, axis=0), [*notes, f"{path.name}: rows sum to 100: divided by it"]
+    sums = f"{total.min():.3g} to {total.max():.3g}"
     if is_scaled:
-        return table.div(total, axis=0), [*notes, f"{path.name}: rows sum to {total.min():.3g} to {total.max():.3g}: each"
-                                          " divided by its sum (--scale-fractions)"]
+        return table.div(total, axis=0), [*notes, f"{path.name}: rows sum to {sums}: each divided by its sum "
+                                          "(--scale-fractions)"]
     odd = total.index[(total - 1).abs() > TOLERANCE]
-    raise ValueError(f"{path}: rows do not sum to 1, but to {total.min():.3g} to {total.max():.3g} ({some(odd)}): a cell "
-                     "type is missing, a column is none, or patients are not in rows; absolute scores are divided by their sums with "
+    raise ValueError(f"{path}: rows do not sum to 1, but to {sums} ({some(odd)}): a cell type is missing, a column is "
+                     "none, or patients are not in rows; absolute scores are divided by their sums with "
                      "--scale-fractions")
 
 

@@ -1,4 +1,5 @@
-"""Names of genes: ids of Ensembl and their versions, copies on chromosome Y, old and new symbols, what Excel made of them.
+"""Names of genes: ids of Ensembl and their versions, copies on chromosome Y, old and new symbols, what Excel made of
+them.
 
 Sources: Ensembl and GENCODE (stable ids; ENSGR... before GENCODE 25 and _PAR_Y after it are the copies of
 pseudoautosomal genes on chromosome Y), HGNC (renamed families), Ziemann et al. 2016 (symbols that became dates).
@@ -17,8 +18,9 @@ COPY_ON_Y = r"ENSGR\d+.*|ENSG\d+.*_PAR_Y"
 TWO_NAMES = r"[^|]+\|[^|]+"   # A1BG|1 of Firehose, ENSG00000121410|A1BG
 MOSTLY = .9                   # share of the names that are of one kind
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
-DATE = rf"(?i:\d{{1,2}}-(?:{MONTHS})(?:-\d{{2,4}})?|(?:{MONTHS})-\d{{1,2}}|\d{{4}}-\d\d-\d\d.*|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}})"
-GENE_MAP_COLUMNS = {          # as GDC, Xena, Ensembl's BioMart, biomaRt, featureCounts and others call them, see `plain`
+DATE = (rf"(?i:\d{{1,2}}-(?:{MONTHS})(?:-\d{{2,4}})?|(?:{MONTHS})-\d{{1,2}}"
+        r"|\d{4}-\d\d-\d\d.*|\d{1,2}[/.]\d{1,2}[/.]\d{2,4})")
+GENE_MAP_COLUMNS = {          # as GDC, Xena, BioMart, biomaRt, featureCounts and others call them, see `plain`
     "gene_id": ("geneid", "id", "ensemblid", "genestableid", "genestableidversion", "ensemblgeneid",
                 "ensemblgeneidversion", "ensembl"),
     "gene_name": ("genename", "gene", "symbol", "genesymbol", "hgncsymbol", "externalgenename", "hugosymbol",

@@ -219,7 +219,8 @@ def with_symbols(genes, path, gene_map):
     if unknown.all():
         raise ValueError(f"{path}: none of its genes ({some(table.index)}) is in the first column of the gene map")
     if unknown.any():
-        notes.append(f"{path.name}: {unknown.sum()} Ensembl ids without a symbol left out: {some(table.index[unknown])}")
+        notes.append(f"{path.name}: {unknown.sum()} Ensembl ids without a symbol left out: "
+                     f"{some(table.index[unknown])}")
     return table[~unknown].set_axis(found[~unknown].to_numpy()), notes
 
 

@@ -58,8 +58,8 @@ def refuse_published(folder):
     """ValueError for the project folder of the published scripts."""
     found = next((path for pattern in PUBLISHED for path in folder.glob(pattern)), None)
     if found:
-        raise ValueError(f"{folder} is a project of the published scripts ({found.relative_to(folder)}): make one of it "
-                         f"with data/import_original.py {folder} <new folder> --encoder NAME")
+        raise ValueError(f"{folder} is a project of the published scripts ({found.relative_to(folder)}): make one of "
+                         f"it with data/import_original.py {folder} <new folder> --encoder NAME")
 
 
 def start_logging(path):

@@ -21,7 +21,8 @@ SEPARATORS = "\t,;"
 LOOKED_AT = 20          # lines below the header that must agree on a separator
 GZIP = b"\x1f\x8b"
 OTHER_FILES = {         # first bytes: what it is
-    b"PK\x03\x04": "an Excel file or a zip archive", b"\xd0\xcf\x11\xe0": "an old Excel file", b"\x89HDF": "an HDF5 file",
+    b"PK\x03\x04": "an Excel file or a zip archive", b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"\x89HDF": "an HDF5 file",
     b"%PDF": "a PDF", b"BZh": "compressed by bzip2", b"\xfd7zXZ": "compressed by xz", b"<!DO": "a web page",
     b"<!do": "a web page", b"<htm": "a web page", b"<?xm": "XML", b"version https://git-lfs": "a pointer of Git LFS",
     b"\x93NUM": "an array of numpy", b"\x80\x04": "a pickle", b"RDX": "data of R", b"PAR1": "a parquet file"}
@@ -129,7 +130,7 @@ def lines_before_header(lines):
 
 
 def separator_in(lines, usual):
-    """The separator by which all lines have equally many cells (R's header one fewer), more than one; else the usual."""
+    """The separator by which all lines have equally many cells (R's header one fewer), at least 2; else the usual."""
     cells = {}
     for separator in (usual, *SEPARATORS):
         widths = [len(row) for row in csv.reader(lines, delimiter=separator)]

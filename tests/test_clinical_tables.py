@@ -1,7 +1,10 @@
 """clinical.csv as people have it: missing words, quoted headers, words of other trials."""
+import json
+
 import pandas as pd
 import pytest
 
+import simulated_cohort
 from response import feature_sets
 from slide_ex.project import clinical_file, clinical_words, description_file
 
@@ -12,8 +15,8 @@ def write(folder, text, encoding="utf-8"):
     return path
 
 
-@pytest.mark.parametrize("word", ["NA", "N/A", "'--", "--", "[Not Available]", "[not applicable]", "NaN", "<NA>", "#N/A",
-                                  "Not Reported", "unknown", "[Discrepancy]", ".", "", "NULL", "[Completed]"])
+@pytest.mark.parametrize("word", ["NA", "N/A", "'--", "--", "[Not Available]", "[not applicable]", "NaN", "<NA>",
+                                  "#N/A", "Not Reported", "unknown", "[Discrepancy]", ".", "", "NULL", "[Completed]"])
 def test_words_for_missing_in_every_column(tmp_path, word):
     path = write(tmp_path, f"Patient.ID,Response,Site,Age\nP1,pCR,A,50\nP2,{word},{word},{word}\nP3,RD,B,61\n")
     assert clinical_file.known_responses(path) == {"P1": 1, "P3": 0}
@@ -50,21 +53,24 @@ def test_categories_stay_categories():
 
 
 @pytest.mark.parametrize("text, encoding", [
-    ('"Patient.ID","Response","Site"\n"P1","pCR","A"\n"P2","RD","B"\n', "utf-8"),       # R, write.csv(row.names = FALSE)
+    ('"Patient.ID","Response","Site"\n"P1","pCR","A"\n"P2","RD","B"\n', "utf-8"),    # R, without names of rows
     ('"","Patient.ID","Response","Site"\n"1","P1","pCR","A"\n"2","P2","RD","B"\n', "utf-8"),    # R, write.csv
-    ("Patient.ID;Response;Site\nP1;pCR;A\nP2;RD;B\n", "cp1252"), ("Patient.ID\tResponse\tSite\nP1\tpCR\tA\nP2\tRD\tB\n", "utf-16"),
+    ("Patient.ID;Response;Site\nP1;pCR;A\nP2;RD;B\n", "cp1252"),
+    ("Patient.ID\tResponse\tSite\nP1\tpCR\tA\nP2\tRD\tB\n", "utf-16"),
     ("Patient.ID,Response,Site,,\nP1,pCR,A,,\nP2,RD,B,,\n,,,,\n", "utf-8-sig")])
 def test_layouts_of_the_table(tmp_path, text, encoding):
     path = write(tmp_path, text, encoding)
-    assert clinical_file.read_column(path, "Site") == {"P1": "A", "P2": "B"} and clinical_file.has_column(path, "Response")
+    assert clinical_file.read_column(path, "Site") == {"P1": "A", "P2": "B"}
+    assert clinical_file.has_column(path, "Response")
     assert clinical_file.read_responses(path) == {"P1": "pCR", "P2": "RD"}
 
 
 @pytest.mark.parametrize("text, words", [
-    ("Patient.ID,Response,Response\nP1,pCR,RD\n", "twice: Response"), ("Patient.ID,Response\nP1\n", "row 2 has 1 cells"),
-    ("Patient.ID,Response\nP1,pCR,x\n", "row 2 has 3 cells") if False else ("Patient.ID,Response\nP1,pCR\nP2,RD,x\n",
-                                                                        "row 3 has 3 cells"),
-    ("Patient.ID,Response\nP1,pCR\nP1,RD\n", "more than one row"), ("Patient.ID,Response\n,pCR\n", "without Patient.ID"),
+    ("Patient.ID,Response,Response\nP1,pCR,RD\n", "twice: Response"),
+    ("Patient.ID,Response\nP1\n", "row 2 has 1 cells"),
+    ("Patient.ID,Response\nP1,pCR\nP2,RD,x\n", "row 3 has 3 cells"),
+    ("Patient.ID,Response\nP1,pCR\nP1,RD\n", "more than one row"),
+    ("Patient.ID,Response\n,pCR\n", "without Patient.ID"),
     ("Patient.ID,Response\nP1,pcr\n", "pcr .pCR.. is not pCR, RD or empty.*--responders")])
 def test_what_is_refused(tmp_path, text, words):
     with pytest.raises(ValueError, match=words):
@@ -90,7 +96,6 @@ def test_other_words_are_said_once(tmp_path):
 
 def test_a_quoted_header_groups_by_its_site_and_its_words(tmp_path, run_script):
     """The header that hid Site and Response, so that folds were drawn by the site of the barcode."""
-    import simulated_cohort
     project = simulated_cohort.write(tmp_path / "cohort")
     patients = sorted({f"P{i:03d}" for i in range(60)})
     table = pd.DataFrame({"Patient.ID": patients, "RCB": ["RCB-0", "RCB-I", "NA"] * 20,
@@ -102,7 +107,6 @@ def test_a_quoted_header_groups_by_its_site_and_its_words(tmp_path, run_script):
     more += ["--response-column", "RCB", "--responders", "RCB-0", "--non-responders", "RCB-I", "--group-by", "site"]
     done = run_script("prediction/make_splits.py", project, *more)
     assert done.returncode == 0, done.stderr
-    import json
     site = dict(zip(table["Patient.ID"], table["Site"]))
     folds = json.loads((project / "splits.json").read_text())
     sides = [{site[patient] for patient in fold["test"]} for fold in folds["outer"]]

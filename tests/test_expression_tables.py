@@ -1,5 +1,6 @@
 """Tables of expression as people have them: what is read, and a wrong declaration that is never silent."""
 import gzip
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,11 @@ def tpm(n_genes=400, seed=0):
     return pd.DataFrame(values / values.sum(0) * 1e6, [f"GENE{g}" for g in range(n_genes)], PATIENTS)
 
 
-def linear(table, *declared, is_bulk=True, **more):
-    return expression_scale.linear(table, numeric_table_path, expression_scale.Declared(*declared, is_bulk=is_bulk, **more))
+PATH = pathlib.Path("t.tsv")    # for messages
 
 
-class numeric_table_path:    # what messages need of a path
-    name = "t.tsv"
+def linear(table, *declared, **more):
+    return expression_scale.linear(table, PATH, expression_scale.Declared(*declared, is_bulk=True, **more))
 
 
 @pytest.mark.parametrize("offset", [1, .001, .01])
@@ -91,7 +91,8 @@ def as_text(separator="\t", header="gene", **more):
 
 
 @pytest.mark.parametrize("name, content", [
-    ("t.tsv", as_text()), ("t.csv", as_text(",")), ("t.csv", as_text(";")), ("t.tsv", as_text(",")), ("t.csv", as_text()),
+    ("t.tsv", as_text()), ("t.csv", as_text(",")), ("t.csv", as_text(";")), ("t.tsv", as_text(",")),
+    ("t.csv", as_text()),
     ("t.txt", as_text(header=False)), ("t.tsv", "\n" + as_text()), ("t.tsv", as_text().replace("\n", "\r\n")),
     ("t.tsv", "#1.2\n20\t12\n" + TABLE.assign(Description="x")[["Description", *PATIENTS]].to_csv(
         sep="\t", index_label="Name")),
@@ -146,7 +147,7 @@ def test_copies_on_chromosome_y_leave_the_gene(copy):
     table = pd.DataFrame([[50.], [0.], [9.]], ["ENSG00000002586.20", copy, "ENSG00000000003"], ["P1"])
     gene_map = pd.DataFrame({"gene_id": ["ENSG00000002586", copy, "ENSG00000000003"],
                              "gene_name": ["CD99", "CD99", "TSPAN6"]})
-    found, notes = numeric_table.checked(table, numeric_table_path, gene_map)
+    found, notes = numeric_table.checked(table, PATH, gene_map)
     assert found["P1"].to_dict() == {"CD99": 50, "TSPAN6": 9} and "chromosome Y" in notes[0]
 
 
@@ -155,7 +156,7 @@ def test_names_that_are_two_and_names_that_were_dates(tmp_path):
     genes = numeric_table.read_genes(tmp_path / "t.tsv")
     assert genes.values.index[0] == "A1BG" and "" not in genes.values.index and len(genes.values) == 31
     table = pd.DataFrame({"P1": [30., 2, 3, 4]}, ["ESR1", "1-Mar", "Sep-02", "2022-12-01"])
-    found, notes = numeric_table.checked(table, numeric_table_path)
+    found, notes = numeric_table.checked(table, PATH)
     assert list(found.index) == ["ESR1"] and "1-Mar, Sep-02, 2022-12-01" in notes[0]
 
 
@@ -166,13 +167,13 @@ def test_the_symbols_beside_ids_are_used(tmp_path):
     assert found["P1"].to_dict() == {"TSPAN6": 40, "TNMD": 2}
 
 
-@pytest.mark.parametrize("header", ["ensembl_gene_id,hgnc_symbol,gene_biotype", "Gene stable ID version,Gene name,Gene type",
-                                    "id,gene,gene_type", "ensembl_gene_id_version;external_gene_name;gene_biotype"])
+@pytest.mark.parametrize("header", ["ensembl_gene_id,hgnc_symbol,gene_biotype", "id,gene,gene_type",
+                                    "Gene stable ID version,Gene name,Gene type", "ensembl_gene_id_version;external_gene_name;gene_biotype"])
 def test_gene_maps_of_several_tools(tmp_path, header):
-    separator = ";" if ";" in header else ","
-    written(tmp_path / "m.csv", f"{header}\n" + separator.join(["ENSG00000000003.1", "TSPAN6", "protein_coding"]) + "\n")
+    separator, row = ";" if ";" in header else ",", ["ENSG00000000003.1", "TSPAN6", "protein_coding"]
+    written(tmp_path / "m.csv", f"{header}\n{separator.join(row)}\n")
     found = gene_names.read_gene_map(tmp_path / "m.csv")
-    assert found.loc[0].to_dict() == {"gene_id": "ENSG00000000003.1", "gene_name": "TSPAN6", "gene_type": "protein_coding"}
+    assert found.loc[0].to_dict() == dict(zip(["gene_id", "gene_name", "gene_type"], row))
 
 
 def test_older_symbols_are_suspected_both_ways():

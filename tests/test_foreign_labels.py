@@ -42,7 +42,8 @@ def read(folder):
 
 
 def fails(done, *words):
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and all(word in done.stderr for word in words), done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
 
 
 def test_diagnostics_of_cibersortx_are_no_cell_types(folder, run_script):
@@ -60,7 +61,8 @@ def test_diagnostics_of_cibersortx_are_no_cell_types(folder, run_script):
 
 @pytest.mark.parametrize("change, words", [
     (lambda t: t.drop("P003").reindex(t.index), "P003"), (lambda t: t.replace(t.loc["P003", "CAFs"], np.inf), "P003"),
-    (lambda t: t - .5, "negative"), (lambda t: t.iloc[:, :2], "do not sum to 1"), (lambda t: t * 3, "--scale-fractions"),
+    (lambda t: t - .5, "negative"), (lambda t: t.iloc[:, :2], "do not sum to 1"),
+    (lambda t: t * 3, "--scale-fractions"),
     (lambda t: pd.concat([t, t.iloc[:1]]), "more than one row for P000"),
     (lambda t: t.rename(columns={"CAFs": "fibroblasts"}), "no fractions of CAFs"),
     (lambda t: t.assign(Purity=.5), "do not sum to 1")])

@@ -113,7 +113,8 @@ def test_polygons_count_from_the_corner_that_qupath_counts_from(tmp_path):
     picture = slide_tiles.read_picture(path, 200)
     assert picture.origin_px == (700, 300) and picture.size_px == (3000, 2000)
     layout = slide_tiles.Layout(np.array([(700, 300), (1212, 812)]), 512, picture.size_px)
-    drawn = slide_map.SlideMaps("S", "P", layout, picture, [(choice.Wanted("CAFs", "G", ("G",), "log2(TPM + 1)"), np.ones(2))], "")
+    wanted = choice.Wanted("CAFs", "G", ("G",), "log2(TPM + 1)")
+    drawn = slide_map.SlideMaps("S", "P", layout, picture, [(wanted, np.ones(2))], "")
     exports.write_geojson(tmp_path / "map.geojson", drawn)
     corners = [feature["geometry"]["coordinates"][0][0]
                for feature in json.loads((tmp_path / "map.geojson").read_text())["features"]]

@@ -17,7 +17,8 @@ NO_SLIDE, NO_EXPRESSION = "no such slide file", "no such column of expression"
 def read(path, renamed, said):
     """Columns of REQUIRED and OPTIONAL ("" where absent or empty) and reason, one row a slide.
 
-    `renamed`: texts NAME=YOURS; `said`: description_file.Description, the words of responses. Raises ValueError for absent columns, empty or repeated ids and contradictions.
+    `renamed`: texts NAME=YOURS; `said`: description_file.Description, the words of responses. Raises ValueError for
+    absent columns, empty or repeated ids and contradictions.
     """
     table = read_strings(path, "a .csv, or a .tsv, in UTF-8")
     names = REQUIRED | OPTIONAL

@@ -5,10 +5,11 @@
         valid_labels.txt, valid_preds.txt, test_*.txt   a row a slide, a column an output, eight decimals; of the direct
                                                         model _preds are calls (0 or 1, above 0.5), _confs probabilities
         valid_metrics.txt, test_metrics.txt             direct only: precision, recall, f1 (macro), accuracy, balanced
-        coef_slope.txt                                  a row an output: R and slope, valid_r test_r valid_slope test_slope
+        coef_slope.txt                                  a row an output: R of valid and test, slope of valid and test
         coef_sorted_based_valid.txt, _test.txt          number and name of the output before these, best first
-        train_valid_loss.txt                            a row an epoch: losses of training and validation, then R and slope
-                                                        of both (nan where they were not recorded); direct: accuracies
+        train_valid_loss.txt                            a row an epoch: losses of training and validation, then
+                                                        R and slope of both (nan where they were not recorded);
+                                                        direct: accuracies
         valid_slides.txt, test_slides.txt               not of the published scripts: Slide.ID of each row
 
 Source: what the published scripts of Wang et al. 2026 and their copies write. Splits and labels, which they keep in

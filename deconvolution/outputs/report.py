@@ -61,7 +61,7 @@ def draw_abundance(axes, result, summary, colours):
     axes.barh(summary.index, summary["median_r_with_fraction"], color=colours)
     axes.invert_yaxis()
     axes.set(title="How much the estimates follow abundance", xlim=(-1, 1),
-             xlabel="Pearson's r of log2(estimate + 1) and own fraction, median over genes; near 0: expression in a cell")
+             xlabel="Pearson's r of log2(estimate + 1) and own fraction, median over genes; 0: expression in a cell")
 
 
 def draw_notes(axes, result, summary, colours):

@@ -66,8 +66,9 @@ def write(project_path, result, parameters, inputs, with_text):
 
 
 def summarise(result):
-    """Per cell type: mean fraction, genes by confidence, and medians over genes of Pearson's r over patients: of estimate
-    and bulk (how much it mirrors bulk), of log2(estimate + 1) and the type's own fraction (whether it is abundance)."""
+    """Per cell type: mean fraction, genes by confidence, and medians over genes of Pearson's r over patients: of
+    estimate and bulk (how much it mirrors bulk), of log2(estimate + 1) and the type's own fraction (whether it is
+    abundance)."""
     rows = {}
     for k, cell_type in enumerate(result.confidence):
         score = result.confidence[cell_type]

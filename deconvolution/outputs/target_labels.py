@@ -7,8 +7,9 @@ MIN_CONFIDENCE = .95
 MIN_NONZERO_FRACTION = .5  # of patients with a value above zero; this and the variance: Wang et al. 2026
 MIN_VARIANCE = 1e-5        # of the label over patients, in logarithms
 
-MOST_R_WITH_FRACTION = .4  # median over cell types. Expression in a cell: at most .2 (drawn and simulated cohorts);
-FEW_PATIENTS = 10          # expression times the fraction: .6 to .9. Below as many patients r says nothing
+MOST_R_WITH_FRACTION = .4  # median over cell types. Expression in a cell: at most .14, in one type (docs/labels.md);
+MOST_R_OF_ONE = .6         # expression times the fraction: .55 to .92. Most of a single type
+FEW_PATIENTS = 10          # below as many r says nothing
 
 
 def r_with_fraction(labels, fractions):
@@ -28,7 +29,8 @@ def refuse_abundance(r, n_patients, folder):
     r : dict of cell type to r_with_fraction
     """
     known = {name: value for name, value in r.items() if np.isfinite(value)}
-    if n_patients >= FEW_PATIENTS and known and np.median(list(known.values())) > MOST_R_WITH_FRACTION:
+    values = list(known.values()) or [0]
+    if n_patients >= FEW_PATIENTS and (np.median(values) > MOST_R_WITH_FRACTION or max(values) > MOST_R_OF_ONE):
         highest = sorted(known, key=known.get, reverse=True)
         raise ValueError(f"{folder}: labels go with the fraction of their own cell type (median r over genes: "
                          + some((f"{name} {known[name]:.2f}" for name in highest), 4)

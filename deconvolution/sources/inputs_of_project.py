@@ -106,8 +106,8 @@ def check_overlap(found, bulk, signature, files, min_markers_found):
 
 
 def about_missing_markers(signature, missing, bulk):
-    """Lines about genes of the signature that bulk lacks: how many markers each cell type (where they are highest) keeps,
-    and which may be there under another symbol."""
+    """Lines about genes of the signature that bulk lacks: how many markers each cell type (where they are highest)
+    keeps, and which may be there under another symbol."""
     if not missing.any():
         return []
     notes = [f"{missing.sum()} of {len(missing)} genes of the signature are not in bulk"]
@@ -118,7 +118,7 @@ def about_missing_markers(signature, missing, bulk):
             lost = gene_names.with_other_symbols(signature.index[own & missing], bulk.index)
             notes.append(f"{cell_type}: {(own & ~missing).sum()} of {own.sum()} markers are in bulk, not: {lost}")
     if any("?)" in note for note in notes):
-        notes.append("names with ? are older or newer symbols of the same gene (HGNC): rename them in one of the tables")
+        notes.append("names with ? are older or newer symbols of one gene (HGNC): rename them in one of the tables")
     return notes
 
 

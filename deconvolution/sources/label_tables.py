@@ -27,8 +27,8 @@ class Labels:
 
 @dataclass(frozen=True)
 class Said:
-    """What the user says of the tables of another tool: genes are in rows; log2_offset c of values log2(x + c), or None;
-    fractions do not sum to 1; expression is to be divided by the fraction of its cell type."""
+    """What the user says of the tables of another tool: genes are in rows; log2_offset c of values log2(x + c), or
+    None; fractions do not sum to 1; expression is to be divided by the fraction of its cell type."""
     genes_in_rows: bool = False
     log2_offset: float | None = None
     scale_fractions: bool = False
@@ -84,7 +84,7 @@ def table_files(folder):
 
 
 def cell_types_of(files, fractions, path):
-    """{file name: cell type} of the tables; ValueError for one without a fraction, a line for a fraction without one."""
+    """{file name: cell type} of the tables; ValueError for one without fractions, a line for fractions without one."""
     found = {}
     for name in files:
         if name not in (FRACTIONS, CONFIDENCE):
@@ -140,8 +140,9 @@ def read_table(path, patients, said):
         (table := numeric_table.read(path).T.rename(columns=ids.with_dashes)), pd.DataFrame(index=table.index))
     different = set(genes.values.columns) ^ set(patients)
     if different:
+        where = "columns (leave out --genes-in-rows)" if said.genes_in_rows else "rows (--genes-in-rows)"
         raise ValueError(f"{path}: its patients are not those of {FRACTIONS}: {some(sorted(different))}; are genes in "
-                         f"{'columns (leave out --genes-in-rows)' if said.genes_in_rows else 'rows (--genes-in-rows)'}?")
+                         f"{where}?")
     if not genes.values.columns.is_unique:
         raise ValueError(f"{path}: a patient is there twice: keep one row a patient")
     genes.values = genes.values[patients]

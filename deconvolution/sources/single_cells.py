@@ -15,7 +15,7 @@ KINDS = "genes", "features", "barcodes"
 COUNT_LAYERS = "counts", "raw_counts", "raw", "count"   # where people keep counts in AnnData, before .raw and X
 NO_TYPE = {"doublet", "doublets", "multiplet", "multiplets", "unassigned", "unclassified", "undefined", "undetermined",
            "ambiguous", "low quality", "low-quality", "lowquality", "debris", "filtered", "rejected", "exclude",
-           "unannotated", "unlabeled", "unlabelled", "negative"}    # labels beside the words of clinical_words for missing
+           "unannotated", "unlabeled", "unlabelled", "negative"}    # beside the words of clinical_words for missing
 LOOKED_AT = 1_000_000    # counts that are looked at for fractions
 
 
@@ -56,8 +56,9 @@ def read(path, labels_path, label_column, layer=None, allow_fractional=False):
     if counts.shape[1] == 0 or counts.min() < 0 or not np.isfinite(counts.data).all():
         raise ValueError(f"{path}: counts must be numbers that are not negative")
     if not allow_fractional and not are_whole(counts):
-        raise ValueError(f"{path}: values are not whole numbers: raw counts are needed, not normalised values; counts that "
-                         "ambient correction (SoupX, CellBender) left fractional are accepted with --allow-fractional")
+        raise ValueError(f"{path}: values are not whole numbers: raw counts are needed, not normalised values; counts "
+                         "that ambient correction (SoupX, CellBender) left fractional are accepted with "
+                         "--allow-fractional")
     return with_labels(counts, genes, labels, label_column)
 
 
@@ -113,8 +114,8 @@ def read_h5ad(path, layer, allow_fractional):
     found = {name: sparse.csr_matrix(places[name][0], dtype=np.float32) for name in order}
     chosen = next((name for name in order if are_whole(found[name])), order[0] if layer or allow_fractional else None)
     if chosen is None:
-        raise ValueError(f"{path}: no whole numbers in {', '.join(order)}: raw counts are needed (--layer NAME says where "
-                         "they are, --allow-fractional accepts those of ambient correction)")
+        raise ValueError(f"{path}: no whole numbers in {', '.join(order)}: raw counts are needed (--layer NAME says "
+                         "where they are, --allow-fractional accepts those of ambient correction)")
     logging.info(f"counts are those of {chosen}")
     return found[chosen], gene_index(places[chosen][1], data.var, path), labels_of(data.obs)
 

@@ -32,7 +32,7 @@ def training(project):
 
 
 def calibration(project):
-    """Share of patients with a response against the predicted probability, in equal bins, and the numbers of patients."""
+    """Share of patients with a response against its predicted probability, in equal bins, and numbers of patients."""
     predicted = predictions_file.read_target(project / "results" / "predictions.h5", "direct")
     labels, probabilities = predicted.labels[:, 0], predicted.predictions[:, 0].astype(float)
     figure, (curve, counts) = plt.subplots(2, 1, sharex=True, height_ratios=[2, 1], figsize=(

@@ -37,7 +37,7 @@ def best_predictions(labels, predictions, outputs, correlations):
 
 
 def probabilities(labels, predictions, response):
-    """Predicted probability of a response (its word) of the test slides in each class; labels 0 or 1, both (n_slides,)."""
+    """Predicted probability of a response (its word) of the test slides in each class; 0 or 1, both (n_slides,)."""
     figure = matplotlib.figure.Figure(figsize=(2.4, 2.4))
     figure.subplots_adjust(left=0.25, right=0.95, bottom=0.12, top=0.95)
     axis = figure.add_subplot(ylabel=f"Predicted probability of {response}", xticks=[0, 1],

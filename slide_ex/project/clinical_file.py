@@ -56,8 +56,8 @@ def record_words(project, args):
         said, table = description_file.of_content(description_file.with_options(project, args), "the options"), read(
             project / NAME)
         if said.response_column not in table:
-            raise ValueError(f"{project / NAME} has no column {ids.with_near_matches([said.response_column], table)}, its "
-                             f"columns are Patient.ID, {ids.some(table, 12)}: give one with --response-column")
+            raise ValueError(f"{project / NAME} has no column {ids.with_near_matches([said.response_column], table)}, "
+                             f"its columns are Patient.ID, {ids.some(table, 12)}: give one with --response-column")
         refuse_unknown(table[said.response_column], said, f"{project / NAME}, column {said.response_column}:")
         description_file.write(project, args)
 

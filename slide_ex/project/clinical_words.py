@@ -8,11 +8,11 @@ import pandas as pd
 
 from slide_ex.ids import counted, some
 
-MISSING = {"", "na", "n/a", "n.a.", "nan", "<na>", "nat", "null", "#n/a", "#na", "#value!", "#ref!", "#div/0!", "#null!",
-           "#num!", "#name?", "'--", "--", "---", "-", ".", "?", "missing", "unknown", "unk", "not known", "not reported",
-           "not available", "not applicable", "not evaluated", "not allowed to collect", "not done", "not performed",
-           "not assessed", "not recorded", "not provided", "not specified", "no data", "discrepancy", "completed",
-           "pending"}
+MISSING = {"", "na", "n/a", "n.a.", "nan", "<na>", "nat", "null", "#n/a", "#na", "#value!", "#ref!", "#div/0!",
+           "#null!", "#num!", "#name?", "'--", "--", "---", "-", ".", "?", "missing", "unknown", "unk", "not known",
+           "not reported", "not available", "not applicable", "not evaluated", "not allowed to collect", "not done",
+           "not performed", "not assessed", "not recorded", "not provided", "not specified", "no data", "discrepancy",
+           "completed", "pending"}
 BRACKETED = {"completed", "pending", "discrepancy"}   # missing only as [Completed]: alone they can be a category
 MOSTLY = .5              # share of numbers among the known cells of a column that is meant to be one of numbers
 MOST_CATEGORIES = .5     # of the known cells: with more, a category is about one patient

@@ -50,8 +50,8 @@ def without_direct(facts):
     lacking = splits_file.one_class(facts.splits, known) if known else ["all folds"]
     if not lacking:
         return ""
-    return (f"no {facts.said.responder} or no {facts.said.non_responder} in {some(lacking, 2)}: more responses are needed, or make_splits.py --stratify response "
-            "--overwrite before any training")
+    return (f"no {facts.said.responder} or no {facts.said.non_responder} in {some(lacking, 2)}: more responses are "
+            "needed, or make_splits.py --stratify response --overwrite before any training")
 
 
 def fill(state, project, targets, splits):

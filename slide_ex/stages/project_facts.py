@@ -44,10 +44,10 @@ def read(project):
     metadata = tried(metadata_file.NAME, metadata_file.read_table)
     made, damaged = read_slide_features(project, [] if metadata is None else metadata.slide_id)
     said = tried(description_file.NAME, lambda path: description_file.read(path.parent))
-    return Facts(metadata, made, damaged, bulk=read_bulk(project, problems), said=said or description_file.Description(),
-                 response=tried(clinical_file.NAME, read_response), targets=tried(targets_file.NAME, read_targets),
-                 features=tried(features_file.NAME, read_features), splits=tried(splits_file.NAME, splits_file.read),
-                 problems=problems)
+    return Facts(metadata, made, damaged, bulk=read_bulk(project, problems),
+                 said=said or description_file.Description(), response=tried(clinical_file.NAME, read_response),
+                 targets=tried(targets_file.NAME, read_targets), features=tried(features_file.NAME, read_features),
+                 splits=tried(splits_file.NAME, splits_file.read), problems=problems)
 
 
 def read_bulk(project, problems):
