@@ -34,6 +34,8 @@ def main(args):
     if preparation.is_finished(project, now, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
+    if not args.expression and (args.log2 is not None or args.clip_negative or args.counts):
+        raise ValueError("--log2, --clip-negative and --counts are about --expression: give it, or leave them out")
     description_file.write(project, args)
     cohort = cohort_table.read(args.table, args.columns, description_file.read(project))
     if args.slides:

@@ -28,6 +28,8 @@ def main(args):
     folder = args.project_path / "deconvolution"
     if args.method == "native" and (args.codefacs_dir or args.codefacs_output):
         raise ValueError("--codefacs-dir and --codefacs-output need --method codefacs")
+    if args.scale_fractions and not args.fractions:
+        raise ValueError("--scale-fractions is about --fractions: give it, or leave it out")
     files = inputs_of_project.paths(args.project_path)
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
     inputs = {name: checksums.of_file(path) for name, path in (files | extra).items() if path}

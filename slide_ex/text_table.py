@@ -4,6 +4,7 @@ A file may be UTF-8, UTF-16 (Excel's "Unicode text") or, where it is neither, Wi
 its name says; separated by tabs, commas or semicolons; with lines of comment, of GCT or of Excel before its header. A
 row that is shorter or longer than the header is an error: the file was cut off, or a cell holds a separator.
 """
+import collections
 import csv
 import functools
 import gzip
@@ -141,8 +142,7 @@ def separator_in(lines, usual):
 
 def refuse_repeated(header, path):
     """ValueError for column names that occur twice."""
-    names = [name for name in header if name]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, n in collections.Counter(header).items() if n > 1 and name)
     if repeated:
         raise ValueError(f"{path}: column names occur twice: {some(repeated)}: rename or remove one of them")
 

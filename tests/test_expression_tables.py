@@ -168,7 +168,8 @@ def test_the_symbols_beside_ids_are_used(tmp_path):
 
 
 @pytest.mark.parametrize("header", ["ensembl_gene_id,hgnc_symbol,gene_biotype", "id,gene,gene_type",
-                                    "Gene stable ID version,Gene name,Gene type", "ensembl_gene_id_version;external_gene_name;gene_biotype"])
+                                    "Gene stable ID version,Gene name,Gene type",
+                                    "ensembl_gene_id_version;external_gene_name;gene_biotype"])
 def test_gene_maps_of_several_tools(tmp_path, header):
     separator, row = ";" if ";" in header else ",", ["ENSG00000000003.1", "TSPAN6", "protein_coding"]
     written(tmp_path / "m.csv", f"{header}\n{separator.join(row)}\n")

@@ -5,7 +5,7 @@ import pandas as pd
 
 from gdc import gdc_download, tcga_selection
 from inputs import bulk_sources
-from slide_ex import gene_names, numeric_table
+from slide_ex import expression_scale, gene_names, numeric_table
 from slide_ex.script import whole
 
 MISSING = "missing: "  # begins the reasons that a new download would fix
@@ -52,6 +52,9 @@ def read_bulk(samples, source, scale, is_counts, gene_map):
         genes = bulk_sources.read_matrix(source, scale, is_counts, gene_map)
         genes.values = genes.values[list(used["sample_id"])].set_axis(used.index, axis=1)
     else:
+        if is_counts or scale != expression_scale.Declared(is_bulk=True):
+            raise ValueError(f"{source} is a folder of STAR counts, whose TPM are read: --log2, --clip-negative and "
+                             "--counts are about a table of --expression")
         table, gene_map, problems = bulk_sources.read_star_files(used["path"].sort_index().to_dict())
         genes = numeric_table.Genes(table, pd.DataFrame(index=table.index))
         for patient, problem in problems.items():

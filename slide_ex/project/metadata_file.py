@@ -78,7 +78,8 @@ def check_filenames(filenames, path, needed):
 def patient_ids(table, column, path, remedy):
     """The patient of each row: as given, or the one that a TCGA barcode in Slide.ID begins with."""
     given = table[column] if column in table else [""] * len(table)
-    patients = [patient or ids.tcga_patient(slide_id) for patient, slide_id in zip(given, table["Slide.ID"])]
+    patients = [ids.with_dashes(patient) or ids.tcga_patient(slide_id)
+                for patient, slide_id in zip(given, table["Slide.ID"])]
     unknown = [slide_id for patient, slide_id in zip(patients, table["Slide.ID"]) if not patient]
     if unknown:
         raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: "
