@@ -62,7 +62,7 @@ def layout(path, what="a table of text", separator=None):
     n_before, declared = lines_before_header(lines)
     content = [line for line in lines[n_before:] if line.strip()][:LOOKED_AT]
     if not content:
-        raise ValueError(f"{path} is empty: give {what}")
+        raise ValueError(f"{path} is no table of text (it is empty): give {what}")
     separator = separator or declared or separator_in(content, separator_of(path))
     header, *rows = csv.reader(content, delimiter=separator)
     header = [name.strip() for name in header]

@@ -123,7 +123,7 @@ def test_what_is_packed_is_known_by_its_content(tmp_path):
 @pytest.mark.parametrize("content, words", [
     (as_text(decimal=","), "decimal commas.*'[0-9]+,[0-9]+' of GENE"), (as_text()[:-40], "cut off"),
     (as_text().replace("P-03", "P-02"), "twice: P-02"), ("PK\x03\x04abc", "Excel"), ("<!DOCTYPE html>", "web page"),
-    ("", "is empty"), ("gene\tP1\n", "no rows"), ("#1.2\n21\t12\n" + TABLE.assign(Description=1)[
+    ("", "it is empty"), ("gene\tP1\n", "no rows"), ("#1.2\n21\t12\n" + TABLE.assign(Description=1)[
         ["Description", *PATIENTS]].to_csv(sep="\t", index_label="Name"), "cut off"),
     (as_text().replace("GENE3\t", "GENE3\tx"), "no number.*GENE3"), ("gene\nA\nB\n", "one column"),
     (TABLE.assign(ids=range(5000, 5020)).to_csv(sep="\t", index_label="gene"), "ids hold whole numbers"),

@@ -136,8 +136,11 @@ def from_tables(files, said, method):
 
 def read_table(path, patients, said):
     """One cell type's expression (genes x patients), linear, checked; genes without values are dropped with a line."""
-    genes = numeric_table.read_genes(path) if said.genes_in_rows else numeric_table.Genes(
-        (table := numeric_table.read(path).T.rename(columns=ids.with_dashes)), pd.DataFrame(index=table.index))
+    if said.genes_in_rows:
+        genes = numeric_table.read_genes(path)
+    else:
+        table = numeric_table.read(path).T.rename(columns=ids.with_dashes)
+        genes = numeric_table.Genes(table, pd.DataFrame(index=table.index))
     different = set(genes.values.columns) ^ set(patients)
     if different:
         where = "columns (leave out --genes-in-rows)" if said.genes_in_rows else "rows (--genes-in-rows)"
