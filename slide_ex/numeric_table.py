@@ -129,6 +129,10 @@ def read_genes(path):
         kind = gene_names.column_kind(name)
         if kind and kind not in known:
             known[kind] = annotation[name].fillna("").str.strip()
+    if "gene_name" not in known and "Description" in annotation and gene_names.has_ensembl_ids(values.index):
+        words = annotation["Description"].fillna("").str.strip()      # GCT of GTEx: symbols
+        if not words.str.contains(" ").any():
+            known["gene_name"] = words
     if len(annotation.columns):
         notes.append(f"{path.name}: columns that describe genes are no samples: {some(annotation)}")
     if values.index.str.fullmatch(r"\d+").all() and "gene_name" not in known and "gene_id" not in known:

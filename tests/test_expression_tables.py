@@ -165,6 +165,10 @@ def test_the_symbols_beside_ids_are_used(tmp_path):
                                 "ENSG00000000005.6,TNMD,protein_coding,2\n")
     found, _ = numeric_table.checked(numeric_table.read_genes(tmp_path / "t.csv"), tmp_path / "t.csv")
     assert found["P1"].to_dict() == {"TSPAN6": 40, "TNMD": 2}
+    written(tmp_path / "t.gct", "#1.2\n2\t1\nName\tDescription\tP1\nENSG00000000003.1\tTSPAN6\t40\n"
+                                "ENSG00000000005.6\tTNMD\t2\n")     # GTEx
+    found, _ = numeric_table.checked(numeric_table.read_genes(tmp_path / "t.gct"), tmp_path / "t.gct")
+    assert found["P1"].to_dict() == {"TSPAN6": 40, "TNMD": 2}
 
 
 @pytest.mark.parametrize("header", ["ensembl_gene_id,hgnc_symbol,gene_biotype", "id,gene,gene_type",
