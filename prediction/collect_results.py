@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from evaluation import baselines, out_of_fold, result_tables
-from slide_ex import checksums, numeric_table, script, text_table
+from slide_ex import checksums, gene_table, script, text_table
 from slide_ex.project import features_file, predictions_file, splits_file, targets_file
 from slide_ex.stages import plan
 from transfer import trained_models
@@ -26,7 +26,7 @@ def main(args):
     slides = features_file.read_slides(project / features_file.NAME)
     targets = targets_file.readers(project)
     configs = trained_models.finished_folds(results, targets, splits, slides, args.partial)
-    bulk_path = numeric_table.find(project, "bulk_expression")
+    bulk_path = gene_table.find(project, "bulk_expression")
     made_from = {"models_sha256": checksums.of_content(configs), "inputs_sha256": checksums.of_content(
         configs, args.seed, args.bootstrap, args.baselines, bulk_path and checksums.of_file(bulk_path))}
     tables, (summary_path, missing_path, marker) = outputs(project, configs)

@@ -86,3 +86,15 @@ def test_a_part_that_is_too_small_has_no_baseline(cohort, part, n_left, recwarn)
     fewer = dataclasses.replace(target, patient_ids=target.patient_ids[kept], labels=target.labels[kept])
     assert baselines.predict("ridge", slides, fewer, splits, [(0, 0)], project / "none", 42) is None
     assert not recwarn.list
+
+
+def test_bulk_in_logarithms_is_read_as_the_deconvolution_was_told(tmp_path, run_script):
+    import mixed_cells
+    data = mixed_cells.mix()
+    tables = {}
+    for name, more in (("linear", []), ("log", ["--log2"])):
+        project = mixed_cells.write(tmp_path / name, data if name == "linear" else data | {"bulk": np.log2(data["bulk"] + 1)})
+        done = run_script("deconvolution/1main_deconvolution.py", project, *more)
+        assert done.returncode == 0, done.stderr
+        tables[name] = baselines.bulk_table(project / "bulk_expression.tsv")
+    np.testing.assert_allclose(tables["log"], tables["linear"], rtol=1e-6)

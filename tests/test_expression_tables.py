@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slide_ex import expression_scale, gene_names, numeric_table, text_table
+from slide_ex import expression_scale, gene_names, gene_table, numeric_table, text_table
 
 PATIENTS = [f"P-{i:02d}" for i in range(12)]
 
@@ -101,7 +101,7 @@ def as_text(separator="\t", header="gene", **more):
     ("t.tsv", TABLE.assign(Entrez_Gene_Id=range(20), Length=500).to_csv(sep="\t", index_label="Hugo_Symbol")),
     ("t.tsv", '"' + as_text().replace("\t", '"\t"').replace("\n", '"\n"')[:-1])])
 def test_the_layout_of_a_file_is_found(tmp_path, name, content):
-    genes = numeric_table.read_genes(written(tmp_path / name, content))
+    genes = gene_table.read(written(tmp_path / name, content))
     pd.testing.assert_frame_equal(genes.values, TABLE, check_names=False, check_dtype=False)
 
 
@@ -130,7 +130,7 @@ def test_what_is_packed_is_known_by_its_content(tmp_path):
     (TABLE.reset_index(drop=True).to_csv(sep="\t"), "first column holds numbers")])
 def test_what_is_no_table_of_numbers_is_one_clear_line(tmp_path, content, words):
     with pytest.raises(ValueError, match=words):
-        numeric_table.read_genes(written(tmp_path / "t.tsv", content))
+        gene_table.read(written(tmp_path / "t.tsv", content))
 
 
 # Names
@@ -139,7 +139,7 @@ def test_barcodes_in_r_are_barcodes(tmp_path):
     table = TABLE.iloc[:, :2].set_axis(["TCGA.A1.A0SB.01A.11R.A144.07", "TCGA-A1-A0SD-01"], axis=1)
     table.to_csv(tmp_path / "t.csv")
     assert list(numeric_table.read(tmp_path / "t.csv")) == ["TCGA-A1-A0SB-01A-11R-A144-07", "TCGA-A1-A0SD-01"]
-    assert numeric_table.samples(tmp_path / "t.csv") == list(numeric_table.read(tmp_path / "t.csv"))
+    assert gene_table.samples(tmp_path / "t.csv") == list(numeric_table.read(tmp_path / "t.csv"))
 
 
 @pytest.mark.parametrize("copy", ["ENSGR0000002586.2", "ENSG00000002586.20_PAR_Y"])
@@ -147,27 +147,27 @@ def test_copies_on_chromosome_y_leave_the_gene(copy):
     table = pd.DataFrame([[50.], [0.], [9.]], ["ENSG00000002586.20", copy, "ENSG00000000003"], ["P1"])
     gene_map = pd.DataFrame({"gene_id": ["ENSG00000002586", copy, "ENSG00000000003"],
                              "gene_name": ["CD99", "CD99", "TSPAN6"]})
-    found, notes = numeric_table.checked(table, PATH, gene_map)
+    found, notes = gene_table.checked(table, PATH, gene_map)
     assert found["P1"].to_dict() == {"CD99": 50, "TSPAN6": 9} and "chromosome Y" in notes[0]
 
 
 def test_names_that_are_two_and_names_that_were_dates(tmp_path):
     written(tmp_path / "t.tsv", "g\tP1\nA1BG|1\t30\n?|1001\t2\n" + "".join(f"G{i}|{i}\t{i}\n" for i in range(30)))
-    genes = numeric_table.read_genes(tmp_path / "t.tsv")
+    genes = gene_table.read(tmp_path / "t.tsv")
     assert genes.values.index[0] == "A1BG" and "" not in genes.values.index and len(genes.values) == 31
     table = pd.DataFrame({"P1": [30., 2, 3, 4]}, ["ESR1", "1-Mar", "Sep-02", "2022-12-01"])
-    found, notes = numeric_table.checked(table, PATH)
+    found, notes = gene_table.checked(table, PATH)
     assert list(found.index) == ["ESR1"] and "1-Mar, Sep-02, 2022-12-01" in notes[0]
 
 
 def test_the_symbols_beside_ids_are_used(tmp_path):
     written(tmp_path / "t.csv", "gene_id,gene_name,gene_type,P1\nENSG00000000003.1,TSPAN6,protein_coding,40\n"
                                 "ENSG00000000005.6,TNMD,protein_coding,2\n")
-    found, _ = numeric_table.checked(numeric_table.read_genes(tmp_path / "t.csv"), tmp_path / "t.csv")
+    found, _ = gene_table.checked(gene_table.read(tmp_path / "t.csv"), tmp_path / "t.csv")
     assert found["P1"].to_dict() == {"TSPAN6": 40, "TNMD": 2}
     written(tmp_path / "t.gct", "#1.2\n2\t1\nName\tDescription\tP1\nENSG00000000003.1\tTSPAN6\t40\n"
                                 "ENSG00000000005.6\tTNMD\t2\n")     # GTEx
-    found, _ = numeric_table.checked(numeric_table.read_genes(tmp_path / "t.gct"), tmp_path / "t.gct")
+    found, _ = gene_table.checked(gene_table.read(tmp_path / "t.gct"), tmp_path / "t.gct")
     assert found["P1"].to_dict() == {"TSPAN6": 40, "TNMD": 2}
 
 

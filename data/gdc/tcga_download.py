@@ -5,7 +5,7 @@ import pandas as pd
 
 from gdc import gdc_download, tcga_selection
 from inputs import bulk_sources
-from slide_ex import expression_scale, gene_names, numeric_table
+from slide_ex import expression_scale, gene_names, gene_table
 from slide_ex.script import whole
 
 MISSING = "missing: "  # begins the reasons that a new download would fix
@@ -21,7 +21,7 @@ def find_slides(sheet_path, folder, frozen, manifest, check_md5):
 def find_samples(source, sheet_path, manifest, check_md5):
     """Expression samples, of a folder by its sheet or the columns of a table: sample_id, patient_id, path, reason."""
     if source.is_file():
-        columns = numeric_table.samples(source)
+        columns = gene_table.samples(source)
         table = pd.DataFrame({"file_id": columns, "file_name": source.name, "sample_id": columns, "reason": ""})
         return tcga_selection.choose_samples(table).assign(path=source)
     if sheet_path is None:
@@ -56,7 +56,7 @@ def read_bulk(samples, source, scale, is_counts, gene_map):
             raise ValueError(f"{source} is a folder of STAR counts, whose TPM are read: --log2, --clip-negative and "
                              "--counts are about a table of --expression")
         table, gene_map, problems = bulk_sources.read_star_files(used["path"].sort_index().to_dict())
-        genes = numeric_table.Genes(table, pd.DataFrame(index=table.index))
+        genes = gene_table.Genes(table, pd.DataFrame(index=table.index))
         for patient, problem in problems.items():
             samples.loc[wanted & (samples["patient_id"] == patient), "reason"] = MISSING + problem
     genes.values = genes.values.sort_index(axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from slide_ex import checksums, expression_scale, gene_names, numeric_table
+from slide_ex import checksums, expression_scale, gene_names, gene_table, numeric_table
 from slide_ex.ids import some
 
 GENE_COLUMNS = ["gene_id", "gene_name", "gene_type"]
@@ -60,7 +60,7 @@ def read_star_files(paths):
 
 
 def read_matrix(path, scale, is_counts=False, gene_map=None):
-    """Genes x samples of a text file in TPM, as numeric_table.Genes.
+    """Genes x samples of a text file in TPM, as gene_table.Genes.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def read_matrix(path, scale, is_counts=False, gene_map=None):
         The values are counts, to be divided by the lengths of the genes.
     gene_map : table of gene_names.read_gene_map with the lengths, where the file has none; or None
     """
-    genes = numeric_table.read_genes(path)
+    genes = gene_table.read(path)
     numeric_table.refuse_missing(genes.values, path)
     if is_counts:
         if scale.log2_offset is not None or (genes.values < 0).any(axis=None):
@@ -90,7 +90,7 @@ def lengths(genes, path, gene_map):
         raise ValueError(f"{path}: --counts needs the length of each gene: a column Length (featureCounts writes one), "
                          "or a gene map with one")
     if gene_names.has_ensembl_ids(genes.values.index):
-        return numeric_table.look_up(genes.values.index, gene_map)["length"]
+        return gene_table.look_up(genes.values.index, gene_map)["length"]
     of_name = gene_map.drop_duplicates("gene_name").set_index("gene_name")["length"]
     return of_name.reindex(genes.values.index)
 
@@ -100,7 +100,7 @@ def under_symbols(genes, path, gene_map=None):
 
     Parameters
     ----------
-    genes : numeric_table.Genes, under Ensembl ids or symbols
+    genes : gene_table.Genes, under Ensembl ids or symbols
     gene_map : DataFrame gene_id, gene_name[, gene_type], or None: then that of the table's own columns, if it has them
 
     Returns
@@ -141,8 +141,8 @@ def mapped(table, path, gene_map):
     if gene_map is None:
         raise ValueError(f"{path}: genes are Ensembl ids ({some(table.index, 3)}): give --gene-map FILE with gene_id "
                          "and gene_name; any STAR counts table of GDC or the Xena probe map will do")
-    table, notes = numeric_table.without_copies_on_y(table, path)
-    found = numeric_table.look_up(table.index, gene_map)
+    table, notes = gene_table.without_copies_on_y(table, path)
+    found = gene_table.look_up(table.index, gene_map)
     named = found["gene_name"].fillna("").to_numpy() != ""
     coding = found["gene_type"].eq("protein_coding").to_numpy() if "gene_type" in found else np.ones(len(table), bool)
     counts = {"Ensembl ids without a symbol": (~named).sum(),

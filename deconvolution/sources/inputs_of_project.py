@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slide_ex import expression_scale, fraction_table, gene_names, ids, numeric_table
+from slide_ex import expression_scale, fraction_table, gene_names, gene_table, ids
 from slide_ex.ids import some
 
 OTHER_SCALE = 2        # samples whose total is this many times off the median are put on the median's scale
@@ -26,7 +26,7 @@ class Inputs:
 
 def paths(project_path):
     """{name: path} of the input tables of a project; the reference is optional."""
-    found = {name: numeric_table.find(project_path, name) for name in ("bulk_expression", "signature", "reference")}
+    found = {name: gene_table.find(project_path, name) for name in ("bulk_expression", "signature", "reference")}
     for name in ("bulk_expression", "signature"):
         if found[name] is None:
             raise FileNotFoundError(f"no {name}.tsv or {name}.tsv.gz in {project_path}: see data/README.md")
@@ -39,7 +39,7 @@ def load(files, gene_map, min_markers_found, scale):
     gene_map = gene_names.read_gene_map(gene_map) if gene_map else None
     tables, notes = {}, []
     for name, path in files.items():
-        tables[name], about = numeric_table.checked(numeric_table.read_genes(path), path, gene_map,
+        tables[name], about = gene_table.checked(gene_table.read(path), path, gene_map,
                                                     scale if name == "bulk_expression" else expression_scale.Declared())
         notes += about
     bulk, about = on_one_scale(tables["bulk_expression"], files["bulk_expression"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slide_ex import expression_scale, fraction_table, hdf5, ids, numeric_table
+from slide_ex import expression_scale, fraction_table, gene_table, hdf5, ids, numeric_table
 from slide_ex.ids import counted, some
 from slide_ex.project import expression_file
 
@@ -137,10 +137,10 @@ def from_tables(files, said, method):
 def read_table(path, patients, said):
     """One cell type's expression (genes x patients), linear, checked; genes without values are dropped with a line."""
     if said.genes_in_rows:
-        genes = numeric_table.read_genes(path)
+        genes = gene_table.read(path)
     else:
         table = numeric_table.read(path).T.rename(columns=ids.with_dashes)
-        genes = numeric_table.Genes(table, pd.DataFrame(index=table.index))
+        genes = gene_table.Genes(table, pd.DataFrame(index=table.index))
     different = set(genes.values.columns) ^ set(patients)
     if different:
         where = "columns (leave out --genes-in-rows)" if said.genes_in_rows else "rows (--genes-in-rows)"
@@ -155,7 +155,7 @@ def read_table(path, patients, said):
     if lacking.any():
         logging.info(f"{path.name}: genes with missing values dropped: {counted(genes.values.index[lacking])}")
         genes.values, genes.annotation = genes.values[~lacking], genes.annotation[~lacking]
-    table, notes = numeric_table.checked(genes, path, scale=expression_scale.Declared(said.log2_offset))
+    table, notes = gene_table.checked(genes, path, scale=expression_scale.Declared(said.log2_offset))
     for note in notes:
         logging.info(note)
     return table

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import io, sparse
 
-from slide_ex import gene_names, numeric_table, text_table
+from slide_ex import gene_names, gene_table, numeric_table, text_table
 from slide_ex.ids import some
 from slide_ex.project import clinical_words
 
@@ -183,7 +183,7 @@ def read_mtx(path):
 
 def read_table(path: Path):
     """Text table, genes x cells."""
-    genes = numeric_table.read_genes(path)
+    genes = gene_table.read(path)
     numeric_table.refuse_missing(genes.values, path)
     for note in genes.notes:
         logging.info(note)

@@ -1,5 +1,5 @@
 """The states of the inputs, of the labels and of the folds."""
-from slide_ex import checksums, numeric_table
+from slide_ex import checksums, gene_table
 from slide_ex.ids import some, with_near_matches
 from slide_ex.project import expression_file, targets_file
 from slide_ex.stages.state import DONE, MISSING, State, absent, ended, not_needed
@@ -13,7 +13,7 @@ def is_to_predict_only(project, facts):
     """Whether nothing of a project is about expression: its slides can be predicted by the models of another."""
     expression = project / "deconvolution" / "expression.h5"
     return (facts.targets is None and not expression.is_file() and not (project / "targets.h5").is_file()
-            and not any(numeric_table.find(project, name) for name in ("bulk_expression", "signature")))
+            and not any(gene_table.find(project, name) for name in ("bulk_expression", "signature")))
 
 
 def inputs(project, facts):
@@ -68,7 +68,7 @@ def deconvolution(project, facts):
         return not_needed("deconvolution", "no bulk expression")
     folder = project / "deconvolution"
     marker = folder / "expression.h5"
-    tables = {name: numeric_table.find(project, name) for name in TABLES}
+    tables = {name: gene_table.find(project, name) for name in TABLES}
     if facts.targets and (are_foreign(facts.targets) or not marker.is_file()):
         method = facts.targets["attributes"].get("deconvolution_method")
         return not_needed("deconvolution", f"targets.h5 is there ({method})")

@@ -3,7 +3,7 @@ import dataclasses
 
 import pandas as pd
 
-from slide_ex import numeric_table
+from slide_ex import gene_table
 from slide_ex.project import (
     clinical_file,
     description_file,
@@ -53,8 +53,8 @@ def read(project):
 def read_bulk(project, problems):
     """Patients of the bulk table, None where there is none."""
     try:
-        path = numeric_table.find(project, "bulk_expression")
-        return path and numeric_table.samples(path)
+        path = gene_table.find(project, "bulk_expression")
+        return path and gene_table.samples(path)
     except ValueError as error:
         problems.append(str(error))
         return None
