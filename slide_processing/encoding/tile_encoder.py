@@ -7,7 +7,7 @@ from torchvision.transforms import functional
 
 from encoding import encoder_weights, encoders
 from tiles import stain, stain_batch
-from tiles.tiling import THUMBNAIL_PX, TILE_PX, shrink
+from tiles.tiling import PUBLISHED, THUMBNAIL_PX, shrink
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BATCH_TILES = {"cpu": 8, "cuda": 64}
@@ -21,12 +21,13 @@ class TileEncoder:
     the numbers, for the attributes of a feature file.
     """
 
-    def __init__(self, name, weights, seed, precision, device):
+    def __init__(self, name, weights, seed, precision, device, normalisation=PUBLISHED.normalisation):
         torch.set_num_threads(1)    # tiles, not the loops inside a convolution, are spread over the CPUs
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.row = encoders.ENCODERS[name]
         self.device = torch.device(device)
+        self.is_normalised = normalisation != "none"
         self.batch_tiles = BATCH_TILES[self.device.type]
         self.dtype = PRECISIONS[precision]
         network, sha256 = encoder_weights.load(self.row, weights, seed)
@@ -37,10 +38,10 @@ class TileEncoder:
         self.settings = encoder_weights.settings(name, weights, seed, precision) | {"weights_sha256": sha256}
 
     def prepare(self, rgb):
-        """What `encode` wants of a tile, uint8 (TILE_PX, TILE_PX, 3)."""
+        """What `encode` wants of a tile, uint8 (tile_px, tile_px, 3)."""
         if self.device.type != "cpu":
             return rgb
-        normalised = stain.normalise(rgb)
+        normalised = stain.normalise(rgb) if self.is_normalised else rgb
         return shrink(normalised), self.picture(normalised)
 
     def picture(self, rgb):
@@ -67,13 +68,14 @@ class TileEncoder:
             pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)     # channels last in memory
         else:
             tiles = torch.from_numpy(np.stack(prepared)).to(self.device)
-            thumbnails, pictures = self.pictures_on_gpu(stain_batch.normalise(tiles).permute(0, 3, 1, 2))
+            normalised = stain_batch.normalise(tiles) if self.is_normalised else tiles
+            thumbnails, pictures = self.pictures_on_gpu(normalised.permute(0, 3, 1, 2))
         batch = ((pictures.float() - self.mean) / self.std).to(self.dtype)
         return self.network(batch).float().cpu().numpy(), thumbnails
 
     def pictures_on_gpu(self, normalised):
-        """Thumbnails (ndarray) and pictures (tensor) of normalised tiles, tensor of uint8 (n, 3, TILE_PX, TILE_PX)."""
-        thumbnails = torch.nn.functional.avg_pool2d(normalised.float(), TILE_PX // THUMBNAIL_PX).round().byte()
+        """Thumbnails (ndarray) and pictures (tensor) of normalised tiles, tensor of uint8 (n, 3, tile_px, tile_px)."""
+        thumbnails = torch.nn.functional.adaptive_avg_pool2d(normalised.float(), THUMBNAIL_PX).round().byte()
         mode = functional.InterpolationMode[self.row.interpolation.upper()]
         pictures = functional.resize(normalised, [self.row.resize_px] * 2, mode, antialias=True)
         return (thumbnails.permute(0, 2, 3, 1).contiguous().cpu().numpy(),

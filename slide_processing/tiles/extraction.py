@@ -50,7 +50,7 @@ def n_cpus():
     return min(available, int(os.environ.get("SLURM_CPUS_PER_TASK", available)))
 
 
-def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0):
+def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0, tile_px=tiling.TILE_PX):
     """Read, select, normalise and encode the tiles of a slide.
 
     Parameters
@@ -62,6 +62,8 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
     n_threads : int
     max_unreadable : float
         Share of the tiles that may be unreadable; one more raises UnreadableTile.
+    tile_px : int
+        Side of a tile after resampling.
     """
     mosaic = np.full((n_rows, THUMBNAIL_PX, n_columns, THUMBNAIL_PX, 3), 255, np.uint8)
     scanned, normalised = mosaic, mosaic.copy()
@@ -89,7 +91,7 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
         if encoder.device.type != "cpu":
             encode_pool, n_encoding = stack.enter_context(threads(1)), 1
         tiles = in_order(pool, WINDOW_TILES * n_threads,
-                         lambda corner: prepare(readers, *corner, edge, encoder.prepare), coords.tolist())
+                         lambda corner: prepare(readers, *corner, edge, tile_px, encoder.prepare), coords.tolist())
         batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), encoder.batch_tiles))
         features, thumbnails = map(np.concatenate, zip(encoder.encode([]), *batches))
     kept = np.array(kept, int)
@@ -99,11 +101,11 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
                       scanned.reshape(shape), normalised.reshape(shape))
 
 
-def prepare(readers, x, y, edge, to_prepared):
+def prepare(readers, x, y, edge, tile_px, to_prepared):
     """Read one tile and, if it is tissue, begin its way to features."""
     with readers() as reader:
         try:
-            rgb = reader.read_tile(x, y, edge)
+            rgb = reader.read_tile(x, y, edge, tile_px)
         except slide_reader.UnreadableTile as error:
             return Tile(error=error)
     if not tiling.is_tissue(rgb):

@@ -1,6 +1,7 @@
 """How far the slides are: done, empty, failed or missing, with indexes to paste into the next command."""
-from slide_ex.ids import format_indexes
+from slide_ex.ids import format_indexes, some
 from slide_ex.project import feature_file, processing_log
+from slide_ex.slides import scale
 from tiles.slide_files import paths
 
 MEANING = {"done": "features and mask are there",
@@ -25,6 +26,16 @@ def of_slides(project_path, slides):
             state, reason = "missing", ""
         status.loc[i, ["status", "reason", "n_tiles", "has_mask"]] = state, reason, n_tiles, mask.is_file()
     return status.astype({"n_tiles": float, "has_mask": bool})
+
+
+def about_scale(project_path, slides):
+    """Lines about slides whose power and resolution differ, but not so much that they say nothing."""
+    paths_there = [(slide_id, feature_file.path_of(project_path, slide_id)) for slide_id in slides.slide_id]
+    differing = {slide_id: made["magnification_source"] for slide_id, path in paths_there if path.is_file()
+                 and (made := feature_file.read_attributes(path)).get("scale_difference", 0) > scale.MAX_AGREEMENT}
+    return [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is used: {some(ids)}"
+            for source in sorted(set(differing.values()))
+            if (ids := [slide_id for slide_id, its in differing.items() if its == source])]
 
 
 def report(status):
