@@ -104,7 +104,7 @@ def stored(values, dtype, slide_id):
                          "--precision bf16 or fp32, or extract them again")
     with np.errstate(over="ignore"):
         narrowed = np.ascontiguousarray(values, dtype)
-    if not np.isfinite(narrowed).all():
+    if narrowed.dtype != values.dtype and not np.isfinite(narrowed).all():
         raise ValueError(f"features of {slide_id} do not fit {np.dtype(dtype)}: the largest is "
                          f"{np.abs(values).max():.6g}, the type ends at {np.finfo(dtype).max:.6g}; use float32")
     return narrowed

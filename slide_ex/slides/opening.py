@@ -22,7 +22,7 @@ def open_slide(path):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, OSError, ValueError
         The slide, or a file that belongs to it, is not there, or is no slide; with the cure.
     OpenSlideError
         It can be opened by OpenSlide, but not now.
@@ -32,10 +32,10 @@ def open_slide(path):
     try:
         slide = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError:
-        raise ValueError(f"{path} {why_not(path)}") from None
+        raise ValueError(f"{path} is no whole-slide image that OpenSlide can open: it {why_not(path)}") from None
     except OpenSlideError as error:
         if cut := cut_off(path):
-            raise ValueError(f"{path} {cut}") from None
+            raise OSError(f"{path} {cut}") from None
         raise error
     if slide.properties.get("dicom.ImageType[3]") == RESAMPLED:
         slide.close()
@@ -58,7 +58,7 @@ def why_not(path):
                                  "tiffsave --tile --pyramid)" if is_striped(path) else
                                  "is a TIFF that OpenSlide does not know: make a tiled one of it (vips tiffsave --tile "
                                  "--pyramid)")
-    return "is no whole-slide image that OpenSlide can open: copy it again, or convert it to a tiled TIFF"
+    return "begins like no format of slides: copy it again, or convert it to a tiled TIFF"
 
 
 def cut_off(path):

@@ -13,6 +13,7 @@ from encoding import timm_encoders
 from tiles.tiling import PUBLISHED, TileSettings
 
 CARD = TileSettings(tile_px=224, magnification=20, normalisation="none")     # 0.5 um per pixel, pixels as they are
+CARD_256 = TileSettings(tile_px=256, magnification=20, normalisation="none")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -62,7 +63,7 @@ ENCODERS = {row.name: row for row in [
                "GPL-3.0", "Wang X et al., Medical Image Analysis 2022, doi 10.1016/j.media.2022.102559",
                rename=timm_encoders.rename_ctranspath),
     EncoderRow("uni", 1024, timm_encoders.build_uni, "Hugging Face, MahmoodLab/UNI (on request)",
-               "CC-BY-NC-ND-4.0", "Chen et al., Nature Medicine 2024, doi 10.1038/s41591-024-02857-3", tiles=CARD),
+               "CC-BY-NC-ND-4.0", "Chen et al., Nature Medicine 2024, doi 10.1038/s41591-024-02857-3", tiles=CARD_256),
     EncoderRow("virchow2", 2560, timm_encoders.build_virchow2, "Hugging Face, paige-ai/Virchow2 (on request)",
                "CC-BY-NC-ND-4.0", "Zimmermann et al. 2024, arXiv 2408.00738", interpolation="bicubic",
                tiles=CARD),
@@ -72,7 +73,7 @@ ENCODERS = {row.name: row for row in [
     EncoderRow("prov-gigapath", 1536, timm_encoders.build_prov_gigapath,
                "Hugging Face, prov-gigapath/prov-gigapath (on request)", "research only, see its model card",
                "Xu et al., Nature 2024, doi 10.1038/s41586-024-07441-w", resize_px=256, interpolation="bicubic",
-               tiles=TileSettings(tile_px=256, magnification=20, normalisation="none")),
+               tiles=CARD_256),
     EncoderRow("phikon-v2", 1024, timm_encoders.build_phikon_v2, "Hugging Face, owkin/phikon-v2",
                "research only, see its model card", "Filiot et al. 2024, arXiv 2409.09173", interpolation="bicubic",
                rename=timm_encoders.rename_phikon_v2, tiles=CARD),
