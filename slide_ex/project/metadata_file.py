@@ -37,8 +37,8 @@ def read(project_path, needs_files=False):
     return read_table(project_path / NAME, needs_files=needs_files)
 
 
-def read_table(path, patient_column="Patient.ID", needs_files=False):
-    """As `read`, of any file, with the patients in the column of that name."""
+def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add or fill the column Patient.ID"):
+    """As `read`, of any file, with the patients in the column of that name; `remedy`: what to do where it has none."""
     table = text_table.read_strings(path, WHAT)
     for column in ["Slide.ID"] + ["Filename"] * needs_files + [patient_column] * (patient_column != "Patient.ID"):
         if column not in table:
@@ -50,11 +50,11 @@ def read_table(path, patient_column="Patient.ID", needs_files=False):
     filenames = table["Filename"] if "Filename" in table else pd.Series("", index=table.index)
     check_filenames(filenames, path, needs_files)
     slides = pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
-                           "patient_id": patient_ids(table, patient_column, path),
+                           "patient_id": patient_ids(table, patient_column, path, remedy),
                            "magnification": positive_numbers(table, "Magnification", path),
                            "mpp": positive_numbers(table, "MPP", path)})
-    refuse_impossible(slides, "magnification", "Magnification", scale.POWER_RANGE, "the objective power, as 20 or 40", path)
-    refuse_impossible(slides, "mpp", "MPP", scale.MPP_RANGE, "microns per pixel of the finest level, as 0.25 or 0.5", path)
+    refuse_impossible(slides, "Magnification", scale.POWER_RANGE, "the objective power, as 20 or 40", path)
+    refuse_impossible(slides, "MPP", scale.MPP_RANGE, "microns per pixel of the finest level, as 0.25 or 0.5", path)
     refuse_shared_files(slides, path)
     return slides
 
@@ -80,14 +80,14 @@ def check_filenames(filenames, path, needed):
             raise ValueError(f"{path}: Filename {filename!r} leaves the folder slides/")
 
 
-def patient_ids(table, column, path):
+def patient_ids(table, column, path, remedy):
     """The patient of each row: as given, or the one that a TCGA barcode in Slide.ID begins with."""
     given = table[column] if column in table else [""] * len(table)
     patients = [patient or ids.tcga_patient(slide_id) for patient, slide_id in zip(given, table["Slide.ID"])]
     unknown = [slide_id for patient, slide_id in zip(patients, table["Slide.ID"]) if not patient]
     if unknown:
-        raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: add "
-                         "or fill the column Patient.ID")
+        raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: "
+                         f"{remedy}")
     return patients
 
 
@@ -103,8 +103,9 @@ def positive_numbers(table, column, path):
     return numbers.astype(float)
 
 
-def refuse_impossible(slides, ours, column, limits, meaning, path):
+def refuse_impossible(slides, column, limits, meaning, path):
     """ValueError for a scale at which no slide is scanned: a number of image tools, or in nm or mm."""
+    ours = COLUMNS[column]
     wrong = slides[(slides[ours] < limits[0]) | (slides[ours] > limits[1])]
     if len(wrong):
         raise ValueError(f"{path}: {column} of {wrong.slide_id.iloc[0]} is {wrong[ours].iloc[0]:g}, outside "
