@@ -222,7 +222,7 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=())
     -------
     n_tiles : int array (n_slides,). ValueError for arrays of other shapes and for numbers that are not finite.
     """
-    counts, means, colours, contents, datasets = [], [], [], [], None
+    counts, means, colours, contents, tells, datasets = [], [], [], [], [], None
     is_hashed = "content_sha256" not in attributes
     with h5py.File(path, "w") as file:
         for slide, (features, coords, rgb) in zip(slides.itertuples(), tqdm(bags, total=len(slides), unit="slide",
@@ -232,6 +232,7 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=())
                 datasets = make_datasets(file, path, features, dtype, n_tiles)
             if is_hashed:
                 contents.append(hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest())
+                tells.append(features.size > 0 and features.min() < features.max())
             features = feature_file.stored(features, datasets[0].dtype, slide.slide_id)
             first = sum(counts)
             for dataset, values in zip(datasets, (features, -1 if coords is None else coords)):
@@ -248,8 +249,7 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=())
         for name in OF_SLIDES if geometry else ():
             file[name] = np.array([one.get(name) for one in geometry], float)
         if is_hashed:
-            has_tiles = np.array(counts) > 0
-            refuse_twins(slides.slide_id[has_tiles], slides.patient_id[has_tiles], np.array(contents)[has_tiles])
+            refuse_twins(slides.slide_id[tells], slides.patient_id[tells], np.array(contents)[tells])
             attributes = attributes | {"content_sha256": collected_sha256(slides, contents)}
         file.attrs.update(attributes)
     return np.array(counts)

@@ -35,7 +35,7 @@ def open_slide(path):
         raise ValueError(f"{path} is no whole-slide image that OpenSlide can open: it {why_not(path)}") from None
     except OpenSlideError as error:
         if cut := cut_off(path):
-            raise OSError(f"{path} {cut}") from None
+            raise OSError(f"{path} cannot be opened: it {cut}") from None
         raise error
     if slide.properties.get("dicom.ImageType[3]") == RESAMPLED:
         slide.close()

@@ -1,16 +1,16 @@
-"""metadata.csv, slide indexes, magnification."""
+"""metadata.csv: what is read, and what is refused with the row and a remedy."""
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
 
 
-def table(tmp_path, text):
+def table(tmp_path, text, **options):
     (tmp_path / "metadata.csv").write_text(text)
-    return metadata_file.read(tmp_path)
+    return metadata_file.read(tmp_path, **options)
 
 
 def test_columns_are_read_and_patients_found(tmp_path):
@@ -23,10 +23,10 @@ def test_columns_are_read_and_patients_found(tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("Slide_ID,Filename\na,b\n", "no column Slide.ID: rename 'Slide_ID'"),
-    ("Slide.ID,File\na,b\n", "no column Filename"),
+    ("Slide_ID,Filename\na,b\n", r"no column Slide.ID \(Slide_ID\?\), its columns are Slide_ID, Filename: rename one"),
+    ("Slide.ID,File,Patient.ID\na,b,p\n", r"no column Filename \(File\?\)"),
     ("Slide.ID,Filename,Patient.ID\n", "lists no slides"),
-    ("", "not a comma-separated table"),
+    ("", "is no table of text .*: give one row a slide"),
     ("Slide.ID,Filename,Patient.ID\na,b,p\na,c,p\n", "must be unique, repeated: a"),
     ("Slide.ID,Filename,Patient.ID\n,b,p\n", "row 0 has no Slide.ID"),
     ("Slide.ID,Filename,Patient.ID\na,,p\n", "row 0 has no Filename"),
@@ -35,34 +35,27 @@ def test_columns_are_read_and_patients_found(tmp_path):
     ("Slide.ID,Filename,Patient.ID\n.part-x,c,p\n", "cannot be the name of a file"),
     ("Slide.ID,Filename,Patient.ID\na,../c,p\n", "leaves the folder"),
     ("Slide.ID,Filename,Patient.ID\na,/etc/c,p\n", "leaves the folder"),
-    ("Slide.ID,Filename\na,b\n", "add .or fill. the column Patient.ID"),
+    ("Slide.ID,Filename\na,b\n", "no patient for 1 of 1 slides, a: add or fill the column Patient.ID"),
     ("Slide.ID,Filename,Patient.ID,Magnification\na,b,p,20x\n", "Magnification of a is '20x'"),
     ("Slide.ID,Filename,Patient.ID,MPP\na,b,p,-1\n", "MPP of a is '-1'"),
 ])
 def test_bad_tables(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
-        table(tmp_path, text)
+        table(tmp_path, text, needs_files=True)
+
+
+def test_files_are_needed_only_where_slides_are_read(tmp_path):
+    assert table(tmp_path, "Slide.ID,Patient.ID\na,p\n").filename.tolist() == [""]
+    assert table(tmp_path, "Slide.ID,Filename,Patient.ID\na,,p\nb,b.svs,p\n").filename.tolist() == ["", "b.svs"]
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    slides = table(tmp_path, "Slide.ID,Filename,Patient.ID,MPP\n007,a.svs,P1,0.25\nb,b.svs,P2,\n")
+    metadata_file.write(tmp_path / "metadata.csv", slides)
+    assert (tmp_path / "metadata.csv").read_text().startswith("Slide.ID,Filename,Patient.ID,MPP\n")
+    pd.testing.assert_frame_equal(metadata_file.read(tmp_path), slides)
 
 
 def test_missing_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="metadata.csv is missing"):
         metadata_file.read(tmp_path)
-
-
-@pytest.mark.parametrize("text, indexes", [("all", range(15)), ("3", [3]), ("0-2,12", [0, 1, 2, 12]),
-                                           ("4-5", [4, 5]), ("2,0-3", [0, 1, 2, 3])])
-def test_indexes(text, indexes):
-    assert parse_indexes(text, 15) == list(indexes)
-
-
-@pytest.mark.parametrize("text", ["", "15", "3-1", "-1", "a", "1,", "0-15", "1.5", "9999999"])
-def test_bad_indexes(text):
-    with pytest.raises(ValueError, match="slide index"):
-        parse_indexes(text, 15)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_indexes_can_be_pasted_back(seed):
-    rng = np.random.default_rng(seed)
-    indexes = sorted(rng.choice(50, rng.integers(1, 50), replace=False).tolist())
-    assert parse_indexes(format_indexes(indexes), 50) == indexes
