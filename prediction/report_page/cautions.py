@@ -4,7 +4,8 @@ import pandas as pd
 
 from slide_ex import record
 from slide_ex.ids import counted
-from slide_ex.project import model_folder
+from slide_ex.project import features_file, model_folder
+from slide_ex.slides import scale
 from slide_ex.stages.result_states import checksum
 
 MODEL = "slide-ex"
@@ -23,7 +24,7 @@ def of_project(project, slides, tables, features):
     tables : dict of path relative to the project to DataFrame
     features : features_file.Slides or None
     """
-    lines = about_features(features) if features else ["There are no features yet: run slide_processing/."]
+    lines = about_features(features) + about_scale(features) if features else ["There are no features yet: run slide_processing/."]
     lines += about_slides(slides)
     summaries = [table for path, table in tables.items() if path.endswith("/summary.csv")]
     if summaries:
@@ -45,6 +46,14 @@ def about_features(features):
     if weights == "imported":
         return ["Features were imported: how slides were cut, normalised and encoded is not recorded here."]
     return []
+
+
+def about_scale(features):
+    """Slides whose objective power and resolution differ, but not so much that they say nothing."""
+    recorded = features_file.read_geometry(features.path)["scale_difference"]
+    differing = recorded.index[recorded > scale.MAX_AGREEMENT]
+    return [f"Objective power and microns per pixel of {len(differing)} slides differ by more than "
+            f"{scale.MAX_AGREEMENT:.0%}: {counted(differing)}."] if len(differing) else []
 
 
 def about_slides(slides):
