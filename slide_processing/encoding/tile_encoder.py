@@ -1,4 +1,7 @@
 """From tissue tiles to features: an encoder with its weights, precision and device, ready to run."""
+import logging
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -10,6 +13,8 @@ from tiles import stain, stain_batch
 from tiles.tiling import PUBLISHED, THUMBNAIL_PX, shrink
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPU_FLAGS = {"bf16": {"avx512_bf16", "amx_bf16", "bf16"},      # of /proc/cpuinfo; without any, torch emulates
+             "fp16": {"avx512_fp16", "amx_fp16", "asimdhp"}}
 BATCH_TILES = {"cpu": 8, "cuda": 64}
 
 
@@ -30,6 +35,8 @@ class TileEncoder:
         self.is_normalised = normalisation != "none"
         self.batch_tiles = BATCH_TILES[self.device.type]
         self.dtype = PRECISIONS[precision]
+        if slow := slow_precision(self.device, precision):
+            logging.warning(slow)
         network, sha256 = encoder_weights.load(self.row, weights, seed)
         fold_batch_norm(network)
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
@@ -80,6 +87,15 @@ class TileEncoder:
         pictures = functional.resize(normalised, [self.row.resize_px] * 2, mode, antialias=True)
         return (thumbnails.permute(0, 2, 3, 1).contiguous().cpu().numpy(),
                 functional.center_crop(pictures, [self.row.input_px] * 2))
+
+
+def slow_precision(device, precision):
+    """A line where the processor has no instructions for a precision, and so is slower with it; "" elsewhere."""
+    flags, cpu_info = CPU_FLAGS.get(precision), Path("/proc/cpuinfo")
+    if device.type != "cpu" or not flags or not cpu_info.is_file() or flags & set(cpu_info.read_text().split()):
+        return ""
+    return (f"this CPU has no instructions for {precision} ({' or '.join(sorted(flags))}), which is several times slower here than fp32: use "
+            "--precision fp32; to halve features.h5 use --dtype float16 of collect_features.py")
 
 
 def fold_batch_norm(module):
