@@ -36,7 +36,8 @@ def main(args):
     def bags():
         return (extracted_features.read(slide, args.clam_patches, args.tile_level0_px) for slide in slides.itertuples())
 
-    attributes, dtype, n_features, recorded = extracted_features.survey(bags(), slides, args.features_from, args.encoder)
+    attributes, dtype, n_features, recorded = extracted_features.survey(bags(), slides, args.features_from,
+                                                                        args.encoder)
     attributes |= {"source": "import_features.py", "sources_sha256": checksums.of_sizes(slides["path"]),
                    "tiles_sha256": checksums.of_text(record.as_text(dict(zip(slides["slide_id"], recorded))))}
 
@@ -59,7 +60,7 @@ def main(args):
 
 
 def arrays(bags, n_features):
-    """Features, coords and colours (None: nobody recorded them) of bags; empty slides with as many columns as others."""
+    """Features, coords and colours (None: not recorded) of bags; empty slides with as many columns as others."""
     for bag in bags:
         yield (bag.features if bag.features.size else np.empty((0, n_features), np.float32)), bag.coords, None
 

@@ -6,6 +6,7 @@ import os
 import h5py
 import numpy as np
 
+<<<<<<< HEAD
 CAUSES = {  # why a whole file cannot be read, and what helps
     errno.EACCES: "you may not read it: ask for the right to, or copy it",
     errno.EPERM: "you may not read it: ask for the right to, or copy it",
@@ -15,6 +16,9 @@ CAUSES = {  # why a whole file cannot be read, and what helps
     errno.ESTALE: "the network file system was mounted anew: try again",
     errno.ETIMEDOUT: "the network did not answer: try again",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)"}
+=======
+UNREADABLE = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)  # as h5py and NumPy say it
+>>>>>>> main
 
 
 @contextlib.contextmanager
@@ -32,8 +36,8 @@ def reading(path, made_by):
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, KeyError, RuntimeError) as error:
-        if str(path) in str(error):     # raised by a reader that knew more
+    except UNREADABLE as error:
+        if str(path) in str(error) or type(error).__module__ != "builtins":  # of a reader that knew more, or of a GPU
             raise
         if isinstance(error, OSError) and error.errno in CAUSES:
             raise OSError(f"{path} cannot be read now ({os.strerror(error.errno)}): {CAUSES[error.errno]}") from error

@@ -85,7 +85,8 @@ def main(args):
             logging.info(line)
         return
     wanted = tile_settings(args)
-    settings = encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision) | dataclasses.asdict(wanted)
+    settings = (encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision)
+                | dataclasses.asdict(wanted))
     todo = [i for i in indexes
             if not slide_files.is_finished(args.project_path, slides.loc[i], settings, args.overwrite, args.scale)]
     logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))

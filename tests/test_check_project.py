@@ -362,29 +362,6 @@ def test_direct_models_are_not_asked_for_without_responses(finished):
     assert statuses(finished)["direct"] == "not needed"
 
 
-@pytest.mark.slow
-def test_following_the_check_leads_through_a_real_project(run_script, tmp_path):
-    """What it proposes is run until everything is done, on a small demo cohort."""
-    sizes = ["--patients", 20, "--genes", 300, "--width-px", 1536, "--height-px", 1024]
-    assert run_script("data/make_demo_cohort.py", tmp_path, *sizes).returncode == 0
-    options = {"1main_processing.py": ["--weights", "random"], "prepare_targets.py": ["--confidence", "0"],
-               "make_splits.py": ["--outer", "2", "--inner", "2"]}
-    commands = []
-    while True:
-        check = run_script("data/check_project.py", tmp_path)
-        assert check.returncode == 0, check.stdout
-        last = check.stdout.splitlines()[-1]
-        if last.startswith("everything is done"):
-            break
-        script, *arguments = shlex.split(last.removeprefix("next: "))[1:]
-        assert script not in commands, f"{script} is proposed twice:\n{check.stdout}"
-        commands.append(script)
-        more = ["--max-epochs", "2"] if "regression" in script or "direct" in script else []
-        done = run_script(script, *arguments, *options.get(script.split("/")[1], more))
-        assert done.returncode == 0, done.stderr
-    assert len(commands) >= 9
-
-
 @pytest.mark.parametrize("target, words", [
     ("CAFs", "--pooling mean --hidden 256 --max-epochs 150"), ("direct", "--hidden 256 --max-epochs 150")])
 def test_further_models_are_trained_with_the_options_of_those_that_are_there(target, words):

@@ -149,7 +149,8 @@ def test_slides_of_a_patient_are_never_on_two_sides(trained):
     splits = json.loads((trained / "splits.json").read_text())
     for outer in range(3):
         for inner in range(2):
-            task = cross_validation.Task(target, outer, inner, model_config.Config("regression", "mean", 1, 1), {}, None)
+            config = model_config.Config("regression", "mean", 1, 1)
+            task = cross_validation.Task(target, outer, inner, config, {}, None)
             rows, _ = train_model.rows_and_labels(task, slides, splits)
             sides = [set(slides.patient_ids[of_part]) for of_part in rows.values()]
             assert sum(map(len, sides)) == len(set.union(*sides)) == 40 and sum(map(len, rows.values())) == 44
@@ -203,7 +204,8 @@ def test_what_only_test_slides_know_is_not_learnt(eighty, tmp_path, leaking, low
 
 def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, caplog):
     """The fallback without a GPU at hand: the first fit fails as a GPU's would, the second gets no resident tiles."""
-    slides, target = features_file.read_slides(trained / "features.h5"), targets_file.read_abundance(trained / "targets.h5")
+    slides = features_file.read_slides(trained / "features.h5")
+    target = targets_file.read_abundance(trained / "targets.h5")
     splits = json.loads((trained / "splits.json").read_text())
     config = model_config.Config("regression", "tiles", max_epochs=2, patience=2, hidden=4)
     pool, fit = train_model.pooling_of(slides, config), mlp.fit

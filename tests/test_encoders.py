@@ -234,7 +234,8 @@ def test_the_one_prefix_under_which_all_names_fit(tmp_path, content):
 
 
 @pytest.mark.parametrize("content, message", [
-    ({"a.weight": torch.ones(2)}, r"does not fit the encoder: 4 missing \(0.bias, 0.weight, ...\), 1 unexpected \(a.weight\)"),
+    ({"a.weight": torch.ones(2)},
+     r"does not fit the encoder: 4 missing \(0.bias, 0.weight, ...\), 1 unexpected \(a.weight\)"),
     ({"one": prefixed(""), "two": prefixed("", Small(2))}, r"2 sets of weights that fit \(\{one\}; \{two\}\)"),
     ({"model": Small()}, "holds more than tensors"), (torch.ones(2), "it holds a Tensor")])
 def test_weights_that_do_not_fit(tmp_path, content, message):
@@ -245,7 +246,8 @@ def test_weights_that_do_not_fit(tmp_path, content, message):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"<!DOCTYPE html>", "web page"), (b"", "empty")])
+    (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"<!DOCTYPE html>", "web page"),
+    (b"", "empty")])
 def test_files_that_hold_no_weights_are_named(tmp_path, content, message):
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Reading and joining the files of other stages: what is left out is said, what is wrong is refused."""
+"""features.h5: what is left out is said, what does not fit is refused, slides are known by what they hold."""
 import logging
 
 import h5py
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import simulated_cohort
-from slide_ex.project import features_file, targets_file
+from slide_ex.project import features_file
 
 
 @pytest.fixture
@@ -44,46 +44,25 @@ def test_mixed_encoders_are_refused(project):
         features_file.read_slides(project / "features.h5")
 
 
-def test_constant_and_missing_genes_are_dropped_with_a_note(project, caplog):
-    caplog.set_level(logging.INFO)
-
-    def spoil(labels):
-        labels[:, 0], labels[3, 1] = 2.5, np.nan
-        return labels
-    change(project / "targets.h5", "expression/CAFs/labels", spoil)
-    target = targets_file.read_expression(project / "targets.h5", "CAFs")
-    assert list(target.outputs) == [f"GENE{i}" for i in range(2, 15)]
-    assert "constant: 1 (GENE0)" in caplog.text and "missing labels: 1 (GENE1)" in caplog.text
-    change(project / "targets.h5", "expression/CAFs/labels", np.zeros_like)
-    with pytest.raises(ValueError, match="CAFs: no genes left"):
-        targets_file.read_expression(project / "targets.h5", "CAFs")
-
-
-def test_labels_are_joined_by_patient_not_by_row(project):
-    slides = features_file.read_slides(project / "features.h5")
-    before = targets_file.read_abundance(project / "targets.h5").of_slides(slides)
-    for name in ("patient_ids", "abundance/labels"):
-        change(project / "targets.h5", name, lambda values: values[::-1])
-    assert np.array_equal(targets_file.read_abundance(project / "targets.h5").of_slides(slides), before)
-    change(project / "targets.h5", "patient_ids", lambda ids: [*ids[:-1], b"other"])
-    labels = targets_file.read_abundance(project / "targets.h5").of_slides(slides)
-    assert np.isnan(labels[slides.patient_ids == "P000"]).all() and np.isfinite(labels[slides.patient_ids != "P000"]).all()
+@pytest.mark.parametrize("name, spoil", [
+    ("first_tile", lambda first: np.r_[first[:-1], first[-1] + 1]),      # more tiles than there are rows
+    ("first_tile", lambda first: np.r_[first[:-1], first[-1] - 1]), ("first_tile", lambda first: first[::-1]),
+    ("first_tile", lambda first: first + 1), ("first_tile", lambda first: first[:-1]),
+    ("slide_ids", lambda ids: [*ids[:-1], ids[0]]),                      # a slide twice
+    ("patient_ids", lambda ids: ids[:-1]), ("mean_features", lambda means: means[:-1]),
+    ("coords", lambda coords: coords[:-1]), ("features", lambda features: features[:-1]),
+    ("features", lambda features: features[..., None])])
+def test_an_index_that_does_not_fit_is_refused(project, name, spoil):
+    path = project / "features.h5"
+    change(path, name, spoil)
+    with pytest.raises(ValueError, match=f"{path} is damaged .*slide_processing/collect_features.py --overwrite"):
+        features_file.read_index(path)
 
 
-def test_cell_types_by_name_short_form_and_all(project):
-    path = project / "targets.h5"
-    assert targets_file.choose_cell_types(path, "Cancer") == ["Cancer Epithelial"]
-    assert targets_file.choose_cell_types(path, "all") == ["CAFs", "Cancer Epithelial"]
-    with pytest.raises(ValueError, match="no cell type 'Caf'.*CAFs, Cancer Epithelial"):
-        targets_file.choose_cell_types(path, "Caf")
-
-
-@pytest.mark.parametrize("table, complaint", [
-    ("Patient.ID,Respons\nP000,pCR\n", "no column Response"),
-    ("Patient.ID,Response\nP000,pcr\nP001,RD\n", "pcr. is not pCR, RD or empty"),
-    ("Patient.ID,Response\nP000,pCR\nP000,RD\n", "more than one row for 1 .P000."),
-    ("Patient.ID,Response\nP000,pCR\nP001,\n", "no response left")])
-def test_bad_clinical_tables_are_refused(tmp_path, table, complaint):
-    (tmp_path / "clinical.csv").write_text(table)
-    with pytest.raises(ValueError, match=complaint):
-        targets_file.read_response(tmp_path / "clinical.csv")
+@pytest.mark.parametrize("name, spoil", [
+    ("mean_rgb", lambda rgb: rgb[:-1]), ("mean_features", lambda means: means[:, 0])])
+def test_means_that_do_not_fit_are_refused(project, name, spoil):
+    path = project / "features.h5"
+    change(path, name, spoil)
+    with pytest.raises(ValueError, match=f"{path} is damaged .*means of shape"):
+        features_file.read_slides(path)

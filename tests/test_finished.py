@@ -102,7 +102,9 @@ def test_scripts_of_other_inputs_too(make, tmp_path):
     before.mkdir()
     script, words, every = make(before)
     found = disturbed(every, script, words.split(), before, tmp_path / "work")
-    assert not found["kills"]["faults"] and not found["deletions"]["faults"], found
+    assert not found["kills"]["faults"], found
+    refused = {name: said for name, said in found["deletions"]["faults"].items() if "made by something else" not in said}
+    assert not refused, found    # tables without their record may be somebody's own
 
 
 def test_demo_slides_are_made_again_where_one_is_gone(run_script, tmp_path):

@@ -20,7 +20,8 @@ def test_names_that_are_no_file_names_are_refused(name):
 
 
 def test_safe_names_pass():
-    ids.refuse_unsafe(["a", "a b", "T-cells", "..".join("ab"), "é" * 100, "CD4+ T", "a,b", "<b>"], "Slide.ID", "table.csv")
+    names = ["a", "a b", "T-cells", "a..b", "é" * 100, "CD4+ T", "a,b", "<b>"]
+    ids.refuse_unsafe(names, "Slide.ID", "table.csv")
 
 
 @pytest.mark.parametrize("filename, leaves", [

@@ -147,7 +147,8 @@ def write_clam(folder, edges=(256, 512, 256)):
     for i, (slide_id, edge) in enumerate(zip(SLIDES["Slide.ID"], edges)):
         with h5py.File(folder / "patches" / f"{slide_id}.h5", "w") as file:
             file["coords"] = np.arange(8).reshape(4, 2) * 100
-            file["coords"].attrs.update(patch_size=256, patch_level=1, downsample=[edge / 256] * 2, level_dim=[4000, 3000])
+            file["coords"].attrs.update(patch_size=256, patch_level=1, downsample=[edge / 256] * 2,
+                                        level_dim=[4000, 3000])
         torch.save(torch.full((4, 6), float(i)) + torch.arange(6.), folder / "pt_files" / f"{slide_id}.pt")
 
 

@@ -39,7 +39,8 @@ def made_of(project):
 def test_mirax_is_linked_with_its_folder(tmp_path, picture, run_script):
     slides_of_files.write_mirax(tmp_path / "scans" / "x.mrxs", picture)
     (tmp_path / "t.csv").write_text("Filename,Patient.ID,Slide.ID\nx.mrxs,P,s\n")
-    arguments = ["data/prepare_cohort.py", tmp_path / "p", "--table", tmp_path / "t.csv", "--slides", tmp_path / "scans"]
+    arguments = ["data/prepare_cohort.py", tmp_path / "p", "--table", tmp_path / "t.csv", "--slides",
+                 tmp_path / "scans"]
     assert run_script(*arguments).returncode == 0
     assert slide_files.process(tmp_path / "p", row_of(filename="x.mrxs"), MeanColour())["tiles"] == 4
     parts = [tmp_path / "scans" / "x.mrxs", *(tmp_path / "scans" / "x").iterdir()]
@@ -105,7 +106,8 @@ def test_vms_names_its_files(tmp_path):
 @pytest.mark.parametrize("on_disk, in_table", [("NFD", "NFC"), ("NFC", "NFD")])
 def test_composed_and_decomposed_letters_are_the_same(tmp_path, run_script, on_disk, in_table):
     name = "Müller/Präparat é.svs"
-    painted_slides.write_svs(tmp_path / "scans" / unicodedata.normalize(on_disk, name), painted_slides.slide_picture(1, 1))
+    painted_slides.write_svs(tmp_path / "scans" / unicodedata.normalize(on_disk, name),
+                             painted_slides.slide_picture(1, 1))
     (tmp_path / "t.csv").write_text(f"Filename,Patient.ID,Slide.ID\n{unicodedata.normalize(in_table, name)},P,s\n",
                                     encoding="utf-8")
     done = run_script("data/prepare_cohort.py", tmp_path / "p", "--table", tmp_path / "t.csv", "--slides",
@@ -123,7 +125,8 @@ def write_tiff(path, picture, **options):
     (lambda path, _: path.write_bytes(b""), r"is empty \(0 bytes\): copy or download it again"),
     (lambda path, _: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "git lfs pull"),
     (lambda path, _: path.write_text("<!DOCTYPE html><html>log in</html>"), "is a web page"),
-    (lambda path, picture: cv2.imwrite(f"{path}.png", picture) and shutil.move(f"{path}.png", path), "plain image .PNG"),
+    (lambda path, picture: cv2.imwrite(f"{path}.png", picture) and shutil.move(f"{path}.png", path),
+     "plain image .PNG"),
     (lambda path, picture: path.write_bytes(slides_of_files.jpeg(picture)), "plain image .JPEG"),
     (lambda path, picture: write_tiff(path, picture), "TIFF in strips, not in tiles"),
     (lambda path, _: path.write_bytes(b"no slide"), "begins like no format")])

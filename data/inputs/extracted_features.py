@@ -4,7 +4,7 @@
                     patch_size_level0, overlap, level0_width, level0_height, level0_magnification, target_magnification;
                     newer versions name the encoder in those of features. A slide without tissue has features of shape
                     (0,) and no attributes
-    CLAM      .h5   features (also (1, n_tiles, n_features)), coords of level 0; the size of the tiles stands in patches/*.h5
+    CLAM      .h5   features (also (1, n_tiles, n_features)), coords of level 0; patches/*.h5 say the size of the tiles
               .pt   a tensor (n_tiles, n_features), in the order of patches/*.h5
     STAMP     .h5   feats, coords in um; attributes extractor, unit, tile_size_um, tile_size_px
 """
@@ -121,8 +121,8 @@ def of_stamp(file, slide):
     """A bag of STAMP: its coords in um become pixels where metadata.csv says the scale of the slide."""
     features, um, said = file["feats"][:], file["coords"][:], dict(file.attrs)
     if said.get("unit", "um") != "um" or "tile_size_um" not in said and "tile_size" not in said:
-        raise ValueError(f"{slide.path} is of a layout of STAMP without tile_size_um and coords in um: extract the slide "
-                         "with STAMP 2")
+        raise ValueError(f"{slide.path} is of a layout of STAMP without tile_size_um and coords in um: extract the "
+                         "slide with STAMP 2")
     if not len(features):
         return Bag(np.empty((0, 0), np.float32), np.empty((0, 2), np.int32), {}, {})
     tile_um = float(said.get("tile_size_um", said.get("tile_size")))

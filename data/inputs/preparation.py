@@ -49,7 +49,7 @@ def end(project, now, outputs):
 
 
 def link_slides(project, slides):
-    """Link all that belongs to the slides (columns filename, path) into slides/; what is there already is left alone."""
+    """Link all that belongs to the slides (columns filename, path) into slides/; what is there is left alone."""
     for name, path in links_of(slides):
         link = project / "slides" / name
         if link.exists() and link.samefile(path):

@@ -38,8 +38,8 @@ def read_layout(project, slides, row):
     edge = found.get("patch_size_level0")
     if not edge:
         raise ValueError(f"the size of the tiles of {slide_id} is recorded nowhere: for imported features run "
-                         "data/import_features.py --overwrite with --clam-patches or --tile-level0-px, else process the "
-                         "slide with slide_processing/1main_processing.py (level0_tile_px)")
+                         "data/import_features.py --overwrite with --clam-patches or --tile-level0-px, else process "
+                         "the slide with slide_processing/1main_processing.py (level0_tile_px)")
     covered = coords.max(0) + edge
     return Layout(coords, int(round(edge)), (int(found.get("level0_width", covered[0])),
                                              int(found.get("level0_height", covered[1]))),

@@ -24,7 +24,8 @@ def of_project(project, slides, tables, features):
     tables : dict of path relative to the project to DataFrame
     features : features_file.Slides or None
     """
-    lines = about_features(features) + about_scale(features) if features else ["There are no features yet: run slide_processing/."]
+    lines = (about_features(features) + about_scale(features) if features else
+             ["There are no features yet: run slide_processing/."])
     lines += about_slides(slides)
     summaries = [table for path, table in tables.items() if path.endswith("/summary.csv")]
     if summaries:

@@ -112,7 +112,8 @@ def stored(values, dtype, slide_id):
 
 def write(path, features, coords, mean_rgb, unreadable, attributes):
     """Write one file; `attributes` are those of the docstring above, save content_sha256."""
-    arrays = {"features": stored(features, features.dtype, attributes["slide_id"]), "coords": np.asarray(coords, np.int32),
+    arrays = {"features": stored(features, features.dtype, attributes["slide_id"]),
+              "coords": np.asarray(coords, np.int32),
               "mean_rgb": np.asarray(mean_rgb, np.float32)}
     digest = hashlib.sha256()
     for array in arrays.values():

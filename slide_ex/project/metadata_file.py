@@ -118,8 +118,8 @@ def refuse_shared_files(slides, path):
     for _, rows in named.groupby(named.filename.map(files.nfc), sort=False):
         if rows.patient_id.nunique() > 1:
             one, other = rows.drop_duplicates("patient_id").slide_id[:2]
-            raise ValueError(f"{path}: {one} and {other} are the same file ({rows.filename.iloc[0]}) under two patients "
-                             f"({ids.some(rows.patient_id.unique(), 2)}): keep the row of the right one")
+            raise ValueError(f"{path}: {one} and {other} are the same file ({rows.filename.iloc[0]}) under two "
+                             f"patients ({ids.some(rows.patient_id.unique(), 2)}): keep the row of the right one")
 
 
 def write(path, slides):

@@ -113,7 +113,7 @@ def decide(said, magnification, mpp, prefer=""):
 
 
 def square_mpp(said):
-    """Um per pixel of level 0, mean of x and y, NaN where there is no usable statement; ValueError where they differ."""
+    """Um per pixel of level 0, mean of x and y, NaN without a usable statement; ValueError where they differ."""
     if not (is_mpp(said.mpp_x) and is_mpp(said.mpp_y)):
         return math.nan
     if apart(said.mpp_x, said.mpp_y) > MAX_ANISOTROPY:

@@ -15,11 +15,11 @@ def slides(project, facts):
     state, origin = State("slides"), source_of(facts)
     if origin:
         return not_needed("slides", f"features were imported ({origin})")
+    if facts.made.empty and not facts.damaged and facts.features:
+        return not_needed("slides", "features.h5 is there, without the files it was made from")
     if facts.metadata is None:
         state.problems.append("metadata.csv is missing or cannot be read")
         return state
-    if facts.made.empty and not facts.damaged and facts.features:
-        return not_needed("slides", "features.h5 is there, without the files it was made from")
     state.units = facts.metadata["slide_id"].tolist()
     slide_ids = facts.metadata["slide_id"]
     encoded = slide_ids.isin(facts.made.index)
@@ -152,8 +152,10 @@ def unusable(project, unfinished, choice):
             silent[slide.slide_id] = str(error)
     lines = ((absent_files, "slide files are not in slides/", "copy or link them"),
              (foreign, "files cannot be opened by OpenSlide", "or take them out of metadata.csv"),
-             (silent, "slides do not tell their magnification", "fill the column Magnification (or MPP) of metadata.csv"))
-    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}" for names, what, remedy in lines if names]
+             (silent, "slides do not tell their magnification",
+              "fill the column Magnification (or MPP) of metadata.csv"))
+    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}"
+            for names, what, remedy in lines if names]
 
 
 def reasons(names):

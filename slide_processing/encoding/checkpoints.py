@@ -21,7 +21,7 @@ HOLDS_MORE = ("it holds more than tensors, or is damaged: where you trust it, lo
 
 
 def load(network, path, rename):
-    """Fill a network from a file, names changed by `rename` (function of a dict): every weight found, none left over."""
+    """Fill a network from a file, names changed by `rename` (function of a dict): all weights found, none left over."""
     content = read(path)
     needed = [name for name in network.state_dict() if not name.endswith(COUNTERS)]
     fitting, nearest = [], None
@@ -38,7 +38,8 @@ def load(network, path, rename):
     if len(fitting) > 1:
         fitting = [one for one in fitting if PREFERRED in one[0]] or fitting
     if len(fitting) > 1:
-        raise ValueError(f"{path} holds {len(fitting)} sets of weights that fit ({'; '.join(one[0] for one in fitting)}): "
+        raise ValueError(f"{path} holds {len(fitting)} sets of weights that fit "
+                         f"({'; '.join(one[0] for one in fitting)}): "
                          "save the one that is meant by itself")
     (where, state), = fitting
     if where:
@@ -56,7 +57,7 @@ def counted(what, names):
 
 
 def candidates(content, n_needed):
-    """What could be the encoder's state dict: (where it lies, names without prefix to tensors), the whole file first."""
+    """What could be the encoder's state dict: (where it lies, names without prefix to tensors), whole files first."""
     for place, tensors in dicts_of_tensors(content, ""):
         prefixes = {""}
         for name in tensors:

@@ -94,7 +94,8 @@ def slow_precision(device, precision):
     flags, cpu_info = CPU_FLAGS.get(precision), Path("/proc/cpuinfo")
     if device.type != "cpu" or not flags or not cpu_info.is_file() or flags & set(cpu_info.read_text().split()):
         return ""
-    return (f"this CPU has no instructions for {precision} ({' or '.join(sorted(flags))}), which is several times slower here than fp32: use "
+    return (f"this CPU has no instructions for {precision} ({' or '.join(sorted(flags))}), "
+            "which is several times slower here than fp32: use "
             "--precision fp32; to halve features.h5 use --dtype float16 of collect_features.py")
 
 

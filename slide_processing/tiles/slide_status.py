@@ -33,7 +33,8 @@ def about_scale(project_path, slides):
     paths_there = [(slide_id, feature_file.path_of(project_path, slide_id)) for slide_id in slides.slide_id]
     differing = {slide_id: made["magnification_source"] for slide_id, path in paths_there if path.is_file()
                  and (made := feature_file.read_attributes(path)).get("scale_difference", 0) > scale.MAX_AGREEMENT}
-    return [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is used: {some(ids)}"
+    return [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is "
+            f"used: {some(ids)}"
             for source in sorted(set(differing.values()))
             if (ids := [slide_id for slide_id, its in differing.items() if its == source])]
 

@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_slide_processing.py [slide ...] [--magnification 20]
 
 Without a slide, one of 8 x 8 tiles is painted. Prints the CPU time of each step in one thread, wall time and tiles/s
-of the whole stage on all CPUs of the job (to be read on an idle machine), the ratios, how far the numbers are apart, and peak memory. A run on a GPU adds its row.
+of the whole stage on all CPUs of the job (to be read on an idle machine), the ratios, how far the numbers are
+apart, and peak memory. A run on a GPU adds its row.
 """
 import argparse
 import resource
@@ -26,12 +27,7 @@ from encoding import encoder_weights  # noqa: E402
 from encoding.encoders import ENCODERS  # noqa: E402
 from encoding.tile_encoder import TileEncoder  # noqa: E402
 from slide_ex.slides import scale  # noqa: E402
-from tiles import (
-    extraction,  # noqa: E402
-    slide_reader,  # noqa: E402
-    stain,  # noqa: E402
-    tiling,  # noqa: E402
-)
+from tiles import extraction, slide_reader, stain, tiling  # noqa: E402
 
 N_TILES_OF_STEPS = 24
 
