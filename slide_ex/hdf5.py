@@ -6,7 +6,6 @@ import os
 import h5py
 import numpy as np
 
-<<<<<<< HEAD
 CAUSES = {  # why a whole file cannot be read, and what helps
     errno.EACCES: "you may not read it: ask for the right to, or copy it",
     errno.EPERM: "you may not read it: ask for the right to, or copy it",
@@ -16,9 +15,7 @@ CAUSES = {  # why a whole file cannot be read, and what helps
     errno.ESTALE: "the network file system was mounted anew: try again",
     errno.ETIMEDOUT: "the network did not answer: try again",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)"}
-=======
 UNREADABLE = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)  # as h5py and NumPy say it
->>>>>>> main
 
 
 @contextlib.contextmanager
