@@ -20,7 +20,7 @@ from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
 from slide_ex.script import parser, run
 from slide_ex.slides import scale
-from tiles import slide_files, slide_status, tiling
+from tiles import quality, slide_files, slide_status, tiling
 
 RANDOM = ": random convolution features"
 
@@ -40,6 +40,8 @@ def arguments():
                    help="of the tiles (20: 0.5 um per pixel), default as published (20) or of the model card")
     p.add_argument("--normalisation", choices=tiling.NORMALISATIONS,
                    help="of the stains, default as published (macenko) or of the model card")
+    p.add_argument("--drop", nargs="+", default=[], choices=quality.DROPS,
+                   help="leave out tissue tiles that are blurred or under pen; default: none, as published")
     p.add_argument("--scale", default="", choices=scale.PREFERENCES, metavar="power|mpp",
                    help="which statement of a slide counts where its objective power and MPP contradict each other; "
                         "without it such slides fail")
@@ -70,7 +72,7 @@ def tile_settings(args):
     if wanted != row.tiles:
         logging.warning("%s was trained on other tiles (%s; now %s): its features will differ from those elsewhere",
                         row.name, described(row.tiles), described(wanted))
-    return wanted
+    return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))))
 
 
 def described(tiles):
@@ -105,7 +107,7 @@ def main(args):
                                                args.max_unreadable, wanted, args.scale))
         if attempt["status"] == "failed":
             failed.append(i)
-    for line in slide_status.about_scale(args.project_path, slides.loc[todo]):
+    for line in slide_status.remarks(args.project_path, slides.loc[todo]):
         logging.info(line)
     if failed:
         raise ValueError(f"{len(failed)} of {len(todo)} slides failed (logs/slide_processing.csv says why); "

@@ -5,10 +5,13 @@
         attributes as TRIDENT names them: patch_size (px of a tile as encoded), patch_size_level0,
         level0_magnification, target_magnification, overlap, name, level0_width, level0_height
     mean_rgb   float32 (n_tiles, 3)    mean colour of each tile as scanned, 0..255
+    measures   float32 (n_tiles, 4)    of each tile as scanned: sharpness, share of pixels with an H&E hue, of pen colours,
+                                       of glass (slide_processing/tiles/quality.py); told, not used
     unreadable int32 (n_unreadable, 2) corners of tiles that could not be decoded
     attributes of each slide (OWN) what the slide says of its scale (slide_says_power, slide_says_mpp_x, _y; NaN: it
                does not), what was made of it (slide_magnification, magnification_source, scale_choice,
-               scale_difference between power and resolution), its files (slide_bytes, slide_files_sha256), the grid
+               scale_difference between power and resolution), its quality (he_share, median; blurred_share and
+               pen_share, of tiles; n_dropped), its files (slide_bytes, slide_files_sha256), the grid
                what decides the numbers alike in all slides (DECIDING), and content_sha256 of the three arrays
 
 `now_of` is the one place that says what of a slide and its row in metadata.csv decides the numbers.
@@ -25,10 +28,14 @@ from slide_ex.slides import files, scale
 
 MADE_BY = "slide_processing/1main_processing.py"
 DECIDING = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
-            "magnification")    # alike in all slides of a cohort
+            "magnification", "drop")    # alike in all slides of a cohort
+DEFAULTS = {"drop": ""}         # of attributes that files of earlier versions lack
 OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes", "slide_files_sha256", "slide_says_power",
        "slide_says_mpp_x", "slide_says_mpp_y", "slide_magnification", "magnification_source", "scale_choice",
-       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total")
+       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total", "n_dropped",
+       "he_share", "blurred_share", "pen_share")
+MIN_HE_SHARE = 0.5      # median share of tissue with an H&E hue; below it a slide is stained otherwise
+MANY = 0.1              # share of a slide's tiles that are blurred, or under pen, from which on it is told
 SAYS = {"power": "slide_says_power", "mpp_x": "slide_says_mpp_x", "mpp_y": "slide_says_mpp_y"}    # Said, attributes
 
 
@@ -110,7 +117,14 @@ def stored(values, dtype, slide_id):
     return narrowed
 
 
-def write(path, features, coords, mean_rgb, unreadable, attributes):
+def oddities(made):
+    """What is odd about a slide's tiles, in words (list), from the attributes of its feature file or a like table."""
+    lines = ["not stained with H&E"] if made.get("he_share", 1) < MIN_HE_SHARE else []
+    return lines + [f"{made[name]:.0%} of its tiles {what}" for name, what in
+                    (("blurred_share", "blurred"), ("pen_share", "under pen")) if made.get(name, 0) > MANY]
+
+
+def write(path, features, coords, mean_rgb, unreadable, attributes, measures=None):
     """Write one file; `attributes` are those of the docstring above, save content_sha256."""
     arrays = {"features": stored(features, features.dtype, attributes["slide_id"]),
               "coords": np.asarray(coords, np.int32),
@@ -121,6 +135,8 @@ def write(path, features, coords, mean_rgb, unreadable, attributes):
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
         for name, array in arrays.items():
             file[name] = array
+        if measures is not None:
+            file["measures"] = np.asarray(measures, np.float32)
         file["unreadable"] = np.asarray(unreadable, np.int32)
         file.attrs.update(attributes | {"content_sha256": digest.hexdigest()})
         file["coords"].attrs.update({
@@ -144,4 +160,4 @@ def read_attributes(path):
         if len(file["coords"]) != n_tiles or len(file["mean_rgb"]) != n_tiles:
             raise ValueError(f"{path} is damaged ({n_tiles} features, {len(file['coords'])} coords): make it again "
                              f"with {MADE_BY} --overwrite")
-        return hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}
+        return DEFAULTS | hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}

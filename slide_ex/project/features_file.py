@@ -11,7 +11,8 @@
                     float64 (n_slides,)       of each slide: side of its tiles, pixels of level 0; overlap of its tiles,
                                               px at their magnification; size of level 0; microns per pixel of level 0,
                                               by which the tiles were cut; difference between power and resolution of
-                                              the slide. NaN where nobody recorded it: nothing is inferred
+                                              the slide; and he_share, blurred_share, pen_share, its quality as in
+                                              its own file. NaN where nobody recorded it: nothing is inferred
     attributes: those of the slides' files that all slides share (encoder, weights, weights_sha256, precision,
                 normalisation, tile_px, magnification, ...), content_sha256 (of all slides in order), missing_slide_ids
                 (JSON list, with --allow-missing); of imported features source, the script, and coords of -1, mean_rgb
@@ -39,7 +40,8 @@ NAME = "features.h5"
 MADE_BY = "slide_processing/collect_features.py"
 HDF5_OVERHEAD_BYTES = 1 << 20   # generous: headers, ids
 CHUNK_TILES = 1024              # of a file whose size is not known before
-OF_SLIDES = ("patch_size_level0", "overlap", "level0_width", "level0_height", "level0_mpp", "scale_difference")
+OF_SLIDES = ("patch_size_level0", "overlap", "level0_width", "level0_height", "level0_mpp", "scale_difference",
+             "he_share", "blurred_share", "pen_share")
 WEIGHTS_OF_IMPORTS = {"weights": "imported", "weights_sha256": "", "weights_seed": -1}
 
 
@@ -154,7 +156,7 @@ def geometry_of(source):
     power = made.get("slide_magnification")
     return {"patch_size_level0": made.get("level0_tile_px"), "overlap": 0, "level0_width": made.get("level0_width"),
             "level0_height": made.get("level0_height"), "level0_mpp": power and scale.MPP_TIMES_POWER / power,
-            "scale_difference": made.get("scale_difference")}
+            **{name: made.get(name) for name in ("scale_difference", "he_share", "blurred_share", "pen_share")}}
 
 
 def refuse_twins(slide_ids, patient_ids, contents):

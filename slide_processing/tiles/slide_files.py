@@ -8,7 +8,7 @@ from slide_ex import record
 from slide_ex.project import feature_file, processing_log
 from slide_ex.script import whole
 from slide_ex.slides import files, opening, scale
-from tiles import extraction, slide_mask, tiling
+from tiles import extraction, quality, slide_mask, tiling
 from tiles.slide_reader import SlideReader, UnreadableTile
 
 
@@ -50,12 +50,13 @@ def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable
     coords, n_rows, n_columns = tiling.tile_grid(width, height, edge)
     if not len(coords):
         raise ValueError(f"{source} is {width} x {height} px, smaller than one tile of {edge} px at {found.power:g}x")
-    tiles = extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted.tile_px)
+    tiles = extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted)
     attributes = encoder.settings | dataclasses.asdict(wanted) | feature_file.attributes_of(said, found, prefer) | \
         files.identity(source) | {
         "slide_id": slide.slide_id, "patient_id": slide.patient_id, "slide_index": slide.name,
         "filename": slide.filename, "level0_tile_px": edge, "level0_width": width, "level0_height": height,
-        "n_rows": n_rows, "n_columns": n_columns, "n_tiles_total": len(coords)}
+        "n_rows": n_rows, "n_columns": n_columns, "n_tiles_total": len(coords), "n_dropped": tiles.n_dropped} | \
+        quality.of_slide(tiles.measures)
     write(paths(project_path, slide.slide_id), tiles, coords, attributes)
     return {"tiles": len(coords), "kept": len(tiles.kept), "unreadable": len(tiles.unreadable)}
 
@@ -67,11 +68,11 @@ def refuse_coarse(found, magnification, allow_upsampling):
                          "take it out of metadata.csv, or accept blurred tiles with --allow-upsampling")
 
 
-def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, tile_px):
+def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted):
     """The tiles of a slide (Extraction); of a file that is cut off the error says so."""
     try:
         return extraction.extract(files.entry(source), coords, n_rows, n_columns, edge, encoder, extraction.n_cpus(),
-                                  max_unreadable, tile_px)
+                                  max_unreadable, wanted.tile_px, tuple(filter(None, wanted.drop.split(","))))
     except UnreadableTile as error:
         cut = opening.cut_off(files.entry(source))
         raise UnreadableTile(f"{error}; {source.name} {cut}" if cut else str(error)) from None
@@ -86,7 +87,7 @@ def write(outputs, tiles, coords, attributes):
         slide_mask.write_mask(part, tiles.scanned, tiles.normalised, title(attributes, len(tiles.kept)))
     with whole(features) as part:
         feature_file.write(part, tiles.features, coords[tiles.kept], tiles.mean_rgb, coords[tiles.unreadable],
-                           attributes)
+                           attributes, tiles.measures)
 
 
 def title(attributes, n_kept):

@@ -28,15 +28,20 @@ def of_slides(project_path, slides):
     return status.astype({"n_tiles": float, "has_mask": bool})
 
 
-def about_scale(project_path, slides):
-    """Lines about slides whose power and resolution differ, but not so much that they say nothing."""
-    paths_there = [(slide_id, feature_file.path_of(project_path, slide_id)) for slide_id in slides.slide_id]
-    differing = {slide_id: made["magnification_source"] for slide_id, path in paths_there if path.is_file()
-                 and (made := feature_file.read_attributes(path)).get("scale_difference", 0) > scale.MAX_AGREEMENT}
-    return [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is "
-            f"used: {some(ids)}"
-            for source in sorted(set(differing.values()))
-            if (ids := [slide_id for slide_id, its in differing.items() if its == source])]
+def remarks(project_path, slides):
+    """Lines about what is odd in the slides that are there: two statements of scale, stain, blur, pen."""
+    lines, differing = [], {}
+    for slide_id in slides.slide_id:
+        path = feature_file.path_of(project_path, slide_id)
+        made = feature_file.read_attributes(path) if path.is_file() else {}
+        if made.get("scale_difference", 0) > scale.MAX_AGREEMENT:
+            differing.setdefault(made["magnification_source"], []).append(slide_id)
+        if odd := feature_file.oddities(made):
+            lines.append(f"{slide_id}: {', '.join(odd)}")
+        if made.get("n_dropped"):
+            lines.append(f"{slide_id}: {made['n_dropped']} tissue tiles left out (--drop {made['drop']})")
+    return lines + [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is used: "
+                    f"{some(ids)}" for source, ids in sorted(differing.items())]
 
 
 def report(status):

@@ -19,6 +19,7 @@ class TileSettings:
     tile_px: int = TILE_PX
     magnification: float = MAGNIFICATION
     normalisation: str = NORMALISATIONS[0]
+    drop: str = ""      # kinds of tissue tiles that are left out, separated by commas; the published rule keeps all
 
 
 PUBLISHED = TileSettings()
