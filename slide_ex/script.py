@@ -1,16 +1,22 @@
 """How every script starts, stops, fails, logs and writes."""
 import argparse
 import contextlib
+import functools
 import glob
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+WATCH_PARENT_S = 0.5    # how often a worker looks whether its parent is still there
 
 
 def parser(doc):
@@ -88,6 +94,23 @@ def whole(path):
                 remove(other)
     finally:
         remove(part)
+
+
+@functools.cache
+def end_with_parent():
+    """Let this process, a worker, end soon after the one that started it, even when that is killed.
+
+    Workers call it, of any kind (forked, spawned, joblib's); in the main process it does nothing.
+    """
+    if multiprocessing.current_process().name == "MainProcess":
+        return
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(WATCH_PARENT_S)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def is_running(pid):
