@@ -57,8 +57,8 @@ def about_scans(features):
              f"{scale.MAX_AGREEMENT:.0%}: {counted(differing)}."] if len(differing) else []
     odd = {slide_id: words for slide_id, row in recorded.iterrows() if (words := feature_file.oddities(row.dropna()))}
     if odd:
-        lines.append(f"The tiles of {len(odd)} slides are odd: "
-                     f"{some([f'{slide_id} ({", ".join(words)})' for slide_id, words in odd.items()])}.")
+        named = [f"{slide_id} ({', '.join(words)})" for slide_id, words in odd.items()]
+        lines.append(f"The tiles of {len(odd)} slides are odd: {some(named)}.")
     return lines
 
 

@@ -102,6 +102,7 @@ def options_like(made):
         options += ["--weights", "random" if made["weights"] == "random" else f"PATH/{made['weights']}"]
     if made.get("weights_seed", -1) not in (-1, 0):
         options += ["--seed", str(made["weights_seed"])]
+    options += ["--drop", *made["drop"].split(",")] if made.get("drop") else []
     return options + (["--precision", made["precision"]] if made["precision"] != "fp32" else [])
 
 
