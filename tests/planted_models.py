@@ -34,6 +34,7 @@ def write(folder, n_slides=4, prefix="P"):
         file["slide_ids"], file["patient_ids"] = list(pictures), [f"{prefix}{i}" for i in range(n_slides)]
         file["first_tile"] = np.arange(n_slides + 1) * len(kept)
         file["mean_features"], file["mean_rgb"] = features.mean(1), np.full((n_slides, 3), 200, np.float32)
+        file["patch_size_level0"] = np.full(n_slides, EDGE_PX, float)
         file.attrs.update(encoder="resnet50", weights="random", weights_sha256="0" * 64)
     patients = [f"{prefix}{i}" for i in range(n_slides)]
     write_targets(folder / "targets.h5", patients, random)

@@ -175,9 +175,9 @@ def test_without_the_slide_file_maps_are_drawn_on_white(project, draw_maps):
     assert "the slide's file is not here" in figure.get_supxlabel()
 
 
-def test_size_of_tiles_is_that_of_the_slide_else_the_spacing(project):
+def test_size_of_tiles_is_that_of_the_slide_s_own_file_else_of_features_h5(project):
     slides = features_file.read_slides(project / "features.h5")
-    assert slide_tiles.read_layout(project, slides, 0).edge_px == 64  # nothing is recorded
+    assert slide_tiles.read_layout(project, slides, 0).edge_px == 64
     (project / "features").mkdir()
     with h5py.File(project / "features" / "S0.h5", "w") as file:
         for name in ("features", "coords", "mean_rgb"):
@@ -199,10 +199,11 @@ def test_a_thumbnail_read_in_strips_is_the_thumbnail(original, monkeypatch, max_
     assert np.abs(slide_tiles.read_picture(path, max_px).rgb.astype(int) - whole).mean() < 2
 
 
-@pytest.mark.parametrize("coords", [[(0, 0)], [(0, 0), (100, 0), (250, 0)]])
-def test_size_of_tiles_is_never_guessed(coords):
-    with pytest.raises(ValueError, match="level0_tile_px"):
-        slide_tiles.spacing(np.array(coords), "S0")
+def test_size_of_tiles_is_never_guessed(project):
+    with h5py.File(project / "features.h5", "r+") as file:
+        del file["patch_size_level0"]
+    with pytest.raises(ValueError, match="size of the tiles of S0 is recorded nowhere.*--tile-level0-px"):
+        slide_tiles.read_layout(project, features_file.read_slides(project / "features.h5"), 0)
 
 
 def test_a_program_is_the_mean_of_its_genes(project, draw_maps, tmp_path):

@@ -5,6 +5,7 @@ import pandas as pd
 
 from slide_ex.ids import some, with_dashes, with_near_matches
 from slide_ex.project import clinical_file, clinical_words
+from slide_ex.slides import files
 from slide_ex.text_table import read_strings
 
 REQUIRED = {"Filename": "filename", "Patient.ID": "patient_id"}
@@ -62,14 +63,19 @@ def check(cohort, path, said):
 
 
 def find_slides(cohort, folder):
-    """Add the column path; slides that are not in `folder` get a reason with the nearest file name."""
+    """Add the column path; slides that are not in `folder`, or lack a part, get a reason (with the nearest name)."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder: give the folder of the slides")
-    cohort["path"] = [folder / name for name in cohort["filename"]]
-    absent = (cohort["filename"] != "") & ~cohort["path"].map(lambda path: path.is_file())
-    files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()] if absent.any() else []
+    cohort["path"] = [files.find(folder, name) for name in cohort["filename"]]
+    absent = (cohort["filename"] != "") & ~cohort["path"].map(lambda path: path.exists())
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()] if absent.any() else []
     for row, name in cohort.loc[absent, "filename"].items():
-        cohort.loc[row, "reason"] = f"{NO_SLIDE}: {with_near_matches([name], files)}"
+        cohort.loc[row, "reason"] = f"{NO_SLIDE}: {with_near_matches([name], names)}"
+    for row, path in cohort.loc[(cohort["filename"] != "") & ~absent, "path"].items():
+        try:
+            files.to_link(path)
+        except (ValueError, OSError) as error:
+            cohort.loc[row, "reason"] = f"{NO_SLIDE}: {error}"
 
 
 def find_expression(cohort, expression, path):

@@ -26,6 +26,7 @@ import painted_slides  # noqa: E402
 from encoding import encoder_weights  # noqa: E402
 from encoding.encoders import ENCODERS  # noqa: E402
 from encoding.tile_encoder import TileEncoder  # noqa: E402
+from slide_ex.slides import scale  # noqa: E402
 from tiles import extraction, slide_reader, stain, tiling  # noqa: E402
 
 N_TILES_OF_STEPS = 24
@@ -86,7 +87,7 @@ def cosines(a, b):
 
 def bench(path, magnification, network):
     """Both ways on one slide."""
-    edge = tiling.level0_tile_px(magnification)
+    edge = scale.edge_px(magnification, tiling.TILE_PX, tiling.MAGNIFICATION)
     print(f"\n{path.name} at {magnification:g}x")
     for name, (published_ms, ours_ms) in steps(path, edge, network).items():
         print(f"  {name:22s} published {published_ms:7.2f} ms a tile, ours {ours_ms:6.2f} ms, "
