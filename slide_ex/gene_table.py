@@ -4,7 +4,6 @@ What the names mean is in gene_names.py, whether the values are what they are sa
 """
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 from slide_ex import expression_scale, gene_names, ids, numeric_table, text_table

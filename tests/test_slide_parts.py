@@ -5,13 +5,13 @@ import unicodedata
 import cv2
 import numpy as np
 import pytest
+import slides_of_files
 import tifffile
 from conftest import ROOT
 from test_extraction import MeanColour
 from test_slide_scale import SETTINGS, row_of
 
 import painted_slides
-import slides_of_files
 from slide_ex.project import feature_file
 from slide_ex.slides import files, opening
 from tiles import slide_files

@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import slides_of_files
 import tifffile
 from test_extraction import MeanColour
 
 import painted_slides
-import slides_of_files
 from slide_ex.project import feature_file, features_file, metadata_file
 from slide_ex.slides import scale
 from tiles import slide_files, tiling
