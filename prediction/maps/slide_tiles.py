@@ -44,6 +44,21 @@ def read_layout(project, slides, row):
                                       int(found.get("level0_height", covered[1]))))
 
 
+def read_colours(project, slides, row):
+    """Mean colour of each tile of a slide, float32 (n_tiles, 3); None where features/<Slide.ID>.h5 is not there.
+
+    ValueError when that file has another number of tiles than features.h5.
+    """
+    path = feature_file.path_of(project, slides.slide_ids[row])
+    if not path.is_file():
+        return None
+    colours = feature_file.read_colours(path)
+    if len(colours) != slides.n_tiles[row]:
+        raise ValueError(f"{path} has {len(colours)} tiles, {slides.path} {slides.n_tiles[row]}: run "
+                         "slide_processing/collect_features.py again with --overwrite")
+    return colours
+
+
 def spacing(coords, slide_id):
     """Side of tiles that lie on a grid, from their corners (n_tiles, 2); ValueError where it cannot be told."""
     steps = np.concatenate([np.diff(np.unique(values)) for values in coords.T])

@@ -55,7 +55,7 @@ def predict(target, slides, folds):
     spread = of_patients.sd()
     return CohortPrediction(target.outputs, of_slides.mean.astype(np.float32), patients,
                             of_patients.mean.astype(np.float32), None if spread is None else spread.astype(np.float32),
-                            len(folds) or target.n_models)
+                            len(folds) * len(target.models) or target.n_models)
 
 
 def linear(slides):

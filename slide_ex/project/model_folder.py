@@ -67,6 +67,11 @@ def model_of(config):
     return config.get("model", NETWORK)
 
 
+def layers(target, model):
+    """Names of the weights of a model."""
+    return ONE_MATRIX if (target, model) == ("direct", LOW_RANK) else LAYERS
+
+
 def read_config(path, target):
     """config.json of a model's folder; ValueError where it is missing or damaged."""
     try:
@@ -128,7 +133,8 @@ def read_state(path):
     import torch
     try:
         state = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
-        return {name: state[name].numpy() for name in (ONE_MATRIX if set(state) == set(ONE_MATRIX) else LAYERS)}
+        model = LOW_RANK if path.parents[1].name == root(path, LOW_RANK).name else NETWORK
+        return {name: state[name].numpy() for name in layers(target_of(path.parent.name), model)}
     except Exception as error:  # torch reports missing, unsafe and broken files in many ways
         raise ValueError(f"{path / WEIGHTS} is damaged ({str(error).splitlines()[0]}): train the model again with "
                          f"{made_by(target_of(path.parent.name))} --overwrite") from None
