@@ -29,7 +29,7 @@ OUT_OF_FOLD = "n_patients", "n_genes", "median_r", "n_r_above_0.40", "auc", "auc
 def main(args):
     name = args.name or args.project_path.resolve().name
     ids.refuse_unsafe([name], "the name", "--name")
-    if args.out_folder.exists() and not model_bundle.is_bundle(args.out_folder):
+    if args.out_folder.exists() and not model_bundle.is_part_of_one(args.out_folder):
         raise ValueError(f"{args.out_folder} is there and is no bundle: give a folder that is not there yet")
     models = trained_models.read_project(args.project_path, args.cell_types, args.partial, args.use)
     facts = {"name": name, "licence": args.licence, "all_models": args.all_models, "models_sha256": models.sha256,
@@ -50,12 +50,12 @@ def main(args):
 
 def is_exported(folder, facts):
     """Whether the bundle is there; ValueError when it is of other models or options."""
-    if not folder.is_dir():
+    if not model_bundle.is_whole(folder):
         return False
     found = model_bundle.read_content(folder)
     record.refuse_other(folder, {name: found.get(name) for name in facts}, facts,
                         "export into another folder, or replace it with --overwrite")
-    return (folder / model_bundle.CARD).is_file()
+    return True
 
 
 def training_facts(project, models):

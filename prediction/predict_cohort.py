@@ -67,7 +67,7 @@ def main(args):
 def is_finished(project, name, settings, inputs):
     """Whether the predictions are there; ValueError when they are of other models, folds or features."""
     *_, marker = plan.outputs(project, "predictions", name=name)
-    if not marker.parent.is_dir():
+    if not marker.is_file():
         return False
     found = predictions_file.read_attributes(marker, MADE_BY)
     record.refuse_other(marker.parent, {name: found.get(name) for name in settings}, settings,

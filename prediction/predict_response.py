@@ -72,7 +72,7 @@ def check(args):
 def is_finished(project, setting, settings, overwrite):
     """Whether all files of a setting are there, made as now; ValueError when they were made in another way."""
     *_, marker = plan.outputs(project, "response", setting=setting)
-    if overwrite or not marker.parent.is_dir():
+    if overwrite or not marker.is_file():
         return False
     made = record.read(marker, "prediction/predict_response.py")
     files = made.pop("files", [])

@@ -4,6 +4,8 @@ import contextlib
 import h5py
 import numpy as np
 
+UNREADABLE = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)  # as h5py and NumPy say it
+
 
 @contextlib.contextmanager
 def reading(path, made_by):
@@ -17,8 +19,8 @@ def reading(path, made_by):
     try:
         with h5py.File(path) as file:
             yield file
-    except (OSError, KeyError, RuntimeError) as error:
-        if str(path) in str(error):     # raised by a reader that knew more
+    except UNREADABLE as error:
+        if str(path) in str(error) or type(error).__module__ != "builtins":  # of a reader that knew more, or of a GPU
             raise
         raise ValueError(f"{path} is damaged ({' '.join(str(error).split())}): make it again with {made_by} "
                          "--overwrite") from error

@@ -144,8 +144,10 @@ def parse_indexes(text, slide_ids):
         elif part in place:
             indexes.add(place[part])
         else:
+            near = nearest(part, slide_ids)
             raise ValueError(f"slide index {part!r} is not understood: give all, numbers and ranges such as 0-9,12, or "
-                             f"a Slide.ID of metadata.csv: {with_near_matches([part], slide_ids)}")
+                             f"a Slide.ID{f' ({near}?)' if near else ''}; metadata.csv has {len(slide_ids)} slides, "
+                             f"0-{len(slide_ids) - 1}")
     return sorted(indexes)
 
 

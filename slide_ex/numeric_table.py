@@ -65,7 +65,8 @@ def read(path, separator=None, left_out=()):
     table = table.drop(columns=[column for column in left_out if column in table])
     text = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
     if text:
-        raise ValueError(f"{path}: columns with something that is no number: {some(text)}")
+        raise ValueError(f"{path}: columns with something that is no number: {some(text)}: "
+                         "correct or remove them")
     table.index = table.index.astype(str).rename(None)
     return table.astype(float)
 

@@ -1,11 +1,11 @@
 """A project folder with results as the scripts of prediction/ leave them, of any size, and an external cohort of it."""
-import json
-
 import h5py
 import numpy as np
 import pandas as pd
 
 from evaluation import association, out_of_fold, result_tables
+from slide_ex.project import predictions_file, splits_file
+from training import patient_splits
 
 CELL_TYPES = ("B-cells", "CAFs", "Cancer Epithelial", "Endothelial", "Myeloid", "Normal Epithelial", "PVL",
               "Plasmablasts", "T-cells")
@@ -33,9 +33,11 @@ def write(folder, cell_types=CELL_TYPES, n_genes=20, n_patients=60, seed=0):
         file["slide_ids"] = [f"S{i}" for i in range(n_patients)]
         file["patient_ids"] = [f"P{i // 2}" for i in range(n_patients)]
         file["first_tile"] = np.r_[0, np.cumsum(n_tiles)]
+        file["mean_features"] = np.zeros((n_patients, 1), "f4")
+        file["mean_rgb"] = np.zeros((n_patients, 3), "f4")
         file.create_dataset("features", (n_tiles.sum(), 1536), "f4")  # takes no space: nothing is written
         file.attrs.update(encoder="uni2-h", weights="uni2-h.bin")
-    (folder / "splits.json").write_text(json.dumps({"n_outer": 5, "n_inner": 5, "patients": list(range(n_patients))}))
+    splits_file.write(folder / "splits.json", patient_splits.draw([f"P{i}" for i in range(n_patients // 2)], 5, 5, 0))
     (folder / "deconvolution").mkdir()
     pd.DataFrame([{"cell_type": name, **{column: int(n_genes * times) for column, times in FILTERS.items()}}
                   for name in cell_types]).to_csv(folder / "deconvolution" / "target_genes.csv", index=False)
@@ -123,9 +125,4 @@ def write_tables(results, predicted, baselines):
         summary += [row] + [row | {"model": model, "median_r": row.get("median_r", np.nan) - 0.1 * (i + 1)}
                             for i, model in enumerate(baselines)]
     pd.DataFrame(summary).to_csv(results / "summary.csv", index=False)
-    with h5py.File(results / "predictions.h5", "w") as file:
-        for name, of_target in predicted.items():
-            group = file.create_group(name if name in ("abundance", "direct") else f"expression/{name}")
-            group["cell_types" if name == "abundance" else "genes"] = of_target.outputs.astype(object)
-            for key in ("labels", "predictions"):
-                group[key] = getattr(of_target, key)[:, 0] if name == "direct" else getattr(of_target, key)
+    predictions_file.write(results / "predictions.h5", predicted, {})

@@ -101,8 +101,8 @@ def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(tr
     before = contents(trained / "results")
     again = run_script(ABUNDANCE, trained, "all", "all", *SMALL)
     assert "6 models, 6 finished before" in again.stdout
-    fails(run_script(ABUNDANCE, trained, 0, 0, "--hidden", 8, "--max-epochs", 31), "max_epochs: 30 there, 31 now",
-          "patience: 10 there, 50 now", "--overwrite")
+    fails(run_script(ABUNDANCE, trained, 0, 0, "--hidden", 8, "--max-epochs", 31), "max_epochs was 30, now 31",
+          "patience was 10, now 50", "--overwrite")
     assert contents(trained / "results") == before
 
 
@@ -202,7 +202,8 @@ def test_what_only_test_slides_know_is_not_learnt(eighty, tmp_path, leaking, low
 
 def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, caplog):
     """The fallback without a GPU at hand: the first fit fails as a GPU's would, the second gets no resident tiles."""
-    slides, target = features_file.read_slides(trained / "features.h5"), targets_file.read_abundance(trained / "targets.h5")
+    slides = features_file.read_slides(trained / "features.h5")
+    target = targets_file.read_abundance(trained / "targets.h5")
     splits = json.loads((trained / "splits.json").read_text())
     config = model_config.Config("regression", "tiles", max_epochs=2, patience=2, hidden=4)
     pool, fit = train_model.pooling_of(slides, config), mlp.fit
@@ -246,8 +247,9 @@ def test_a_cell_type_without_genes_fails_and_the_others_are_trained(project, run
 @pytest.mark.parametrize("name, remedy", [
     ("features.h5", "make it again with slide_processing/collect_features.py --overwrite"),
     ("targets.h5", "make it again with deconvolution/prepare_targets.py --overwrite"),
-    ("splits.json", "draw the folds again with make_splits.py --overwrite"),
-    ("results/cell_fraction_preds/result_0_0/config.json", "make the folder again with --overwrite")])
+    ("splits.json", "make it again with prediction/make_splits.py --overwrite"),
+    ("results/cell_fraction_preds/result_0_0/config.json",
+     "make it again with prediction/1main_abundance_regression.py --overwrite")])
 def test_damaged_files_are_named(project, run_script, name, remedy):
     path = project / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -150,15 +150,15 @@ def test_empty_slide_is_an_empty_file_of_the_right_shape(tmp_path):
 
 
 @pytest.mark.parametrize("changed, message", [
-    ({"weights_seed": 5}, "weights_seed = -1, not 5"), ({"encoder": "uni"}, "encoder = mean, not uni"),
-    ({"precision": "bf16"}, "precision = fp32, not bf16")])
+    ({"weights_seed": 5}, "weights_seed was -1, now 5"), ({"encoder": "uni"}, "encoder was mean, now uni"),
+    ({"precision": "bf16"}, "precision was fp32, now bf16")])
 def test_files_of_another_run_are_refused(slide, tmp_path, changed, message):
     assert not slide_files.is_finished(tmp_path, row_of(), MeanColour.settings)
     slide_files.process(tmp_path, row_of(), MeanColour())
     assert slide_files.is_finished(tmp_path, row_of(), MeanColour.settings)
     with pytest.raises(ValueError, match=message):
         slide_files.is_finished(tmp_path, row_of(), MeanColour.settings | changed)
-    with pytest.raises(ValueError, match="slide_magnification = 20.0, not 40.0"):
+    with pytest.raises(ValueError, match="slide_magnification was 20.0, now 40.0"):
         slide_files.is_finished(tmp_path, row_of(magnification=40.0), MeanColour.settings)
     painted_slides.write_svs(slide[0], painted_slides.slide_picture(3, 3))
     with pytest.raises(ValueError, match="slide_bytes"):
@@ -197,5 +197,5 @@ def test_mask_of_a_large_slide_is_small(tmp_path):
 
 def test_damaged_feature_file_is_named(tmp_path):
     (tmp_path / "x.h5").write_bytes(b"no HDF5")
-    with pytest.raises(OSError, match="x.h5 is no feature file"):
-        feature_file.check_settings(tmp_path / "x.h5", {})
+    with pytest.raises(ValueError, match=r"x.h5 is damaged .* make it again with slide_processing/1main_processing.py"):
+        feature_file.read_attributes(tmp_path / "x.h5")

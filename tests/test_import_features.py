@@ -54,7 +54,7 @@ def test_trident_folder(folders, run_script):
     assert list(slides.slide_ids) == [SLIDES["Slide.ID"][0], SLIDES["Slide.ID"][2]]
     assert "skipped" in run_script(*arguments, "--encoder", "uni_v2").stdout
     done = run_script(*arguments, "--encoder", "conch")
-    assert done.returncode == 1 and "made from something else (encoder)" in done.stderr
+    assert done.returncode == 1 and "made in another way (encoder was uni_v2, now conch): " in done.stderr
 
 
 def test_clam_files_by_slide_id_and_half_precision(folders, run_script):

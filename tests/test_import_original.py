@@ -2,6 +2,7 @@
 import json
 import pickle
 import shlex
+import shutil
 import types
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from next_commands import follow
 from torch import nn
 
 from original import row_join
@@ -112,6 +114,15 @@ def test_models_predict_what_they_predicted(imported, original):
                 here = pd.DataFrame(file["test/predictions"][:], file["test/slide_ids"].asstr()[:])
             np.testing.assert_allclose(here, there.loc[here.index], atol=1e-5)
     assert printed.count("predictions differ by at most") == 4
+
+
+@pytest.mark.slow
+def test_the_check_leads_from_the_import_to_the_tables(imported, run_script, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(imported[0], project)
+    shutil.rmtree(project / "results" / "T-cells_preds" / "result_0_1")
+    scripts, _ = follow(run_script, project, with_options=False)
+    assert scripts == ["prediction/1main_cs_exp_regression.py", "prediction/collect_results.py", "prediction/figures.py"]
 
 
 def test_weights_load_into_the_model_of_prediction(imported, original):

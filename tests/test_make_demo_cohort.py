@@ -44,7 +44,7 @@ def test_finished_is_skipped_and_other_parameters_are_refused(run_script, demo):
     again = run_script(SCRIPT, demo, *SMALL)
     assert again.returncode == 0 and "skipped" in again.stdout and checksums(demo) == before
     other = run_script(SCRIPT, demo, *SMALL, "--seed", 7)
-    assert other.returncode == 1 and "seed 1, now 7" in other.stderr and "--overwrite" in other.stderr
+    assert other.returncode == 1 and "seed was 1, now 7" in other.stderr and "--overwrite" in other.stderr
     assert len(other.stderr.splitlines()) == 1 and checksums(demo) == before
 
 
@@ -93,14 +93,14 @@ def test_another_law_of_response_changes_nothing_else(run_script, demo, tmp_path
     differ = {name for name, digest in checksums(tmp_path).items() if checksums(demo)[name] != digest}
     assert "truth/parameters.json" in differ and differ <= {"truth/parameters.json", "clinical.csv"}
     refused = run_script(SCRIPT, tmp_path, *SMALL)
-    assert refused.returncode == 1 and "response composition, now states" in refused.stderr
+    assert refused.returncode == 1 and "response was composition, now states" in refused.stderr
 
 
 def test_second_hospital_has_its_own_patients_and_stain(run_script, demo, tmp_path):
     run_script(SCRIPT, tmp_path, *SMALL, "--hospital", 2, check=True)
     assert json.loads((tmp_path / "truth" / "parameters.json").read_text())["hospital"] == 2
     refused = run_script(SCRIPT, tmp_path, *SMALL)
-    assert refused.returncode == 1 and "hospital 2, now 1" in refused.stderr
+    assert refused.returncode == 1 and "hospital was 2, now 1" in refused.stderr
     states = [pd.read_csv(project / "truth" / "states.csv", index_col=0) for project in (demo, tmp_path)]
     assert list(states[1].index) == ["DEMO2-P001", "DEMO2-P002", "DEMO2-P003", "DEMO2-P004"]
     assert not np.isclose(states[0], states[1]).any()

@@ -86,7 +86,8 @@ def test_anndata_gives_the_same(project, run_script):
     (lambda counts, labels: (-counts, labels), "not negative"),
     (lambda counts, labels: (counts, labels.iloc[1:]), "without exactly one label: cell0"),
     (lambda counts, labels: (counts, labels.rename(columns={"celltype_major": "type"})), "no column 'celltype_major'"),
-    (lambda counts, labels: (counts, labels.replace("T", "T/NK")), "'T/NK' cannot name a folder"),
+    (lambda counts, labels: (counts, labels.replace("T", "T/NK")),
+     "cell type 'T/NK' cannot be the name of a file: use no slashes"),
     (lambda counts, labels: (counts.iloc[:, :12], labels), "0 cell types have enough cells"),
 ])
 def test_bad_input_is_one_line(project, run_script, change, words):

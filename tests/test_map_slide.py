@@ -53,7 +53,7 @@ def values_of(project, row, name, outputs):
     slides = features_file.read_slides(project / "features.h5")
     target, folds, _ = tile_predictions.read_own(project, [name], slides, slides.patient_ids[row])[name]
     wanted = [choice.Wanted(name, output, (output,)) for output in outputs]
-    return tile_predictions.predict(slide_tiles.read_features(slides, row), target, folds, wanted)
+    return tile_predictions.predict(slides.read_tiles("features", row), target, folds, wanted)
 
 
 @pytest.mark.parametrize("name, outputs", [("CAFs", planted_models.GENES), ("abundance", planted_models.CELL_TYPES)])
@@ -145,7 +145,7 @@ def drawn_of(project, row, picture=True):
     layout = slide_tiles.read_layout(project, slides, row)
     wanted = [choice.Wanted("CAFs", gene, (gene,)) for gene in planted_models.GENES]
     values = values_of(project, row, "CAFs", planted_models.GENES)
-    shown = slide_tiles.read_picture(project / "slides" / f"S{row}.svs", 500, "0.5") if picture else None
+    shown = slide_tiles.read_picture(project / "slides" / f"S{row}.svs", 500, 0.5) if picture else None
     return slide_map.SlideMaps(f"S{row}", f"P{row}", layout, shown, list(zip(wanted, values.T)), "2 models")
 
 
@@ -179,6 +179,8 @@ def test_size_of_tiles_is_that_of_the_slide_else_the_spacing(project):
     assert slide_tiles.read_layout(project, slides, 0).edge_px == 64  # nothing is recorded
     (project / "features").mkdir()
     with h5py.File(project / "features" / "S0.h5", "w") as file:
+        for name in ("features", "coords", "mean_rgb"):
+            file[name] = np.zeros((20, 2), np.float32)
         file.attrs.update(level0_tile_px=32, level0_width=400, level0_height=300)
     layout = slide_tiles.read_layout(project, slides, 0)
     assert (layout.edge_px, layout.size_px) == (32, (400, 300))
@@ -246,8 +248,8 @@ BAD = {"no output": (0, [], "nothing to draw"),
        "unknown cell type": (0, ["--cell-type", "CAF", "--gene", "MARK"], "it has CAFs"),
        "unknown gene": (0, ["--cell-type", "CAFs", "--gene", "MARKS"], "did you mean MARK?"),
        "unknown share": (0, ["--abundance", "B-cells"], "did you mean T-cells?"),
-       "index": (4, ["--abundance", "CAFs"], "has 4 slides, 0 to 3"),
-       "negative index": (-1, ["--abundance", "CAFs"], "has 4 slides, 0 to 3")}
+       "index": (4, ["--abundance", "CAFs"], "has 4 slides, 0-3"),
+       "negative index": (-1, ["--abundance", "CAFs"], "has 4 slides, 0-3")}
 
 
 @pytest.mark.parametrize("index, arguments, message", BAD.values(), ids=BAD)
@@ -297,7 +299,7 @@ def leave_folder(project):
     (spoil_models, "trained with other features"), (remove_model, "never saw P0 are missing, 1 (result_0_1)"),
     (remove_results, "no models of its own (results/): give --models"),
     (forget_coords, "does not say where the tiles of S0 lie"), (spoil_slide, "cannot be read by OpenSlide"),
-    (empty_slide, "S0 is not in"), (leave_folder, "leaves its folder")])
+    (empty_slide, "S0 is not in"), (leave_folder, "Slide.ID '../S0' cannot be the name of a file: use no slashes")])
 def test_bad_projects_are_refused(project, draw_maps, spoil, message):
     spoil(project)
     shutil.rmtree(project / "maps", ignore_errors=True)

@@ -131,7 +131,7 @@ def test_features_alone_are_enough_and_outer_only_takes_one_model_a_fold(cohorts
         assert "labels" not in file["expression/CAFs"] and list(file["expression"]) == ["CAFs"]
     predict(away, home, "CAFs", outer_only=True)
     assert "predictions: finished" in caplog.text
-    with pytest.raises(ValueError, match="was made with other outer_only"):
+    with pytest.raises(ValueError, match=r"made in another way \(outer_only was True, now False\)"):
         predict(away, home, "CAFs")
 
 

@@ -102,7 +102,7 @@ def test_a_second_run_is_finished_and_other_settings_are_refused(within, run_scr
     assert "finished" in caplog.text
     done = run_script(SCRIPT, within[0], *QUICK, "--features", "CAFs")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert all(word in done.stderr for word in ("features: ", "clinical_columns: ", "--overwrite"))
+    assert all(word in done.stderr for word in ("features was ", "clinical_columns was ", "--overwrite"))
 
 
 def test_another_cohort_is_scored_with_all_kinds_and_new_patients_apart(between):

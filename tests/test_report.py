@@ -140,7 +140,7 @@ def test_a_report_is_made_again_only_when_something_changed(project, run_script)
 
 
 def test_a_project_with_nothing_but_metadata_has_a_report(tmp_path):
-    (tmp_path / "metadata.csv").write_text("Slide.ID,Filename\nA,a.svs\n")
+    (tmp_path / "metadata.csv").write_text("Slide.ID,Filename,Patient.ID\nA,a.svs,P\n")
     page = make(tmp_path)
     assert "There are no features yet" in page and "There are no results yet" in page
 

@@ -5,7 +5,7 @@ Formats: "Sample Sheet" and "Manifest" of the portal's cart, and the folders of 
 """
 import pandas as pd
 
-from inputs.preparation import checksum
+from slide_ex import checksums
 from slide_ex.ids import some
 from slide_ex.text_table import read_strings
 
@@ -76,7 +76,7 @@ def problem_of(path, entry, check_md5):
         return "download not finished (.partial)" if partial else "not downloaded"
     if entry is not None and path.stat().st_size != entry["size"]:
         return f"truncated: {path.stat().st_size} of {entry['size']} bytes"
-    if entry is not None and check_md5 and checksum(path, "md5") != entry["md5"]:
+    if entry is not None and check_md5 and checksums.of_file(path, "md5") != entry["md5"]:
         return "damaged: its MD5 is not the manifest's"
     return ""
 

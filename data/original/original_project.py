@@ -24,7 +24,8 @@ EXPRESSION = re.compile(r"breast_(.+)_log_exp_merged\.pkl")
 
 def read_slides(folder, patient_column=None):
     """slide_id, filename, patient_id, ... of metadata.csv, one row a slide (metadata_file.read)."""
-    return metadata_file.read_table(folder / metadata_file.NAME, patient_column or "Patient.ID", needs_files=True)
+    return metadata_file.read_table(folder / metadata_file.NAME, patient_column or "Patient.ID", needs_files=True,
+                                    remedy="give --patient-column NAME, a column that is filled for all of them")
 
 
 def bags(folder, slides):

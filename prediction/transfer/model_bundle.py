@@ -30,11 +30,24 @@ from transfer import trained_models, training_range
 
 NETWORKS = (model_folder.NETWORK,)
 FORMAT, VERSION = "slide-ex bundle", 1
-CARD = "README.md"
+CONTENT, CARD = "bundle.json", "README.md"
 
 
 def is_bundle(path):
-    return (path / "bundle.json").is_file()
+    return (path / CONTENT).is_file()
+
+
+def is_part_of_one(path):
+    """Whether a folder holds nothing but what a bundle has, such as one of which files are gone."""
+    return path.is_dir() and all(file.name in (CONTENT, CARD) or file.suffix == ".safetensors" for file in path.iterdir())
+
+
+def is_whole(path):
+    """Whether a folder is a bundle and all files that it lists are there."""
+    if not is_bundle(path):
+        return False
+    listed = record.read(path / CONTENT, "prediction/export_model.py").get("files", {})
+    return all((path / name).is_file() for name in (CARD, *listed))
 
 
 def write(path, models, facts):
@@ -61,7 +74,7 @@ def write(path, models, facts):
     files = {file.name: checksums.of_file(file) for file in sorted(path.glob("*.safetensors"))}
     content = {"format": FORMAT, "version": VERSION, **facts, "features": models.attributes, "targets": targets,
                "patients_sha256": sorted(models.patients_sha256), "files": files}
-    (path / "bundle.json").write_text(json.dumps(content, indent=1))
+    (path / CONTENT).write_text(json.dumps(content, indent=1))
 
 
 def read_any(path, chosen=(), partial=False, use=None):
@@ -95,13 +108,13 @@ def read(path, chosen=(), partial=False):
 def read_content(path):
     """bundle.json as a dict, after a check of all files that it lists."""
     try:
-        content = record.read(path / "bundle.json", "prediction/export_model.py")
+        content = record.read(path / CONTENT, "prediction/export_model.py")
         listed, known = content["files"], (content["format"], content["version"]) == (FORMAT, VERSION)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path / 'bundle.json'} is damaged: get the bundle again") from None
     if not known:
         raise ValueError(f"{path / 'bundle.json'} is not of version {VERSION} of the format: export the bundle again")
-    ids.refuse_unsafe([content["name"], *content["targets"], *listed], "the name", path / "bundle.json")
+    ids.refuse_unsafe([content["name"], *content["targets"], *listed], "the name", path / CONTENT)
     for name in [*listed, *(f"{target}.safetensors" for target in content["targets"]), "training_range.safetensors"]:
         if not (path / name).is_file():
             raise ValueError(f"{path / name} is missing: get the bundle again")

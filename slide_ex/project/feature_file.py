@@ -50,7 +50,7 @@ def write(path, features, coords, mean_rgb, unreadable, attributes):
 
 def reading(path):
     """The open file (context manager); errors say what is wrong with it, by name."""
-    return hdf5.reading(path, f"{MADE_BY} for this slide")
+    return hdf5.reading(path, MADE_BY)
 
 
 def read_attributes(path):

@@ -74,9 +74,10 @@ def read_index(path):
     with hdf5.reading(path, MADE_BY) as file:
         slide_ids, patient_ids = (hdf5.strings(file, name) for name in ("slide_ids", "patient_ids"))
         first_tile, shape = file["first_tile"][:], file["features"].shape if "features" in file else (None, None)
+        n_coords = len(file["coords"]) if "coords" in file else None
         fits = (len(slide_ids) == len(patient_ids) == len(first_tile) - 1 == len(file["mean_features"])
-                and first_tile[0] == 0 and (np.diff(first_tile) >= 0).all() and shape[0] in (None, first_tile[-1])
-                and len(set(slide_ids)) == len(slide_ids))
+                and first_tile[0] == 0 and (np.diff(first_tile) >= 0).all() and len(shape) == 2
+                and {shape[0], n_coords} <= {None, first_tile[-1]} and len(set(slide_ids)) == len(slide_ids))
         if not fits:
             raise ValueError(f"{path} is damaged (slides, tiles and means are not as many as it says, or a slide is "
                              f"there twice): make it again with {MADE_BY} --overwrite")
@@ -94,6 +95,8 @@ def read_slides(path):
             raise ValueError(f"the slides of {path} come from different encoders or weights: run "
                              "slide_processing/1main_processing.py with --overwrite and one --encoder for all")
         means, rgb = file["mean_features"][:].astype(np.float32), file["mean_rgb"][:].astype(np.float32)
+        if means.ndim != 2 or rgb.shape != (len(means), 3):
+            raise ValueError(f"means of shape {means.shape}, mean colours of shape {rgb.shape}")
     n_tiles = np.diff(first_tile)
     kept = n_tiles > 0
     if not kept.all():

@@ -36,8 +36,8 @@ def read(project_path, needs_files=False):
     return read_table(project_path / NAME, needs_files=needs_files)
 
 
-def read_table(path, patient_column="Patient.ID", needs_files=False):
-    """As `read`, of any file, with the patients in the column of that name."""
+def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add or fill the column Patient.ID"):
+    """As `read`, of any file, with the patients in the column of that name; `remedy`: what to do where it has none."""
     table = text_table.read_strings(path, WHAT)
     for column in ["Slide.ID"] + ["Filename"] * needs_files + [patient_column] * (patient_column != "Patient.ID"):
         if column not in table:
@@ -49,7 +49,7 @@ def read_table(path, patient_column="Patient.ID", needs_files=False):
     filenames = table["Filename"] if "Filename" in table else pd.Series("", index=table.index)
     check_filenames(filenames, path, needs_files)
     return pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
-                         "patient_id": patient_ids(table, patient_column, path),
+                         "patient_id": patient_ids(table, patient_column, path, remedy),
                          "magnification": positive_numbers(table, "Magnification", path),
                          "mpp": positive_numbers(table, "MPP", path)})
 
@@ -75,14 +75,14 @@ def check_filenames(filenames, path, needed):
             raise ValueError(f"{path}: Filename {filename!r} leaves the folder slides/")
 
 
-def patient_ids(table, column, path):
+def patient_ids(table, column, path, remedy):
     """The patient of each row: as given, or the one that a TCGA barcode in Slide.ID begins with."""
     given = table[column] if column in table else [""] * len(table)
     patients = [patient or ids.tcga_patient(slide_id) for patient, slide_id in zip(given, table["Slide.ID"])]
     unknown = [slide_id for patient, slide_id in zip(patients, table["Slide.ID"]) if not patient]
     if unknown:
-        raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: add "
-                         "or fill the column Patient.ID")
+        raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: "
+                         f"{remedy}")
     return patients
 
 

@@ -82,7 +82,7 @@ def read_config(path, target):
 
 def is_finished(path, config, overwrite=False):
     """Whether the folder is there, whole, with this config; ValueError shows the difference when it has another one."""
-    if overwrite or not path.is_dir():
+    if overwrite or not (path / CONFIG).is_file():
         return False
     target = config["target"]
     made = read_config(path, target)

@@ -5,8 +5,8 @@
     direct/                   patient_ids, the same, one-dimensional: probability of pCR
 
 Values are float32 (n_patients, n_outputs). Predictions of another cohort also have an attribute n_models in each group,
-spread (sd over models), NaN where a patient or a gene has no label, an attribute `files` (JSON list) of all files of the
-folder, and
+spread (sd over models), NaN where a patient or a gene has no label, an attribute `files` (JSON list) of all files of
+the folder, and
 
     slides/                   slide_ids, patient_ids, and the groups above with predictions (n_slides, n_outputs) only
 """
@@ -107,9 +107,11 @@ def read_target(path, name, made_by=OUT_OF_FOLD_MADE_BY, responder="pCR"):
         group = file[group_name]
         patients = hdf5.strings(group, "patient_ids")
         outputs = hdf5.strings(group, outputs_name) if outputs_name else np.array([responder])
-        values = {key: group[key][:].reshape(len(patients), -1) if key in group else None
-                  for key in ("predictions", "labels")}
-    if any(array is not None and array.shape != (len(patients), len(outputs)) for array in values.values()):
+        values = {"predictions": group["predictions"][:], "labels": group["labels"][:] if "labels" in group else None}
+    n_columns = (len(outputs),) if outputs_name else ()
+    if any(array is not None and (array.dtype.kind != "f" or array.shape != (len(patients), *n_columns))
+           for array in values.values()):
         raise ValueError(f"{path} is damaged ({group_name}: {len(patients)} patients and {len(outputs)} outputs do not "
                          f"fit the values): make it again with {made_by} --overwrite")
-    return Predicted(patients, outputs, **values)
+    return Predicted(patients, outputs, **{key: array if array is None else array.reshape(len(patients), -1)
+                                           for key, array in values.items()})

@@ -34,7 +34,8 @@ def check(splits, path):
     """ValueError unless every outer fold's test, train and valid are disjoint and every patient is tested once."""
     tested = [patient for fold in splits["outer"] for patient in fold["test"]]
     if sorted(tested) != sorted(splits["patients"]):
-        raise ValueError(f"{path}: the test folds do not hold every patient exactly once")
+        raise ValueError(f"{path}: the test folds do not hold every patient exactly once: draw them again with "
+                         "make_splits.py --overwrite")
     if len(splits["outer"]) != splits["n_outer"] or any(len(fold["inner"]) != splits["n_inner"]
                                                         for fold in splits["outer"]):
         raise ValueError(f"{path} says {splits['n_outer']} x {splits['n_inner']} folds and holds others: draw them "
@@ -43,7 +44,8 @@ def check(splits, path):
         for i, inner in enumerate(fold["inner"]):
             sides = [fold["test"], inner["train"], inner["valid"]]
             if len(set().union(*sides)) != sum(map(len, sides)) or not set().union(*sides) <= set(splits["patients"]):
-                raise ValueError(f"{path}: fold {k} {i} has a patient on two sides, or one that is not in the list")
+                raise ValueError(f"{path}: fold {k} {i} has a patient on two sides, or one that is not in the list: "
+                                 "draw them again with make_splits.py --overwrite")
 
 
 def numbers(splits):

@@ -105,9 +105,9 @@ def read_labels(path, name):
     with reading(path) as file:
         outputs, stored = hdf5.strings(file[group_name], outputs_name), file[group_name]["labels"]
         if stored.dtype.kind != "f" or stored.shape != (len(patients), len(outputs)):
-            raise ValueError(f"{path}: {group_name}/labels are {stored.dtype} of shape {stored.shape}, needed: numbers "
-                             f"of {len(patients)} patients x {len(outputs)} {outputs_name}; make it again with "
-                             f"{MADE_BY} --overwrite")
+            raise ValueError(f"{path}: {group_name}/labels are {stored.dtype} of shape {stored.shape}, needed: "
+                             f"floating numbers of {len(patients)} patients x {len(outputs)} {outputs_name}; make it "
+                             f"again with {MADE_BY} --overwrite")
         labels = stored[:].astype(np.float32)
     if len(set(outputs)) < len(outputs):
         twice = pd.Series(outputs)[pd.Series(outputs).duplicated()]

@@ -64,7 +64,7 @@ def fill(state, project, targets, splits):
             state.units.append(unit)
             config = config_of(path, target)
             if config is None:
-                (state.stale if path.is_dir() else state.missing).append(unit)
+                (state.stale if (path / model_folder.CONFIG).is_file() else state.missing).append(unit)
                 continue
             options = options or options_like(config, target)
             files = model_folder.files(target, config.get("imported", False))

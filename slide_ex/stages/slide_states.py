@@ -12,11 +12,11 @@ def slides(project, facts):
     state, origin = State("slides"), source_of(facts)
     if origin:
         return not_needed("slides", f"features were imported ({origin})")
+    if facts.made.empty and not facts.damaged and facts.features:
+        return not_needed("slides", "features.h5 is there, without the files it was made from")
     if facts.metadata is None:
         state.problems.append("metadata.csv is missing or cannot be read")
         return state
-    if facts.made.empty and not facts.damaged and facts.features:
-        return not_needed("slides", "features.h5 is there, without the files it was made from")
     state.units = facts.metadata["slide_id"].tolist()
     slide_ids = facts.metadata["slide_id"]
     encoded = slide_ids.isin(facts.made.index)

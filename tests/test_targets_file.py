@@ -1,4 +1,4 @@
-"""Reading and joining the files of other stages: what is left out is said, what is wrong is refused."""
+"""targets.h5: labels are joined by patient, what cannot be learnt is dropped with a note, what is no label refused."""
 import logging
 
 import h5py
@@ -19,29 +19,6 @@ def change(path, name, function):
         values = function(file[name][:])
         del file[name]
         file[name] = values
-
-
-def test_slides_without_tiles_are_left_out_with_a_note(project, caplog):
-    caplog.set_level(logging.INFO)
-    before = features_file.read_slides(project / "features.h5")
-    change(project / "features.h5", "first_tile", lambda first: np.r_[first[:1], first[:1], first[2:]])
-    change(project / "features.h5", "mean_features", lambda means: np.r_[np.full_like(means[:1], np.nan), means[1:]])
-    slides = features_file.read_slides(project / "features.h5")
-    assert "P000-slide0" in caplog.text and list(slides.slide_ids) == list(before.slide_ids[1:])
-    assert slides.slide_indexes[0] == 1 and slides.sha256 != before.sha256
-
-
-def test_features_that_are_not_finite_are_refused(project):
-    change(project / "features.h5", "mean_features", lambda means: np.r_[means[:1] * np.nan, means[1:]])
-    with pytest.raises(ValueError, match="not finite in 1 .P000-slide0."):
-        features_file.read_slides(project / "features.h5")
-
-
-def test_mixed_encoders_are_refused(project):
-    with h5py.File(project / "features.h5", "r+") as file:
-        del file.attrs["weights_sha256"]
-    with pytest.raises(ValueError, match="different encoders"):
-        features_file.read_slides(project / "features.h5")
 
 
 def test_constant_and_missing_genes_are_dropped_with_a_note(project, caplog):
@@ -67,7 +44,8 @@ def test_labels_are_joined_by_patient_not_by_row(project):
     assert np.array_equal(targets_file.read_abundance(project / "targets.h5").of_slides(slides), before)
     change(project / "targets.h5", "patient_ids", lambda ids: [*ids[:-1], b"other"])
     labels = targets_file.read_abundance(project / "targets.h5").of_slides(slides)
-    assert np.isnan(labels[slides.patient_ids == "P000"]).all() and np.isfinite(labels[slides.patient_ids != "P000"]).all()
+    unknown = slides.patient_ids == "P000"
+    assert np.isnan(labels[unknown]).all() and np.isfinite(labels[~unknown]).all()
 
 
 def test_cell_types_by_name_short_form_and_all(project):
@@ -78,12 +56,33 @@ def test_cell_types_by_name_short_form_and_all(project):
         targets_file.choose_cell_types(path, "Caf")
 
 
-@pytest.mark.parametrize("table, complaint", [
-    ("Patient.ID,Respons\nP000,pCR\n", "no column Response"),
-    ("Patient.ID,Response\nP000,pcr\nP001,RD\n", "pcr. is not pCR, RD or empty"),
-    ("Patient.ID,Response\nP000,pCR\nP000,RD\n", "more than one row for 1 .P000."),
-    ("Patient.ID,Response\nP000,pCR\nP001,\n", "no response left")])
-def test_bad_clinical_tables_are_refused(tmp_path, table, complaint):
-    (tmp_path / "clinical.csv").write_text(table)
-    with pytest.raises(ValueError, match=complaint):
-        targets_file.read_response(tmp_path / "clinical.csv")
+def as_text(path, name):
+    with h5py.File(path, "r+") as file:
+        shape = file[name].shape
+        del file[name]
+        file.create_dataset(name, data=np.full(shape, "0.5", object), dtype=h5py.string_dtype())
+
+
+def test_labels_that_are_text_are_refused(project):
+    path = project / "targets.h5"
+    as_text(path, "expression/CAFs/labels")
+    with pytest.raises(ValueError, match=f"{path}: expression/CAFs/labels are object .*prepare_targets.py --overwrite"):
+        targets_file.read_labels(path, "CAFs")
+    assert len(targets_file.read_labels(path, "abundance")[0]) == 40    # of the others nothing is wrong
+
+
+@pytest.mark.parametrize("target, name, spoil, message", [
+    ("CAFs", "expression/CAFs/genes", lambda genes: [*genes[:-1], genes[0]], "expression/CAFs has GENE0 twice"),
+    ("CAFs", "expression/CAFs/labels", lambda labels: labels[:, :-1],
+     "needed: floating numbers of 40 patients x 15 genes"),
+    ("CAFs", "expression/CAFs/labels", lambda labels: labels.T, "needed: floating numbers of 40 patients x 15 genes"),
+    ("abundance", "abundance/cell_types", lambda names: [names[0]] * 2, "abundance has CAFs twice"),
+    ("abundance", "abundance/labels", lambda labels: labels - 0.5, "abundance/labels outside 0 to 1"),
+    ("abundance", "abundance/labels", lambda labels: labels * 100, "abundance/labels outside 0 to 1"),
+    ("abundance", "patient_ids", lambda ids: [*ids[:-1], ids[0]], "has the patient P000 twice"),
+    ("abundance", "patient_ids", lambda ids: ids[:-1], "needed: floating numbers of 39 patients x 2 cell_types")])
+def test_labels_that_are_none_are_refused_by_name(project, target, name, spoil, message):
+    path = project / "targets.h5"
+    change(path, name, spoil)
+    with pytest.raises(ValueError, match=f"^{path}.*{message}.*deconvolution/prepare_targets.py --overwrite"):
+        targets_file.read_labels(path, target)
