@@ -43,8 +43,8 @@ def main(args):
     bulk_path = numeric_table.find(project, "bulk_expression")
     site_of = read_sites(project)
     made_from = {"models_sha256": model_folder.models_sha256(by_model), "use": args.use or "",
-                 "inputs_sha256": checksums.of_content(configs, site_of, args.use, args.seed, args.bootstrap, args.baselines,
-                                                       bulk_path and checksums.of_file(bulk_path))}
+                 "inputs_sha256": checksums.of_content(configs, site_of, args.use, args.seed, args.bootstrap,
+                                                       args.baselines, bulk_path and checksums.of_file(bulk_path))}
     tables, (summary_path, missing_path, marker) = outputs(project, configs)
     if is_collected([*tables.values(), summary_path, missing_path, marker], made_from, args.overwrite):
         logging.info(f"results: finished ({summary_path})")
@@ -75,7 +75,8 @@ def main(args):
     write_table(pd.DataFrame({"slide_id": features_file.missing_slides(slides.attributes)}), missing_path)
     with script.whole(marker) as part:
         predictions_file.write(part, predicted, made_from | {
-            "models": json.dumps(used), "encoder": slides.attributes["encoder"], "weights": slides.attributes.get("weights", "")})
+            "models": json.dumps(used), "encoder": slides.attributes["encoder"],
+            "weights": slides.attributes.get("weights", "")})
 
 
 def trained_predictions(results, name, kinds, folds):

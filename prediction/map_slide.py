@@ -55,7 +55,7 @@ def main(args):
     maps = []
     for name, (target, folds, _) in targets.items():
         of_target = [one for one in wanted if one.target == name]
-        maps += zip(of_target, tile_predictions.predict(features, colours, target, folds, of_target).T)
+        maps += zip(of_target, tile_predictions.predict(features, target, folds, of_target, colours).T)
     picture = slide_tiles.read_picture(project / "slides" / slide.filename, THUMBNAIL_PX, slide.mpp)
     if picture is None:
         logging.info(f"{slide.slide_id}: slides/{slide.filename} is not there, so maps are drawn on white")

@@ -60,7 +60,8 @@ def main(args):
         written = sorted(path.name for path in part.iterdir())
         predictions_file.write_attributes(part / predictions_file.NAME, settings | {
             "trained": models.name, "n_models": max(n_models.values()), "encoder": slides.attributes["encoder"],
-            "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs, "files": predictions_file.as_attribute(written)})
+            "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs,
+            "files": predictions_file.as_attribute(written)})
     logging.info(f"{len(slides.slide_ids)} slides predicted: {folder}")
 
 

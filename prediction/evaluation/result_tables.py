@@ -89,8 +89,8 @@ def summary_rows(name, models, n_bootstrap, seed, heads):
     models : dict of name to OutOfFold; None for a model that does not exist
     heads : dict of name to what the model is made of: network, low-rank or blend
 
-    Differences are of the median of R in folds, or of the AUC; their intervals are of the same resampled patients. There
-    is none between models of different patients, outputs or labels.
+    Differences are of the median of R in folds, or of the AUC; their intervals are of the same resampled patients.
+    There is none between models of different patients, outputs or labels.
     """
     models = {model: predicted for model, predicted in models.items() if predicted is not None}
     rows, replicates = {}, {}
@@ -126,8 +126,9 @@ def summary_row(name, model, predicted, n_bootstrap, seed):
 def row_and_replicates(name, model, predicted, n_bootstrap, seed):
     """One row of the summary, and its `quality` in resampled patients (n_bootstrap,), None where it is not known.
 
-    A row has medians and counts of R over the outputs of a target, or the AUC of the response. R over all patients is the published one. Beside it is R in folds, and in sites where these are known: predictions
-    and labels centred on their mean there.
+    A row has medians and counts of R over the outputs of a target, or the AUC of the response. R over all patients is
+    the published one. Beside it is R in folds, and in sites where these are known: predictions and labels centred on
+    their mean there.
 
     Intervals are percentiles over resampled patients. Resampling adds its own scatter to each R, so intervals of
     counts and of the best genes lean upwards.

@@ -1,7 +1,8 @@
 """What the regression models say of each tile of a slide.
 
-The head is linear (training/linear_head.py), so the mean over tiles of the tiles' values is the prediction of the slide,
-which is what was trained and tested; a single tile's value never was. Only the outputs that are asked for are computed.
+The head is linear (training/linear_head.py), so the mean over tiles of the tiles' values is the prediction of the
+slide, which is what was trained and tested; a single tile's value never was. Only the outputs that are asked for are
+computed.
 """
 import numpy as np
 
@@ -51,7 +52,7 @@ def read_others(path, names, slides, use=None):
             for name, target in models.targets.items()}
 
 
-def predict(features, colours, target, folds, wanted):
+def predict(features, target, folds, wanted, colours=None):
     """Values of each tile for maps of one target, float64 (n_tiles, n_maps).
 
     features : float32 (n_tiles, n_features)

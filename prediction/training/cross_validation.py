@@ -1,8 +1,8 @@
 """Which models to train, from the arguments of the three scripts, and their sharing between processes.
 
 Networks are trained one by one; the low-rank models of a target and outer fold are solved together, because they share
-their choice of penalty, rank and colour weight. A model is trained on one thread from its own seed, so its numbers depend neither on other folds nor on the number
-of processes. Torch is imported only when there is a model to train.
+their choice of penalty, rank and colour weight. A model is trained on one thread from its own seed, so its numbers
+depend neither on other folds nor on the number of processes. Torch is imported only when there is a model to train.
 """
 import dataclasses
 import logging

@@ -26,8 +26,8 @@ def inputs(features, colours, weight):
     if weight.shape[1] == features.shape[1]:
         return features
     if colours is None or not np.isfinite(colours).all():
-        raise ValueError("the low-rank models use the mean colour, which is not recorded for these slides: process them "
-                         "with slide_processing/1main_processing.py, or give --use network")
+        raise ValueError("the low-rank models use the mean colour, which is not recorded for these slides: process "
+                         "them with slide_processing/1main_processing.py, or give --use network")
     return np.concatenate([features, colours.astype(float)], axis=1)
 
 

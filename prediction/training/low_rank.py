@@ -7,8 +7,8 @@ two blocks divided by its number of columns, the colours times a weight. The pub
 it can reach nothing that this one cannot.
 
 Solution (Mukherjee and Zhu, Stat Anal Data Min 2011;4:612): the ridge, projected on the first r right singular vectors
-of its fit to the rows of Z and of the penalty. With Z Z' = V D V', S = D / (D + penalty) and U the first eigenvectors of
-S^1/2 V' Y Y' V S^1/2,
+of its fit to the rows of Z and of the penalty. With Z Z' = V D V', S = D / (D + penalty) and U the first eigenvectors
+of S^1/2 V' Y Y' V S^1/2,
 
     prediction = Z_new Z' V (D (D + penalty))^-1/2 U_r  U_r' S^1/2 V' Y
 
@@ -161,8 +161,8 @@ def choose(kernel_of, parts, labels, colour_weights):
 def centred_sums(solution, products, labels):
     """Sums of x y, x x and y y over validation rows, both centred; (3, n_ranks, n_outputs), x the predictions.
 
-    No prediction is made: with scores T (n_rows, n_ranks) and loads P, x of rank r is the sum of t_k p_k over k <= r, so
-    that its sums follow from T'y and T'T by cumulative sums over k.
+    No prediction is made: with scores T (n_rows, n_ranks) and loads P, x of rank r is the sum of t_k p_k over k <= r,
+    so that its sums follow from T'y and T'T by cumulative sums over k.
     """
     scores = products @ solution.dual
     scores = scores - scores.mean(0)

@@ -64,8 +64,8 @@ class Trainer:
 
         A ridge on 0 and 1 is a score; in the validation parts of all inner folds it meets slides that it has not seen.
         """
-        scores = np.concatenate([self.predict(self.state(train, labels, choice), valid)[:, 0] for train, valid in parts])
-        return platt(scores, np.concatenate([labels[valid, 0] for _, valid in parts]))
+        scores = [self.predict(self.state(train, labels, choice), valid)[:, 0] for train, valid in parts]
+        return platt(np.concatenate(scores), np.concatenate([labels[valid, 0] for _, valid in parts]))
 
     def predict(self, state, rows):
         return linear_head.predict(state, self.slides.mean_features[rows], self.slides.mean_rgb[rows])

@@ -59,7 +59,7 @@ def predict(target, slides, folds):
 
 
 def linear(slides):
-    """Function from the weights of a linear head (or the mean of several) to predictions, float64 (n_slides, n_outputs)."""
+    """Function from the weights of a linear head (or their mean) to predictions, float64 (n_slides, n_outputs)."""
     return lambda state: linear_head.predict(state, slides.mean_features, slides.mean_rgb)
 
 

@@ -2,15 +2,17 @@
 
     bundle.json                   format, version, name, licence, features (attributes of features.h5: encoder, weights,
                                   tile_px, ...), targets (by name: outputs, n_models, missing folds, folds whose weights
-                                  are here, pearson_r out of fold, models where there are low-rank ones), training (n_patients, n_slides, n_tiles, labels,
-                                  out_of_fold, ...), all_models, versions, patients_sha256 (of the ids of the training
-                                  patients), models_sha256, files (SHA-256 of each .safetensors)
+                                  are here, pearson_r out of fold, models where there are low-rank ones), training
+                                  (n_patients, n_slides, n_tiles, labels, out_of_fold, ...), all_models, versions,
+                                  patients_sha256 (of the ids of the training patients), models_sha256, files (SHA-256
+                                  of each .safetensors)
     <target>.safetensors          weight float32 (n_outputs, n_features), bias (n_outputs,): the mean of all models of a
-                                  regression; y = weight x + bias for the mean feature x of a slide, followed by its mean
-                                  red, green and blue (0..255) where weight has three columns more.
+                                  regression; y = weight x + bias for the mean feature x of a slide, followed by its
+                                  mean red, green and blue (0..255) where weight has three columns more.
                                   Of `direct`, and with --all-models of every target, each model's layers:
                                   <outer>_<inner>.first.weight (hidden, n_features), .first.bias, .last.weight, ...
-                                  and of low-rank models <outer>_<inner>.low-rank.first.weight, ... (direct: .weight, .bias)
+                                  and of low-rank models <outer>_<inner>.low-rank.first.weight, ... (direct: weight,
+                                  bias)
     training_range.safetensors    the fields of training_range.TrainingRange, float64
     README.md                     model card
 """

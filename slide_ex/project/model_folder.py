@@ -1,4 +1,4 @@
-"""results/<target>_preds/result_<outer>_<inner>/, one trained network, and the same in results/low_rank/, one low-rank model.
+"""results/<target>_preds/result_<outer>_<inner>/, one trained network; the same in results/low_rank/, a low-rank model.
 
     model_trained.pth     state dict (torch.save; load with weights_only=True): first.weight, first.bias, last.*
     config.json           outer, inner, model and everything else that changes the result, with SHA-256 of the data;
@@ -129,7 +129,7 @@ def read_outputs(path):
 
 
 def read_state(path):
-    """Weights of a model, float32 arrays by name: first.weight (hidden, n_inputs), first.bias, last.*, or ONE_MATRIX."""
+    """Weights of a model, float32 arrays by name: first.weight (hidden, n_inputs), first.bias, last.*; or ONE_MATRIX"""
     import torch
     try:
         state = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
