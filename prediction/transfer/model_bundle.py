@@ -66,6 +66,7 @@ def write(path, models, facts):
         if target.head == "regression":
             mean = linear_head.mean_matrix(target.states(target.folds))
             tensors |= {layer: values.astype(np.float32) for layer, values in mean.items()}
+        tensors = {layer: np.ascontiguousarray(values) for layer, values in tensors.items()}  # strides are not saved
         (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
         r = [value if np.isfinite(value) else None for value in target.pearson_r.round(6)]  # JSON has no NaN
         targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
