@@ -14,7 +14,7 @@ import logging
 import pandas as pd
 from tqdm import tqdm
 
-from evaluation import baselines, out_of_fold, result_tables
+from evaluation import baselines, out_of_fold, result_tables, training_length
 from slide_ex import checksums, numeric_table, script, text_table
 from slide_ex.project import (
     clinical_file,
@@ -67,6 +67,12 @@ def main(args):
                 models[model] = of_model and out_of_fold.with_sites(of_model, site_of)
         heads = {MODEL: used[name]} | {head: head for head in trained}
         rows = result_tables.summary_rows(name, models, args.bootstrap, args.seed, heads)
+        if model_folder.NETWORK in of_target:
+            length = training_length.hardly_trained(results, name, of_target[model_folder.NETWORK])
+            say_hardly_trained(name, *length)
+            for row in rows:
+                if row["head"] in (model_folder.NETWORK, trained_models.BLEND):
+                    row["n_hardly_trained"] = length[0] + length[1]
         summary += rows
         quality = result_tables.quality(name)
         logging.info(f"{name}: {rows[0]['n_patients']} patients, {quality} " + ", ".join(
@@ -83,6 +89,14 @@ def trained_predictions(results, name, kinds, folds):
     """OutOfFold by kind of model of a target, and of their mean where there are both."""
     found = {kind: out_of_fold.collect(model_folder.root(results, kind), name, folds) for kind in kinds}
     return found | {trained_models.BLEND: out_of_fold.blend(list(found.values()))} if len(found) > 1 else found
+
+
+def say_hardly_trained(name, n_ended, n_first, n_networks):
+    """A warning where networks are hardly trained."""
+    if n_ended or n_first:
+        logging.warning(f"{name}: {n_ended + n_first} of {n_networks} networks are hardly trained: {n_ended} ended at "
+                        f"--max-epochs, {n_first} are of the first {training_length.FIRST_EPOCHS} epochs; see "
+                        "docs/models.md")
 
 
 def read_sites(project):

@@ -34,7 +34,8 @@ def predicted(away, models, name):
 
 def export(project, out_folder, **options):
     """export_model.py in this process."""
-    defaults = {"use": None, "name": None, "cell_types": [], "all_models": False, "licence": "not stated", "partial": False}
+    defaults = {"use": None, "name": None, "cell_types": [], "all_models": False, "licence": "not stated",
+                "partial": False}
     export_model.main(argparse.Namespace(project_path=project, out_folder=out_folder, overwrite=False,
                                          **defaults | options))
 

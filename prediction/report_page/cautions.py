@@ -102,7 +102,7 @@ def about_colour(summary):
         return []
     text = ", ".join("{target} ({minus_colour:+.2f}, {minus_colour_low:+.2f} to {minus_colour_high:+.2f})".format(**row)
                      for row in model.to_dict("records"))
-    return [f"Not better than the mean colour of a slide, by the 95 % interval of the difference over the same patients "
+    return ["Not better than the mean colour of a slide, by the 95 % interval of the difference over the same patients "
             f"(median R in folds or AUC): {text}."]
 
 

@@ -70,12 +70,13 @@ def settings(project, features):
 
 
 def settings_of_models(project):
-    """One row a target and kind of model: number of models and what their config.json have in common; None without models."""
+    """One row a target and kind of model: number of models, what their config.json share; None without models."""
     configs = pd.DataFrame([model_folder.read_config(path.parent, model_folder.target_of(path.parts[-3]))
                             for pattern in CONFIGS for path in sorted(project.glob(pattern))])
     if configs.empty:
         return None
-    shown = [name for name in configs if name not in ("target", "model", "outer", "inner") and not name.endswith("_sha256")]
+    of_folds = ("target", "model", "outer", "inner")
+    shown = [name for name in configs if name not in of_folds and not name.endswith("_sha256")]
     configs["model"] = [model_folder.model_of({"model": model} if isinstance(model, str) else {})
                         for model in configs.get("model", [None] * len(configs))]
     groups = configs.groupby(["target", "model"])

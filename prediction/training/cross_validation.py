@@ -66,6 +66,8 @@ def add_arguments(parser, max_epochs, patience):
     parser.add_argument("--max-epochs", type=int, default=max_epochs, help="default %(default)s")
     parser.add_argument("--patience", type=int, default=patience, help="epochs without progress, default %(default)s")
     parser.add_argument("--hidden", type=int, default=512, help="hidden units, default %(default)s")
+    parser.add_argument("--learning-rate", type=float, default=model_config.Config.learning_rate,
+                        help="of the network, default %(default)s, as published")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
     parser.add_argument("--keep", choices=["best", "last"], default="best", help="epoch to keep, default %(default)s")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
@@ -77,8 +79,10 @@ def config_of(args, head, pooling):
     for name in ("max_epochs", "patience", "hidden", "processes"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: give at least 1")
-    return model_config.Config(head, pooling, args.max_epochs, args.patience, args.hidden, seed=args.seed,
-                               keep=args.keep)
+    if not 0 < args.learning_rate < 1:
+        raise ValueError(f"--learning-rate {args.learning_rate}: give a number above 0 and below 1")
+    return model_config.Config(head, pooling, args.max_epochs, args.patience, args.hidden,
+                               learning_rate=args.learning_rate, seed=args.seed, keep=args.keep)
 
 
 def chosen(fold, n_folds):

@@ -5,6 +5,7 @@ from slide_ex.project import clinical_file, features_file, model_folder, splits_
 from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, not_needed
 
 OPTIONS = ("pooling", "hidden", "max_epochs", "patience", "seed", "keep")  # of the scripts, as config.json names them
+LEARNING_RATE = 1e-4    # as published; only another one is named in a command
 STAGES = ("expression", "abundance", "direct")
 
 
@@ -120,5 +121,6 @@ def targets_of(units):
 
 def options_like(config, target):
     """Options that train further models of a target as this one was."""
-    return [word for key in OPTIONS if key in config and not (target == "direct" and key == "pooling")
+    optional = ["learning_rate"] * (config.get("learning_rate", LEARNING_RATE) != LEARNING_RATE)
+    return [word for key in (*OPTIONS, *optional) if key in config and not (target == "direct" and key == "pooling")
             for word in (f"--{key.replace('_', '-')}", str(config[key]))]
