@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO ?= demo
 python = .venv/bin/python
 
-.PHONY: demo test test-slow
+.PHONY: demo test test-slow test-lowest
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -22,3 +22,11 @@ test: .venv/installed-test
 
 test-slow: .venv/installed-test
 	$(python) -m pytest -m slow
+
+# The lowest versions that requirements.txt allows, in an environment of their own
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	sed 's/>=/==/' requirements.txt > .venv-lowest/requirements.txt
+	sed -i 's|^-e \.|-e $(CURDIR)|' .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet -r .venv-lowest/requirements.txt -r tests/requirements.txt
+	.venv-lowest/bin/python -m pytest

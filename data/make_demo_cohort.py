@@ -30,7 +30,7 @@ from demo_cohort import hidden_truth, paint_slide, write_svs
 from demo_cohort.scan_slide import SCANNERS
 from slide_ex import record
 from slide_ex.project import expression_file
-from slide_ex.script import parser, run, whole
+from slide_ex.script import end_with_parent, parser, run, whole
 from slide_ex.stages import plan
 
 MPP_20X = .5             # microns per pixel at 20x
@@ -60,7 +60,7 @@ def main(args):
     write_tables(project, rng, biology, states, fractions, args.response)
 
     (project / "slides").mkdir(exist_ok=True)
-    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=end_with_parent) as pool:
         jobs = [pool.submit(make_slide, project / "slides" / row.Filename, random_stream(args, i), args.hospital,
                             (args.height_px, args.width_px), fractions.loc[row.PatientID],
                             states.loc[row.PatientID], row.power, row.in_header, row.nearly_empty)

@@ -21,7 +21,8 @@ import pandas as pd
 
 from gdc import gdc_download, tcga_download, tcga_selection
 from inputs import preparation
-from slide_ex import checksums
+from slide_ex import checksums, expression_scale
+from slide_ex.project import description_file
 from slide_ex.script import parser, run
 
 
@@ -35,12 +36,16 @@ def main(args):
               "allow_missing": args.allow_missing, "slide_files": checksums.of_sizes(slides["path"]),
               "expression_files": checksums.of_sizes(samples["path"]),
               **{name: path and checksums.of_file(path) for name, path in tables.items()}}
+    now |= {name: True for name in ("clip_negative", "counts") if getattr(args, name)}
+    now |= description_file.said(args)
     if preparation.is_finished(project, now, args.overwrite):
         logging.info("%s is finished: skipped", project / "preparation.json")
         return
 
     tcga_download.refuse_missing(project, pd.concat([slides, samples]), manifest, args.allow_missing)
-    bulk, notes, unreadable = tcga_download.read_bulk(samples, args.expression, args.log2, args.gene_map)
+    bulk, notes, unreadable = tcga_download.read_bulk(
+        samples, args.expression, expression_scale.Declared(args.log2, args.clip_negative, is_bulk=True), args.counts,
+        args.gene_map)
     tcga_download.refuse_missing(project, unreadable, manifest, args.allow_missing)
     tcga_selection.leave_out(slides, ~slides["patient_id"].isin(bulk.columns), "no expression of the patient")
     used = slides[slides["reason"] == ""].sort_values("slide_id").rename(columns={"file_name": "filename"})
@@ -48,6 +53,7 @@ def main(args):
         raise ValueError(f"no patient has both a slide and expression: {slides['reason'].value_counts().to_dict()}")
     clinical = tcga_download.read_clinical(args.clinical, bulk.columns) if args.clinical else None
     report = preparation.report_of(slide=("file_name", slides), expression=("sample_id", samples))
+    description_file.write(project, args)
     preparation.begin(project, now)
     preparation.link_slides(project, used)
     preparation.write(project, now, used, bulk, clinical, report)
@@ -69,8 +75,10 @@ if __name__ == "__main__":
     p.add_argument("--md5", action="store_true", help="compare checksums with the manifest as well (reads every slide)")
     p.add_argument("--frozen", action="store_true", help="frozen sections (TS, BS) instead of diagnostic slides")
     p.add_argument("--allow-missing", action="store_true", help="go on without files that are missing or damaged")
-    p.add_argument("--log2", type=float, nargs="?", const=1., metavar="C",
-                   help="the table of --expression holds log2(x + C), default C 1")
+    expression_scale.add_options(p, "the table of --expression")
+    description_file.add_tissue_option(p)
+    p.add_argument("--counts", action="store_true", help="the table of --expression holds counts and a column Length "
+                   "(or the gene map does): TPM are made")
     p.add_argument("--gene-map", type=Path, help="table gene_id, gene_name[, gene_type] for a table of --expression")
     arguments = p.parse_args()
     with contextlib.suppress(OSError):  # what is wrong with the path is said by run()

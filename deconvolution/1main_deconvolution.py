@@ -16,30 +16,35 @@ import shlex
 from pathlib import Path
 
 from outputs import result_files
-from slide_ex import checksums
+from slide_ex import checksums, expression_scale
 from slide_ex.script import parser, run
 from sources import codefacs, engines, inputs_of_project
 
 SEED = 42
+DECLARED = "log2", "clip_negative", "scale_fractions"    # what the user says of the tables, recorded where it is said
 
 
 def main(args):
     folder = args.project_path / "deconvolution"
     if args.method == "native" and (args.codefacs_dir or args.codefacs_output):
         raise ValueError("--codefacs-dir and --codefacs-output need --method codefacs")
+    if args.scale_fractions and not args.fractions:
+        raise ValueError("--scale-fractions is about --fractions: give it, or leave it out")
     files = inputs_of_project.paths(args.project_path)
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
     inputs = {name: checksums.of_file(path) for name, path in (files | extra).items() if path}
     parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
         {"seed": args.seed} if args.method == "native" else {"codefacs_args": args.codefacs_args})
+    parameters |= {name: getattr(args, name) for name in DECLARED if getattr(args, name)}
     if result_files.is_finished(args.project_path, {"parameters": parameters, "inputs": inputs}, args.overwrite):
         logging.info(f"{folder} is finished: skipped")
         return
-    data = inputs_of_project.load(files, args.gene_map, args.min_markers_found)
+    data = inputs_of_project.load(files, args.gene_map, args.min_markers_found, expression_scale.Declared(
+        args.log2, args.clip_negative, is_bulk=True))
     logging.info(f"{data.bulk.shape[0]} genes, {data.bulk.shape[1]} patients, {data.signature.shape[1]} cell types, "
                  f"{len(data.markers)} markers, reference for {data.reference.notna().all(axis=1).sum()} genes")
     if args.method == "native":
-        known = inputs_of_project.known_fractions(args.fractions, data) if args.fractions else None
+        known = args.fractions and inputs_of_project.known_fractions(args.fractions, data, args.scale_fractions)
         result = engines.run_native(data, args.seed, known)
     else:
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,
@@ -57,6 +62,8 @@ if __name__ == "__main__":
     p = parser(__doc__)
     p.add_argument("--method", choices=["native", "codefacs"], default="native", help="default %(default)s")
     p.add_argument("--fractions", type=Path, help="native: known fractions, patients x cell types")
+    p.add_argument("--scale-fractions", action="store_true", help="divide the rows of --fractions by their sums")
+    expression_scale.add_options(p, "bulk_expression")
     p.add_argument("--seed", type=int, default=SEED, help="native: of all random draws, default %(default)s")
     p.add_argument("--codefacs-dir", type=Path, help="scripts folder of your copy of CODEFACS")
     p.add_argument("--codefacs-args", default=codefacs.DEFAULT_ARGUMENTS, help="default '%(default)s'")

@@ -3,8 +3,8 @@
 Every cell type (with --state-column, every state of a type that has enough cells) is added up over its cells, scaled to
 a million; markers are chosen by marker_genes.py. Donors of the single cells should not be patients of the bulk.
 
-Reads   a .h5ad file (raw counts; needs deconvolution/requirements-single-cell.txt), or counts (.mtx with genes.tsv and
-        barcodes.tsv beside it, or a table genes x cells) and --labels (one row a cell, first column the cell id)
+Reads   a .h5ad file (raw counts; needs deconvolution/requirements-single-cell.txt), or counts (.mtx with names of genes
+        and barcodes beside it, or a table genes x cells) and --labels (one row a cell, first column the cell id)
 Writes  signature.tsv.gz (markers x cell types), reference.tsv.gz (all genes x cell types), signature_choice.csv
         (condition number for each number of markers), signature.json (what they were made from); with --state-column
         also reference_states.tsv.gz
@@ -19,6 +19,7 @@ import pandas as pd
 
 from slide_ex import checksums, ids, record, text_table
 from slide_ex.ids import some
+from slide_ex.project import clinical_words
 from slide_ex.script import parser, run, whole
 from slide_ex.stages import plan
 from sources import marker_genes, single_cells
@@ -33,6 +34,7 @@ def main(args):
     files = single_cells.files(args.single_cells, args.labels)
     now = {"label_column": args.label_column, "state_column": args.state_column, "seed": args.seed,
            "inputs": {path.name: checksums.of_file(path) for path in files}, "finished": True}
+    now |= {name: getattr(args, name) for name in ("layer", "allow_fractional") if getattr(args, name)}
     there = [path for path in outputs if path.exists()]
     if there and not marker.exists() and not args.overwrite:
         raise ValueError(f"{there[0]} exists: it may be your own; --overwrite replaces it")
@@ -42,7 +44,8 @@ def main(args):
         if made["finished"] and len(there) == len(outputs):
             logging.info(f"{marker} is finished: skipped")
             return
-    counts, genes, labels = single_cells.read(args.single_cells, args.labels, args.label_column)
+    counts, genes, labels = single_cells.read(args.single_cells, args.labels, args.label_column, args.layer,
+                                              args.allow_fractional)
     counts, genes, n_copies = without_copies(counts, genes)
     n_cells = labels[args.label_column].value_counts()
     types = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])
@@ -85,8 +88,9 @@ def by_state(counts, genes, labels, args):
     """Profiles (genes x 'type: state') of the states with enough cells."""
     if args.state_column not in labels:
         raise ValueError(f"no column {args.state_column!r}; there are {some(labels)}")
-    names = labels[args.label_column] + ": " + labels[args.state_column]
-    n_cells = names.value_counts()
+    states_given = clinical_words.without_missing(labels[args.state_column])
+    names = (labels[args.label_column] + ": " + states_given).where(states_given != "", "")
+    n_cells = names[names != ""].value_counts()
     states = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])
     codes = pd.Index(states).get_indexer(names)
     return pd.DataFrame(marker_genes.add_up(counts, codes, len(states)), genes, states)
@@ -98,5 +102,9 @@ if __name__ == "__main__":
     p.add_argument("--labels", type=Path, help="table with one row a cell, for counts other than .h5ad")
     p.add_argument("--label-column", default="celltype_major", help="column of the cell types, default %(default)s")
     p.add_argument("--state-column", help="column of cell states, for reference_states.tsv.gz")
+    p.add_argument("--layer", metavar="NAME", help="where the counts of an .h5ad are: X, raw or a layer; default: the "
+                   "first of layers, .raw and X that holds whole numbers")
+    p.add_argument("--allow-fractional", action="store_true",
+                   help="accept counts that are no whole numbers, as SoupX, CellBender and DecontX leave them")
     p.add_argument("--seed", type=int, default=SEED, help="of the random halves, default %(default)s")
     run(main, p.parse_args(), "make_signature")

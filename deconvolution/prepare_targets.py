@@ -5,8 +5,9 @@ high enough, and when it is in the list of --genes, if one is given. A cell type
 
 Reads   deconvolution/expression.h5, confidence_score.txt, estimated_cell_fractions.txt;
         with --labels FOLDER those of another tool (BayesPrism, CIBERSORTx, ...) instead: <cell type>.tsv, .csv or .txt
-        (patients x genes, linear), estimated_cell_fractions.txt, confidence_score.txt (optional)
-Writes  targets.h5, deconvolution/target_genes.csv (genes that each filter left, per cell type)
+        (patients x genes, linear or with --log2), estimated_cell_fractions.txt, confidence_score.txt (optional)
+Writes  targets.h5, deconvolution/target_genes.csv (per cell type genes that each filter left, and the median over them
+        of Pearson's r between label and the type's own fraction); with --labels deconvolution/summary.csv
 
     python deconvolution/prepare_targets.py demo --bulk
 """
@@ -23,6 +24,8 @@ from slide_ex.script import parser, run, whole
 from slide_ex.stages import plan
 from sources import label_tables
 
+SUMMARY = "deconvolution/summary.csv"
+DECLARED = "log2", "scale_fractions", "divide_by_fractions"     # of tables of --labels, recorded where they are said
 SOURCES = ("expression.h5", "confidence_score.txt", "estimated_cell_fractions.txt")
 
 
@@ -31,11 +34,14 @@ def main(args):
                 "min_variance": args.min_variance, "log_base": args.log_base}
     if args.log_base <= 1:
         raise ValueError(f"--log-base {args.log_base:g}: it must be above 1")
+    said = label_tables.Said(args.genes_in_rows, args.log2, args.scale_fractions, args.divide_by_fractions)
+    if not args.labels and said != label_tables.Said():
+        raise ValueError("--genes-in-rows, --log2, --scale-fractions and --divide-by-fractions are about --labels")
     if args.labels:
         if args.bulk:
             raise ValueError("--bulk takes bulk from the deconvolution: with --labels, put a Bulk.tsv into the folder")
         files = label_tables.table_files(args.labels)
-        source = label_tables.from_tables(files, args.genes_in_rows, f"tables of {args.labels.name}")
+        source = label_tables.from_tables(files, said, f"tables of {args.labels.name}")
     else:
         files = {name: args.project_path / "deconvolution" / name for name in SOURCES}
         for path in files.values():
@@ -43,6 +49,7 @@ def main(args):
                 raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
         source = label_tables.from_deconvolution(files, args.bulk)
     parameters = settings | {"bulk": args.bulk, "genes_in_rows": args.genes_in_rows, "source": source.method}
+    parameters |= {name: getattr(args, name) for name in DECLARED if getattr(args, name)}
     inputs = {name: checksums.of_file(path) for name, path in (files | {"genes": args.genes}).items() if path}
     counts_path, targets = plan.outputs(args.project_path, "targets")
     if record.is_finished([counts_path, targets], lambda: made_from(targets), parameters | inputs, args.overwrite,
@@ -50,25 +57,38 @@ def main(args):
         logging.info(f"{targets} is finished: skipped")
         return
     wanted = set(args.genes.read_text().split()) if args.genes else None
-    kept, counts = [], []
+    kept, counts, r = [], [], {}
     for cell_type, genes, expression, scores in source.tables:
         rows, labels, left = target_labels.select(genes, expression, scores, wanted, settings)
         kept.append((cell_type, np.array(genes)[rows], labels, scores[rows]))
-        counts.append({"cell_type": cell_type} | left)
+        if cell_type in source.abundance:
+            r[cell_type] = target_labels.r_with_fraction(labels, source.abundance[cell_type].to_numpy())
+        counts.append({"cell_type": cell_type} | left | {"median_r_with_fraction": r.get(cell_type, np.nan)})
         logging.info(f"{cell_type}: " + ", ".join(f"{n} {what}" for what, n in left.items())
                      + ("" if len(rows) else ": no labels for this cell type"))
     if not any(len(genes) for _, genes, _, _ in kept):
         raise ValueError(f"no gene of any cell type is left, see the counts above: lower --confidence (now "
                          f"{args.confidence}), or deconvolve more patients")
+    if args.labels:
+        target_labels.refuse_abundance(r, len(source.patient_ids), args.labels)
     targets.unlink(missing_ok=True)
     with whole(counts_path) as part:
-        pd.DataFrame(counts).to_csv(part, index=False)
+        pd.DataFrame(counts).to_csv(part, index=False, float_format="%.4g")
     attributes = settings | {"deconvolution_method": source.method, "parameters": record.as_text(parameters),
                              "inputs": record.as_text(inputs)}
+    if args.labels and not plan.outputs(args.project_path, "deconvolution")[-1].exists():
+        write_summary(args.project_path, source.abundance, r)
     if not args.labels:
         attributes["deconvolution_sha256"] = inputs["expression.h5"]
     with whole(targets) as part:
         targets_file.write(part, source.patient_ids, kept, source.abundance, attributes)
+
+
+def write_summary(project, abundance, r):
+    """deconvolution/summary.csv of labels of another tool: mean fraction and r with the own fraction, per cell type."""
+    table = pd.DataFrame({"mean_fraction": abundance.mean()}).assign(median_r_with_fraction=pd.Series(r, dtype=float))
+    with whole(plan.outputs(project, "targets", also=(SUMMARY,))[0]) as part:
+        table.rename_axis("cell_type").to_csv(part, float_format="%.6g")
 
 
 def made_from(path):
@@ -88,5 +108,10 @@ if __name__ == "__main__":
     p.add_argument("--genes", type=Path, help="text file, one gene a line: keep only these")
     p.add_argument("--labels", type=Path, help="folder with labels of another tool")
     p.add_argument("--genes-in-rows", action="store_true", help="the tables of --labels are genes x patients")
+    p.add_argument("--log2", type=float, nargs="?", const=1., metavar="C",
+                   help="the tables of --labels hold log2(x + C), default C 1 (bMIND)")
+    p.add_argument("--scale-fractions", action="store_true", help="--labels: divide fractions by the sum of their row")
+    p.add_argument("--divide-by-fractions", action="store_true",
+                   help="--labels: expression goes with the fraction of the cell type (BayesPrism's Z): divide by it")
     p.add_argument("--bulk", action="store_true", help="also bulk itself, as the cell type Bulk")
     run(main, p.parse_args(), "prepare_targets")

@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from evaluation import baselines, out_of_fold, result_tables, training_length
-from slide_ex import checksums, numeric_table, script, text_table
+from slide_ex import checksums, gene_table, script, text_table
 from slide_ex.project import (
     clinical_file,
     features_file,
@@ -40,7 +40,7 @@ def main(args):
             for name, of_target in trained_models.in_use(configs, args.use).items()}
     by_model = {model: {name: of_target[model] for name, of_target in configs.items() if model in of_target}
                 for model in model_folder.MODELS}
-    bulk_path = numeric_table.find(project, "bulk_expression")
+    bulk_path = gene_table.find(project, "bulk_expression")
     site_of = read_sites(project)
     made_from = {"models_sha256": model_folder.models_sha256(by_model), "use": args.use or "",
                  "inputs_sha256": checksums.of_content(configs, site_of, args.use, args.seed, args.bootstrap,

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from slide_ex import ids, record, script, text_table
-from slide_ex.project import features_file, splits_file, targets_file
+from slide_ex.project import description_file, features_file, splits_file, targets_file
 from transfer import model_bundle, model_card, trained_models
 
 PACKAGES = "numpy", "torch", "torchvision", "safetensors"  # whose versions are recorded
@@ -27,6 +27,7 @@ OUT_OF_FOLD = "n_patients", "n_genes", "median_r", "n_r_above_0.40", "auc", "auc
 
 
 def main(args):
+    description_file.write(args.project_path, args)
     name = args.name or args.project_path.resolve().name
     ids.refuse_unsafe([name], "the name", "--name")
     if args.out_folder.exists() and not model_bundle.is_part_of_one(args.out_folder):
@@ -68,6 +69,8 @@ def training_facts(project, models):
               if key in attributes and pd.notna(attributes[key])}  # NaN where an import did not know
     facts = {"n_patients": len(splits["patients"]), "n_slides": len(rows), "n_tiles": int(slides.n_tiles[rows].sum()),
              "n_outer": splits["n_outer"], "n_inner": splits["n_inner"], "labels": labels, "out_of_fold": {}}
+    if tissue := description_file.read(project).tissue:
+        facts["tissue"] = tissue
     if (project / "results" / "summary.csv").is_file():
         table = text_table.read_results(project / "results" / "summary.csv", "prediction/collect_results.py")
         for _, row in table[(table["model"] == "slide-ex") & table["target"].isin(list(models.targets))].iterrows():
@@ -85,6 +88,7 @@ if __name__ == "__main__":
                         help="cell types, abundance or direct; default all that are trained")
     trained_models.add_arguments(parser)
     parser.add_argument("--all-models", action="store_true", help="add the layers of every model")
+    description_file.add_tissue_option(parser)
     parser.add_argument("--licence", default="not stated", help="of the weights, default %(default)s")
     parser.add_argument("--partial", action="store_true", help="export although models are missing")
     script.run(main, parser.parse_args(), "export_model")

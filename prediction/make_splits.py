@@ -16,12 +16,13 @@ from pathlib import Path
 
 from slide_ex import checksums, record, script
 from slide_ex.ids import counted
-from slide_ex.project import clinical_file, features_file, splits_file, targets_file
+from slide_ex.project import clinical_file, description_file, features_file, splits_file, targets_file
 from training import patient_splits
 
 
 def main(args):
     path = args.project_path / "splits.json"
+    clinical_file.record_words(args.project_path, args)
     slides = features_file.read_slides(args.project_path / "features.h5")
     target = targets_file.read_abundance(args.project_path / "targets.h5")
     patients = common_patients(slides, target)
@@ -29,7 +30,7 @@ def main(args):
         splits = imported(args.import_path, slides, patients)
     else:
         clinical = args.project_path / "clinical.csv"
-        strata = clinical_file.read_column(clinical, "Response") if args.stratify else None
+        strata = clinical_file.read_responses(clinical) if args.stratify else None
         splits = patient_splits.draw(patients, args.outer, args.inner, args.seed, strata,
                                      groups(clinical, patients) if args.group_by else None)
         splits |= {"stratify": args.stratify, "group_by": args.group_by}
@@ -37,8 +38,9 @@ def main(args):
     patient_splits.refuse_small_parts(splits)
     lacking = splits_file.one_class(splits, responses(args.project_path / "clinical.csv"))
     if lacking:
-        logging.warning(f"no pCR or no RD in {counted(lacking)}: the direct model cannot be trained "
-                        "there; give --stratify response, or fewer folds with --inner and --outer")
+        said = description_file.read(args.project_path)
+        logging.warning(f"no {said.responder} or no {said.non_responder} in {counted(lacking)}: the direct model "
+                        "cannot be trained there; give --stratify response, or fewer folds with --inner and --outer")
     if path.is_file() and not args.overwrite:
         if record.read(path, splits_file.MADE_BY) != record.plain(splits):
             raise ValueError(f"{path} exists and holds other folds than these: folds are drawn once; keep them, or "
@@ -64,7 +66,7 @@ def common_patients(slides, target):
 
 def responses(clinical):
     """Known response of each patient, none where there is no clinical.csv with a column Response."""
-    given = clinical_file.read_column(clinical, "Response") if clinical_file.has_column(clinical, "Response") else {}
+    given = clinical_file.read_responses(clinical) if clinical_file.has_responses(clinical) else {}
     return {patient: response for patient, response in given.items() if response}
 
 
@@ -93,7 +95,9 @@ if __name__ == "__main__":
     parser.add_argument("--outer", type=int, default=5, help="outer folds, default %(default)s")
     parser.add_argument("--inner", type=int, default=5, help="inner folds, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
-    parser.add_argument("--stratify", choices=["response"], help="give every fold its share of pCR, RD and unknown")
+    parser.add_argument("--stratify", choices=["response"], help="give every fold its share of responders (pCR), "
+                        "non-responders (RD) and unknown")
+    description_file.add_response_options(parser)
     parser.add_argument("--group-by", choices=["site"], help="keep the patients of a site on one side of each fold")
     parser.add_argument("--import", dest="import_path", type=Path, metavar="FILE",
                         help="take folds from a .csv or .json")

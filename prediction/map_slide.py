@@ -20,6 +20,7 @@ from maps.slide_map import SlideMaps
 from slide_ex import script
 from slide_ex.ids import parse_indexes
 from slide_ex.project import features_file, metadata_file
+from slide_ex.slides import files
 from transfer import trained_models
 
 THUMBNAIL_PX = 2000  # longer side of the picture below the maps
@@ -48,7 +49,8 @@ def main(args):
     names, patient_id = choice.target_names(args), slides.patient_ids[row]
     targets = (tile_predictions.read_others(args.models, names, slides, args.use) if args.models else
                tile_predictions.read_own(project, names, slides, patient_id, args.use))
-    wanted = choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()})
+    wanted = choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()},
+                                tile_predictions.unit(args.models or project))
     features = slides.read_tiles("features", row).astype(np.float32)
     colours = slide_tiles.read_colours(project, slides, row)
     layout = slide_tiles.read_layout(project, slides, row)
@@ -56,7 +58,8 @@ def main(args):
     for name, (target, folds, _) in targets.items():
         of_target = [one for one in wanted if one.target == name]
         maps += zip(of_target, tile_predictions.predict(features, target, folds, of_target, colours).T)
-    picture = slide_tiles.read_picture(project / "slides" / slide.filename, THUMBNAIL_PX, slide.mpp)
+    picture = slide_tiles.read_picture(files.find(project / "slides", slide.filename), THUMBNAIL_PX, layout.mpp,
+                                       slide.magnification, slide.mpp)
     if picture is None:
         logging.info(f"{slide.slide_id}: slides/{slide.filename} is not there, so maps are drawn on white")
     models = "; ".join(f"{name}: {words}" for name, (*_, words) in targets.items())

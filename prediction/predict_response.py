@@ -21,6 +21,7 @@ from pathlib import Path
 from evaluation import result_tables
 from response import classifiers, cohorts, comparison_table, feature_sets, scoring
 from slide_ex import checksums, record, script
+from slide_ex.project import clinical_file, description_file
 from slide_ex.stages import plan
 
 RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search", "repeats", "seed", "bootstrap"
@@ -28,6 +29,7 @@ RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search
 
 def main(args):
     check(args)
+    clinical_file.record_words(args.project_path, args)
     train, new, setting = cohorts.read_both(args.project_path, args.source, args.train_on,
                                                      args.clinical_columns)
     tables = feature_sets.in_both(train, new, args.min_r, args.confidence, args.genes_from)
@@ -100,6 +102,7 @@ if __name__ == "__main__":
     parser.add_argument("--train-on", type=Path, metavar="PROJECT", help="learn from the patients of another project")
     parser.add_argument("--clinical-columns", nargs="+", default=[], metavar="COLUMN",
                         help="columns of clinical.csv for the feature set clinical; default none")
+    description_file.add_response_options(parser)
     parser.add_argument("--min-r", type=float, default=result_tables.R_THRESHOLDS[0],
                         help="R of genes in the training cohort, more than; default %(default)s")
     parser.add_argument("--confidence", type=float,

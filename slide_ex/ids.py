@@ -6,6 +6,7 @@ SHOWN = 5               # ids in a message
 CUTOFF = .6             # of difflib's ratio: below it two ids are not alike
 MAX_BYTES = 200         # of a name that becomes that of a file, with room for endings (file systems allow 255)
 TCGA_PATIENT = r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}"   # project, tissue source site, participant (GDC, "TCGA Barcode")
+TCGA_IN_R = r"TCGA\.[A-Z0-9]{2}\.[A-Z0-9]{4}(?:\.[A-Z0-9]+)*"   # a barcode as R makes it the name of a column
 SHORT_FORMS = {"Cancer": "Cancer Epithelial", "Normal": "Normal Epithelial"}  # of cell types, on command lines
 BULK = "Bulk"           # bulk itself, as a cell type
 BETWEEN = " + "         # members of an ensemble of cell types
@@ -107,6 +108,11 @@ def tcga_patient(text):
     """The patient that a TCGA barcode begins with, "" where it is no barcode."""
     match = re.match(rf"({TCGA_PATIENT})(?=-|$)", text)
     return match[1] if match else ""
+
+
+def with_dashes(text):
+    """A TCGA barcode with the dots that R puts there as it was, TCGA-A1-A0SB for TCGA.A1.A0SB; other text as it is."""
+    return text.replace(".", "-") if re.fullmatch(TCGA_IN_R, text) else text
 
 
 def tcga_site(patient):

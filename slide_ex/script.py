@@ -1,16 +1,22 @@
 """How every script starts, stops, fails, logs and writes."""
 import argparse
 import contextlib
+import functools
 import glob
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+WATCH_PARENT_S = 0.5    # how often a worker looks whether its parent is still there
 
 
 def parser(doc):
@@ -29,6 +35,7 @@ def run(main, args, log_name):
     try:
         if not args.project_path.is_dir():
             raise FileNotFoundError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
+        refuse_published(args.project_path)
         start_logging(args.project_path / "logs" / f"{log_name}.log")
         with logging_redirect_tqdm():
             sys.exit(main(args))
@@ -41,6 +48,18 @@ def run(main, args, log_name):
             sys.exit(f"error: {error.filename}: {error.strerror}; check the path that you gave")
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         sys.exit(f"error: {kind}{' '.join(str(error).split())}")
+
+
+PUBLISHED = ("splits/train_valid_test_idx.npz", "breast_*_log_exp_merged.pkl", "breast_cell_frac_merged.pkl",
+             "features.pkl", "feature/*.pkl")    # files of a project of the published scripts
+
+
+def refuse_published(folder):
+    """ValueError for the project folder of the published scripts."""
+    found = next((path for pattern in PUBLISHED for path in folder.glob(pattern)), None)
+    if found:
+        raise ValueError(f"{folder} is a project of the published scripts ({found.relative_to(folder)}): make one of "
+                         f"it with data/import_original.py {folder} <new folder> --encoder NAME")
 
 
 def start_logging(path):
@@ -88,6 +107,23 @@ def whole(path):
                 remove(other)
     finally:
         remove(part)
+
+
+@functools.cache
+def end_with_parent():
+    """Let this process, a worker, end soon after the one that started it, even when that is killed.
+
+    Workers call it, of any kind (forked, spawned, joblib's); in the main process it does nothing.
+    """
+    if multiprocessing.current_process().name == "MainProcess":
+        return
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(WATCH_PARENT_S)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def is_running(pid):

@@ -1,5 +1,7 @@
 """Slides to tiles to features: tissue tiles of 512 px at 20x, stain-normalised, encoded.
 
+Pathology encoders take the tiles that their model cards state, see slide_processing/encoding/encoders.py.
+
 Reads   <project>/metadata.csv and <project>/slides/
 Writes  <project>/features/<Slide.ID>.h5   features and level-0 coordinates of the tissue tiles
         <project>/mask/<Slide.ID>.pdf      the slide, and the tiles that were kept
@@ -7,6 +9,7 @@ Writes  <project>/features/<Slide.ID>.h5   features and level-0 coordinates of t
 
     python slide_processing/1main_processing.py my_project 0-9,12
 """
+import dataclasses
 import logging
 
 from tqdm import tqdm
@@ -16,7 +19,8 @@ from encoding.encoders import ENCODERS
 from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
 from slide_ex.script import parser, run
-from tiles import slide_files, slide_status
+from slide_ex.slides import scale
+from tiles import quality, slide_files, slide_status, tiling
 
 RANDOM = ": random convolution features"
 
@@ -28,7 +32,19 @@ def arguments():
     p.add_argument("--weights", default="imagenet", help="imagenet (default), random, or the path of a state dict")
     p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
     p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"],
-                   help="of the network, default %(default)s; on a GPU fp32 lets convolutions use TF32")
+                   help="of the network, default %(default)s; on a GPU fp32 lets convolutions use TF32. The type in "
+                        "which features are kept is --dtype of collect_features.py")
+    p.add_argument("--tile-px", type=positive(int), metavar="PX",
+                   help="side of a tile, default as published (512) or as the encoder's model card states")
+    p.add_argument("--magnification", type=positive(float), metavar="POWER",
+                   help="of the tiles (20: 0.5 um per pixel), default as published (20) or of the model card")
+    p.add_argument("--normalisation", choices=tiling.NORMALISATIONS,
+                   help="of the stains, default as published (macenko) or of the model card")
+    p.add_argument("--drop", nargs="+", default=[], choices=quality.DROPS,
+                   help="leave out tissue tiles that are blurred or under pen; default: none, as published")
+    p.add_argument("--scale", default="", choices=scale.PREFERENCES, metavar="power|mpp",
+                   help="which statement of a slide counts where its objective power and MPP contradict each other; "
+                        "without it such slides fail")
     p.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"],
                    help="auto (default) takes a GPU where there is one")
     p.add_argument("--max-unreadable", type=float, default=0.0, metavar="SHARE",
@@ -38,6 +54,31 @@ def arguments():
     return p.parse_args()
 
 
+def positive(kind):
+    """A type of option: a number above 0."""
+    def parsed(text):
+        if not 0 < (value := kind(text)) < float("inf"):
+            raise ValueError
+        return value
+    parsed.__name__ = f"positive {kind.__name__}"
+    return parsed
+
+
+def tile_settings(args):
+    """What a tile is: as the encoder's row says, where no option says otherwise; a line where they differ."""
+    row = ENCODERS[args.encoder]
+    given = {name: getattr(args, name) for name in ("tile_px", "magnification", "normalisation")}
+    wanted = dataclasses.replace(row.tiles, **{name: value for name, value in given.items() if value is not None})
+    if wanted != row.tiles:
+        logging.warning("%s was trained on other tiles (%s; now %s): its features will differ from those elsewhere",
+                        row.name, described(row.tiles), described(wanted))
+    return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))))
+
+
+def described(tiles):
+    return f"{tiles.tile_px} px at {tiles.magnification:g}x, normalisation {tiles.normalisation}"
+
+
 def main(args):
     slides = metadata_file.read(args.project_path, needs_files=True)
     indexes = parse_indexes(args.slide_index, slides.slide_id)
@@ -45,24 +86,29 @@ def main(args):
         for line in slide_status.report(slide_status.of_slides(args.project_path, slides.loc[indexes])):
             logging.info(line)
         return
-    settings = encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision)
+    wanted = tile_settings(args)
+    settings = (encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision)
+                | dataclasses.asdict(wanted))
     todo = [i for i in indexes
-            if not slide_files.is_finished(args.project_path, slides.loc[i], settings, args.overwrite)]
+            if not slide_files.is_finished(args.project_path, slides.loc[i], settings, args.overwrite, args.scale)]
     logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))
     if not todo:
         return
     from encoding.tile_encoder import TileEncoder  # and torch with it, which takes seconds
 
-    encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device)
+    encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device,
+                          wanted.normalisation)
     logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, args.weights, RANDOM * (args.weights == "random"),
                  args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
         with slide_files.attempt(args.project_path, slides.loc[i]) as attempt:
             attempt.update(slide_files.process(args.project_path, slides.loc[i], encoder, args.allow_upsampling,
-                                               args.max_unreadable))
+                                               args.max_unreadable, wanted, args.scale))
         if attempt["status"] == "failed":
             failed.append(i)
+    for line in slide_status.remarks(args.project_path, slides.loc[todo]):
+        logging.info(line)
     if failed:
         raise ValueError(f"{len(failed)} of {len(todo)} slides failed (logs/slide_processing.csv says why); "
                          f"when that is fixed, run again with {format_indexes(failed)}")

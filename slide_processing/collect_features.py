@@ -51,7 +51,8 @@ def main(args):
         tile_counts.draw(part, n_tiles)
     if not is_collected:
         with whole(out) as part:
-            features_file.write(part, slides, features_file.bags_of(sources), attributes, args.dtype, n_tiles)
+            features_file.write(part, slides, features_file.bags_of(sources), attributes, args.dtype, n_tiles,
+                                [features_file.geometry_of(source) for source in sources])
     logging.info("features.h5: %d slides of %d patients, %d tiles, %s, weights %s", len(slides),
                  slides.patient_id.nunique(), n_tiles.sum(), attributes["encoder"], attributes["weights"])
 

@@ -34,6 +34,7 @@ def write(folder, n_slides=4, prefix="P"):
         file["slide_ids"], file["patient_ids"] = list(pictures), [f"{prefix}{i}" for i in range(n_slides)]
         file["first_tile"] = np.arange(n_slides + 1) * len(kept)
         file["mean_features"], file["mean_rgb"] = features.mean(1), np.full((n_slides, 3), 200, np.float32)
+        file["patch_size_level0"] = np.full(n_slides, EDGE_PX, float)
         file.attrs.update(encoder="resnet50", weights="random", weights_sha256="0" * 64)
     patients = [f"{prefix}{i}" for i in range(n_slides)]
     write_targets(folder / "targets.h5", patients, random)
@@ -57,6 +58,7 @@ def write_targets(path, patients, random):
         file["expression/CAFs/confidence"] = np.ones(len(GENES), np.float32)
         file["abundance/cell_types"] = CELL_TYPES
         file["abundance/labels"] = random.random((n_patients, len(CELL_TYPES))).astype(np.float32)
+        file.attrs["log_base"] = 2.
 
 
 def write_models(folder):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+import mixed_cells
 import simulated_cohort
 from evaluation import association, baselines
 from slide_ex.project import features_file, targets_file
@@ -86,3 +87,13 @@ def test_a_part_that_is_too_small_has_no_baseline(cohort, part, n_left, recwarn)
     fewer = dataclasses.replace(target, patient_ids=target.patient_ids[kept], labels=target.labels[kept])
     assert baselines.predict("ridge", slides, fewer, splits, [(0, 0)], project / "none", 42) is None
     assert not recwarn.list
+
+
+def test_bulk_in_logarithms_is_read_as_the_deconvolution_was_told(tmp_path, run_script):
+    data, tables = mixed_cells.mix(n_genes=80, n_patients=11), {}
+    for name, bulk, more in (("linear", data["bulk"], []), ("log", np.log2(data["bulk"] + 1), ["--log2"])):
+        project = mixed_cells.write(tmp_path / name, data | {"bulk": bulk})
+        done = run_script("deconvolution/1main_deconvolution.py", project, *more)
+        assert done.returncode == 0, done.stderr
+        tables[name] = baselines.bulk_table(project / "bulk_expression.tsv")
+    np.testing.assert_allclose(tables["log"], tables["linear"], rtol=1e-6)

@@ -1,5 +1,6 @@
 """Encoders: the plain network, the table, weights from files, random weights. timm's are skipped where it is absent."""
 import copy
+import dataclasses
 import runpy
 
 import cv2
@@ -9,7 +10,7 @@ import torch
 import torchvision
 from conftest import ROOT
 
-from encoding import encoder_weights
+from encoding import checkpoints, encoder_weights, tile_encoder
 from encoding.encoders import ENCODERS
 from encoding.tile_encoder import TileEncoder, fold_batch_norm
 from tiles import tiling
@@ -205,3 +206,69 @@ def test_tiles_resized_in_torch_are_those_of_pil(state_file):
     for thumbnail, picture, tile in zip(thumbnails, pictures.permute(0, 2, 3, 1).numpy(), smooth):
         assert np.abs(picture.astype(int) - encoder.picture(tile)).max() <= 1
         assert np.abs(thumbnail.astype(int) - tiling.shrink(tile)).max() <= 1
+
+
+class Small(torch.nn.Sequential):
+    """A network of four names."""
+
+    def __init__(self, seed=0):
+        torch.manual_seed(seed)
+        super().__init__(torch.nn.Linear(2, 3), torch.nn.Linear(3, 2))
+
+
+def prefixed(prefix, network=None):
+    return {prefix + name: value for name, value in (network or Small(1)).state_dict().items()}
+
+
+@pytest.mark.parametrize("content", [
+    prefixed(""), prefixed("module."), prefixed("encoder.backbone."), {"state_dict": prefixed("model.")},
+    {"model": prefixed(""), "epoch": 3}, {"student": prefixed("backbone.", Small(2)),
+                                          "teacher": prefixed("backbone.") | {"head.weight": torch.ones(2)}},
+    {"state_dict": prefixed("encoder.") | {"decoder.weight": torch.ones(1)}}])
+def test_the_one_prefix_under_which_all_names_fit(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    network = Small()
+    checkpoints.load(network, tmp_path / "w.pth", dict)
+    for name, value in Small(1).state_dict().items():
+        assert torch.equal(network.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("content, message", [
+    ({"a.weight": torch.ones(2)},
+     r"does not fit the encoder: 4 missing \(0.bias, 0.weight, ...\), 1 unexpected \(a.weight\)"),
+    ({"one": prefixed(""), "two": prefixed("", Small(2))}, r"2 sets of weights that fit \(\{one\}; \{two\}\)"),
+    ({"model": Small()}, "holds more than tensors"), (torch.ones(2), "it holds a Tensor")])
+def test_weights_that_do_not_fit(tmp_path, content, message):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=message) as caught:
+        checkpoints.load(Small(), tmp_path / "w.pth", dict)
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"<!DOCTYPE html>", "web page"),
+    (b"", "empty")])
+def test_files_that_hold_no_weights_are_named(tmp_path, content, message):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        checkpoints.load(Small(), tmp_path / "w.pth", dict)
+
+
+def test_torchscript_is_named(tmp_path):
+    torch.jit.script(Small()).save(tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="it is TorchScript"):
+        checkpoints.load(Small(), tmp_path / "w.pth", dict)
+
+
+@pytest.mark.parametrize("name, tiles", [("resnet50", (512, 20, "macenko")), ("ctranspath", (512, 20, "macenko")),
+                                         ("uni", (256, 20, "none")), ("virchow2", (224, 20, "none")),
+                                         ("h-optimus-0", (224, 20, "none")), ("prov-gigapath", (256, 20, "none")),
+                                         ("phikon-v2", (224, 20, "none"))])
+def test_tiles_are_those_that_the_encoders_were_trained_on(name, tiles):
+    assert dataclasses.astuple(ENCODERS[name].tiles) == tiles
+
+
+def test_a_precision_that_the_cpu_has_no_instructions_for_is_told(monkeypatch):
+    monkeypatch.setattr(tile_encoder, "CPU_FLAGS", {"fp16": {"no_such_flag"}, "bf16": set()})
+    assert "no instructions for fp16 (no_such_flag)" in tile_encoder.slow_precision(torch.device("cpu"), "fp16")
+    assert not tile_encoder.slow_precision(torch.device("cpu"), "fp32")

@@ -98,3 +98,105 @@ def test_bad_input_is_named(folders, run_script, fault, message):
     if fault == "missing":
         arguments = ["--features-from", folder, "--encoder", "uni_v2", "--allow-missing"]
         assert run_script("data/import_features.py", project, *arguments).returncode == 0
+
+
+def imported(project, features, run_script, *more, encoder="uni_v2"):
+    return run_script("data/import_features.py", project, "--features-from", features, "--encoder", encoder, *more)
+
+
+def geometry(project):
+    return features_file.read_geometry(project / "features.h5")
+
+
+def test_what_the_source_recorded_is_kept_for_each_slide(folders, run_script):
+    project, features = folders
+    for edge, (slide_id, filename) in zip((1024, 0, 1010), SLIDES[["Slide.ID", "Filename"]].to_numpy()):
+        with h5py.File(features / f"{filename[:-4]}.h5", "r+") as file:
+            file["coords"].attrs.update(patch_size_level0=edge, overlap=256, level0_width=9000, level0_height=8000)
+    assert imported(project, features, run_script).returncode == 0
+    found = geometry(project)
+    assert found["patch_size_level0"].tolist()[::2] == [1024, 1010] and found["overlap"].tolist()[::2] == [256, 256]
+    assert found["level0_width"].iloc[0] == 9000 and found["level0_mpp"].iloc[0] == 0.25
+
+
+def test_an_empty_slide_of_trident_is_an_empty_slide(folders, run_script):
+    project, features = folders
+    with h5py.File(features / f"{SLIDES['Filename'][0][:-4]}.h5", "w") as file:     # the first, which sets no width
+        file["features"], file["coords"] = np.empty(0, np.float32), np.empty(0)
+    done = imported(project, features, run_script)
+    assert done.returncode == 0, done.stderr
+    assert features_file.read_index(project / "features.h5")[2].tolist() == [0, 0, 0, 7]
+
+
+def test_the_type_is_the_widest_and_holds_what_float16_does_not(folders, run_script):
+    project, features = folders
+    first, _, last = (features / f"{name[:-4]}.h5" for name in SLIDES["Filename"])
+    trident(first, 5, dtype=np.float16)
+    with h5py.File(last, "r+") as file:
+        file["features"][0, 0] = 1e6
+    assert imported(project, features, run_script).returncode == 0
+    with h5py.File(project / "features.h5") as file:
+        assert file["features"].dtype == np.float32 and file["features"][:].max() == 1e6
+
+
+def write_clam(folder, edges=(256, 512, 256)):
+    """CLAM's patches/ and pt_files of all slides."""
+    import torch
+    for name in ("patches", "pt_files"):
+        (folder / name).mkdir()
+    for i, (slide_id, edge) in enumerate(zip(SLIDES["Slide.ID"], edges)):
+        with h5py.File(folder / "patches" / f"{slide_id}.h5", "w") as file:
+            file["coords"] = np.arange(8).reshape(4, 2) * 100
+            file["coords"].attrs.update(patch_size=256, patch_level=1, downsample=[edge / 256] * 2,
+                                        level_dim=[4000, 3000])
+        torch.save(torch.full((4, 6), float(i)) + torch.arange(6.), folder / "pt_files" / f"{slide_id}.pt")
+
+
+def test_bags_of_clam_with_its_patches(folders, run_script, tmp_path):
+    project, _ = folders
+    write_clam(tmp_path)
+    done = imported(project, tmp_path / "pt_files", run_script, "--clam-patches", tmp_path / "patches")
+    assert done.returncode == 0, done.stderr
+    assert geometry(project)["patch_size_level0"].tolist() == [256, 512, 256]
+    assert geometry(project)["level0_width"].tolist() == [4000, 8000, 4000]
+    with h5py.File(project / "features.h5") as file:
+        assert file["coords"][:4].tolist() == (np.arange(8).reshape(4, 2) * 100).tolist()
+    done = imported(project, tmp_path / "pt_files", run_script, "--overwrite")
+    assert done.returncode == 0 and "no maps of 3 slides" in done.stdout and geometry(project).isna().all().all()
+    done = imported(project, tmp_path / "pt_files", run_script, "--overwrite", "--tile-level0-px", "300")
+    assert geometry(project)["patch_size_level0"].tolist() == [300] * 3
+
+
+def test_the_layout_of_stamp(folders, run_script, tmp_path):
+    """Coords in um become pixels where the table says the scale, and no coords where nobody does."""
+    project, _ = folders
+    SLIDES.assign(MPP=["0.25", "0.5", ""]).to_csv(project / "metadata.csv", index=False)
+    (tmp_path / "stamp").mkdir()
+    for i, slide_id in enumerate(SLIDES["Slide.ID"]):
+        with h5py.File(tmp_path / "stamp" / f"{slide_id}.h5", "w") as file:
+            file["feats"] = np.random.default_rng(i).normal(size=(2, 4)).astype(np.float16)
+            file["coords"] = np.array([[0., 256], [512, 0]])
+            file.attrs.update(extractor="uni_v2", unit="um", tile_size_um=256., tile_size_px=224)
+    assert imported(project, tmp_path / "stamp", run_script).returncode == 0
+    np.testing.assert_array_equal(geometry(project)["patch_size_level0"], [1024, 512, np.nan])
+    with h5py.File(project / "features.h5") as file:
+        assert file["coords"][:].tolist() == [[0, 1024], [2048, 0], [0, 512], [1024, 0], [-1, -1], [-1, -1]]
+        assert file.attrs["tile_px"] == 224 and file.attrs["magnification"] == pytest.approx(8.75)
+
+
+def test_names_that_mean_two_things_are_errors(folders, run_script):
+    project, features = folders
+    table = SLIDES.assign(Filename=["a/x.svs", "b/x.svs", SLIDES["Filename"][2]])
+    table["Slide.ID"] = ["one", "two", table["Slide.ID"][2]]
+    table.assign(**{"Patient.ID": ["P1", "P2", "P3"]}).to_csv(project / "metadata.csv", index=False)
+    trident(features / "x.h5", 3)
+    done = imported(project, features, run_script)
+    assert done.returncode == 1 and "would be the features of one and of two" in done.stderr
+
+
+def test_another_layout_is_refused_by_name(folders, run_script):
+    project, features = folders
+    with h5py.File(features / f"{SLIDES['Filename'][0][:-4]}.h5", "w") as file:
+        file["embeddings"], file["locations"] = np.ones((2, 3)), np.ones((2, 2))
+    done = imported(project, features, run_script)
+    assert done.returncode == 1 and "has no features and no coords, but embeddings, locations" in done.stderr

@@ -89,8 +89,11 @@ def original(tmp_path_factory):
             torch.save(model.state_dict(), result / "model_trained.pth")
             with torch.no_grad():
                 predictions = torch.stack([model(torch.from_numpy(bags[row])) for row in idx["test_idx"][k]])
-            np.savetxt(result / "test_preds.txt", torch.sigmoid(predictions) if name == "direct_preds" else predictions,
-                       fmt="%.8f")
+            if name == "direct_preds":    # calls, and the probabilities beside them
+                probabilities = torch.sigmoid(predictions)[:, 0].numpy()
+                np.savetxt(result / "test_confs.txt", probabilities, fmt="%.8f")
+                predictions = (probabilities > .5).astype(float)
+            np.savetxt(result / "test_preds.txt", predictions, fmt="%.8f")
     return folder
 
 
@@ -108,12 +111,41 @@ def test_models_predict_what_they_predicted(imported, original):
     slide_ids = pd.read_csv(original / "metadata.csv")["Slide.ID"].to_numpy()
     for name in ["Cancer Epithelial_preds", "T-cells_preds", "cell_fraction_preds", "direct_preds"]:
         for k, i in np.ndindex(2, 2):
-            there = pd.DataFrame(np.loadtxt(original / "results" / name / f"result_{k}_{i}" / "test_preds.txt", ndmin=2)
+            file_name = "test_confs.txt" if name == "direct_preds" else "test_preds.txt"
+            there = pd.DataFrame(np.loadtxt(original / "results" / name / f"result_{k}_{i}" / file_name, ndmin=2)
                                  .reshape(len(idx["test_idx"][k]), -1), slide_ids[idx["test_idx"][k]])
             with h5py.File(project / "results" / name / f"result_{k}_{i}" / "predictions.h5") as file:
                 here = pd.DataFrame(file["test/predictions"][:], file["test/slide_ids"].asstr()[:])
             np.testing.assert_allclose(here, there.loc[here.index], atol=1e-5)
-    assert printed.count("predictions differ by at most") == 4
+    assert printed.count("predictions differ by at most") == 4 and "NOT THE SAME" not in printed
+
+
+def test_results_are_written_as_the_published_scripts_write_them(imported, original, run_script, tmp_path):
+    """What was imported and written again is what that program wrote, row by row."""
+    done = run_script("data/export_original.py", imported[0], tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    slides = pd.read_csv(original / "metadata.csv")["Slide.ID"]
+    idx = np.load(original / "splits" / "train_valid_test_idx.npz", allow_pickle=True)
+    for name, files in (("T-cells_preds", ["test_preds.txt"]), ("direct_preds", ["test_preds.txt", "test_confs.txt"])):
+        for k, i in np.ndindex(2, 2):
+            there, here = (folder / "results" / name / f"result_{k}_{i}" for folder in (original, tmp_path / "again"))
+            rows = (here / "test_slides.txt").read_text().split()
+            for file in files:
+                expected = pd.DataFrame(np.loadtxt(there / file), slides[idx["test_idx"][k]])
+                np.testing.assert_allclose(pd.DataFrame(np.loadtxt(here / file), rows), expected.loc[rows], atol=1e-6)
+    genes = pd.read_csv(tmp_path / "again" / "breast_T-cells_gene_file.csv")
+    assert genes["gene"].tolist() == pd.read_csv(original / "breast_T-cells_gene_file.csv")["gene"].tolist()
+    again = run_script("data/export_original.py", imported[0], tmp_path / "again")
+    assert again.returncode == 1 and "--overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("script, more", [("data/check_project.py", []), ("prediction/make_splits.py", []),
+                                          ("slide_processing/1main_processing.py", ["0"]),
+                                          ("deconvolution/1main_deconvolution.py", [])])
+def test_other_scripts_point_to_the_importer(original, run_script, script, more):
+    done = run_script(script, original, *more)
+    assert done.returncode == 1 and "data/import_original.py" in done.stderr and done.stderr.count("\n") == 1
+    assert not (original / "logs").exists()
 
 
 @pytest.mark.slow

@@ -190,3 +190,10 @@ def test_a_project_that_cannot_be_written_to_can_be_checked(run_script, tmp_path
     (tmp_path / "logs").write_text("a file where the folder of logs should be")
     done = run_script("data/check_project.py", tmp_path)
     assert "no lines in" in done.stdout and "metadata.csv is missing" in done.stdout and not done.stderr
+
+
+def test_every_room_of_the_ground_floor_is_installed():
+    listed = set(re.search(r"^packages = \[(.*)\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+                 .replace('"', "").split(", "))
+    rooms_there = {f"slide_ex.{path.parent.name}" for path in (ROOT / "slide_ex").glob("*/__init__.py")}
+    assert listed == rooms_there | {"slide_ex"}

@@ -1,10 +1,13 @@
 """make_signature.py: markers and profiles from single cells with known types."""
+import gzip
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import io, sparse
 
-from sources import marker_genes
+from sources import marker_genes, single_cells
 
 SCRIPT = "deconvolution/make_signature.py"
 TYPES = ["B", "CAF", "T"]
@@ -29,6 +32,13 @@ def project(tmp_path):
     pd.DataFrame(counts, genes, labels.index).to_csv(tmp_path / "counts.tsv", sep="\t")
     labels.to_csv(tmp_path / "labels.csv")
     return tmp_path
+
+
+def with_anndata():
+    anndata = pytest.importorskip("anndata", reason="anndata is optional: deconvolution/requirements-single-cell.txt")
+    if hasattr(anndata.settings, "allow_write_nullable_strings"):    # with pandas 3
+        anndata.settings.allow_write_nullable_strings = True
+    return anndata
 
 
 def read(project, name):
@@ -69,7 +79,7 @@ def test_matrix_market_gives_the_same(project, run_script):
 
 
 def test_anndata_gives_the_same(project, run_script):
-    anndata = pytest.importorskip("anndata", reason="anndata is optional: deconvolution/requirements-single-cell.txt")
+    anndata = with_anndata()
     counts, genes, labels = cells()
     anndata.AnnData(sparse.csr_matrix(counts.T, dtype=np.float32), labels, pd.DataFrame(index=genes)).write_h5ad(
         project / "cells.h5ad")
@@ -97,3 +107,108 @@ def test_bad_input_is_one_line(project, run_script, change, words):
     done = run_script(SCRIPT, project, project / "counts.tsv", "--labels", project / "labels.csv")
     assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not (project / "signature.tsv.gz").exists()
+
+
+# As single cells are published
+
+def labelled(counts, genes, labels, run_script, folder, *more):
+    """The signature made of a table, to compare with."""
+    pd.DataFrame(counts, genes, labels.index).to_csv(folder / "counts.tsv", sep="\t")
+    labels.to_csv(folder / "labels.csv")
+    return run_script(SCRIPT, folder, folder / "counts.tsv", "--labels", folder / "labels.csv", *more)
+
+
+@pytest.mark.parametrize("prefix, matrix, packed", [
+    ("count_matrix_", "count_matrix_sparse.mtx", False),        # GSE176078
+    ("GSM1_", "GSM1_matrix.mtx.gz", True), ("", "matrix.mtx.gz", True)])
+def test_names_beside_a_matrix(tmp_path, prefix, matrix, packed):
+    counts, genes, labels = cells(n_cells=12)
+    io.mmwrite(str(tmp_path / "m.mtx"), sparse.coo_matrix(counts))
+    for name, content in ((matrix, (tmp_path / "m.mtx").read_bytes()),
+                          (f"{prefix}genes.tsv" + ".gz" * packed, "".join(f"{gene}\n" for gene in genes).encode()),
+                          (f"{prefix}barcodes.tsv" + ".gz" * packed, "".join(f"{c}\n" for c in labels.index).encode()),
+                          ("other_genes.tsv", b"X\n")):
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    found, names, barcodes = single_cells.read_mtx(tmp_path / matrix)
+    assert (found.toarray().T == counts).all() and list(names) == genes and list(barcodes) == list(labels.index)
+    assert len(single_cells.files(tmp_path / matrix, None)) == 3
+
+
+def test_cells_without_a_type_are_left_out_with_a_count(project, run_script):
+    counts, genes, labels = cells()
+    odd = ["", "nan", "NA", "Unknown", "Doublet", "unassigned"] * 5
+    more = pd.DataFrame({"celltype_major": odd, "state": "x"}, [f"odd{i}" for i in range(30)])
+    counts = np.hstack([counts, counts[:, :30]])
+    done = labelled(counts, genes, pd.concat([labels, more]), run_script, project)
+    assert done.returncode == 0, done.stderr
+    assert read(project, "signature.tsv.gz").columns.tolist() == TYPES
+    for word in odd[:6]:
+        assert f"5 cells without a cell type left out (label '{word}')" in done.stdout
+
+
+def test_fractional_counts_are_accepted_when_that_is_said(project, run_script):
+    counts, genes, labels = cells()
+    counts = counts * .9
+    done = labelled(counts, genes, labels, run_script, project)
+    assert done.returncode == 1 and "--allow-fractional" in done.stderr
+    done = labelled(counts, genes, labels, run_script, project, "--allow-fractional")
+    assert done.returncode == 0, done.stderr
+
+
+def written_h5ad(path, change):
+    anndata = with_anndata()
+    counts, genes, labels = cells()
+    labels["celltype_major"] = pd.Categorical(labels["celltype_major"].where(labels.index != "cell0"))
+    data = anndata.AnnData(sparse.csr_matrix(counts.T, dtype=np.float32), labels, pd.DataFrame(index=genes))
+    change(data)
+    data.write_h5ad(path)
+    return counts.T[1:], genes
+
+
+def normalised(data):
+    data.X = data.X * np.float32(.37)
+
+
+@pytest.mark.parametrize("place", ["counts", ".raw", "X", "raw_counts"])
+def test_counts_are_found_where_they_are(tmp_path, caplog, place):
+    caplog.set_level(logging.INFO)
+
+    def change(data):
+        if place == ".raw":
+            data.raw = data.copy()
+        elif place != "X":
+            data.layers[place] = data.X.copy()
+        if place != "X":
+            normalised(data)
+    expected, genes = written_h5ad(tmp_path / "c.h5ad", change)
+    counts, names, labels = single_cells.read(tmp_path / "c.h5ad", None, "celltype_major")
+    assert (counts.toarray() == expected).all() and list(names) == genes and set(labels["celltype_major"]) == set(TYPES)
+    assert f"counts are those of {place}" in caplog.text and "1 cells without a cell type" in caplog.text
+
+
+def test_a_layer_is_said_and_normalised_values_are_no_counts(tmp_path):
+    def change(data):
+        data.layers["soupx"] = data.X * np.float32(.9)
+        normalised(data)
+    expected, _ = written_h5ad(tmp_path / "c.h5ad", change)
+    for words, more in (("no whole numbers in X", {}), ("no 'soup'", {"layer": "soup"}),
+                        ("--allow-fractional", {"layer": "soupx"})):
+        with pytest.raises(ValueError, match=words):
+            single_cells.read(tmp_path / "c.h5ad", None, "celltype_major", **more)
+    counts, *_ = single_cells.read(tmp_path / "c.h5ad", None, "celltype_major", "soupx", allow_fractional=True)
+    np.testing.assert_allclose(counts.toarray(), expected * .9, rtol=1e-5)
+
+
+def test_symbols_of_cellxgene(tmp_path, caplog):
+    """Ensembl ids as names, symbols in feature_name, counts in .raw, whose table may lack the symbols."""
+    caplog.set_level(logging.INFO)
+
+    def change(data):
+        data.var["feature_name"] = pd.Categorical(data.var_names)
+        data.var_names = [f"ENSG{g:011d}" for g in range(data.n_vars)]
+        data.raw = data.copy()
+        del data.raw.var["feature_name"]
+        normalised(data)
+    expected, genes = written_h5ad(tmp_path / "c.h5ad", change)
+    counts, names, _ = single_cells.read(tmp_path / "c.h5ad", None, "celltype_major")
+    assert list(names) == genes and (counts.toarray() == expected).all() and "feature_name" in caplog.text

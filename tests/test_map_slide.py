@@ -52,7 +52,7 @@ def values_of(project, row, name, outputs):
     """Tile values of all outputs of a target, (n_tiles, n_outputs), and the slides."""
     slides = features_file.read_slides(project / "features.h5")
     target, folds, _ = tile_predictions.read_own(project, [name], slides, slides.patient_ids[row])[name]
-    wanted = [choice.Wanted(name, output, (output,)) for output in outputs]
+    wanted = [choice.Wanted(name, output, (output,), "log2(TPM + 1)") for output in outputs]
     return tile_predictions.predict(slides.read_tiles("features", row), target, folds, wanted)
 
 
@@ -113,7 +113,8 @@ def test_polygons_count_from_the_corner_that_qupath_counts_from(tmp_path):
     picture = slide_tiles.read_picture(path, 200)
     assert picture.origin_px == (700, 300) and picture.size_px == (3000, 2000)
     layout = slide_tiles.Layout(np.array([(700, 300), (1212, 812)]), 512, picture.size_px)
-    drawn = slide_map.SlideMaps("S", "P", layout, picture, [(choice.Wanted("CAFs", "G", ("G",)), np.ones(2))], "")
+    wanted = choice.Wanted("CAFs", "G", ("G",), "log2(TPM + 1)")
+    drawn = slide_map.SlideMaps("S", "P", layout, picture, [(wanted, np.ones(2))], "")
     exports.write_geojson(tmp_path / "map.geojson", drawn)
     corners = [feature["geometry"]["coordinates"][0][0]
                for feature in json.loads((tmp_path / "map.geojson").read_text())["features"]]
@@ -143,7 +144,7 @@ def test_table_and_anndata_hold_the_same_values_in_the_same_frame(mapped):
 def drawn_of(project, row, picture=True):
     slides = features_file.read_slides(project / "features.h5")
     layout = slide_tiles.read_layout(project, slides, row)
-    wanted = [choice.Wanted("CAFs", gene, (gene,)) for gene in planted_models.GENES]
+    wanted = [choice.Wanted("CAFs", gene, (gene,), "log2(TPM + 1)") for gene in planted_models.GENES]
     values = values_of(project, row, "CAFs", planted_models.GENES)
     shown = slide_tiles.read_picture(project / "slides" / f"S{row}.svs", 500, 0.5) if picture else None
     return slide_map.SlideMaps(f"S{row}", f"P{row}", layout, shown, list(zip(wanted, values.T)), "2 models")
@@ -174,9 +175,9 @@ def test_without_the_slide_file_maps_are_drawn_on_white(project, draw_maps):
     assert "the slide's file is not here" in figure.get_supxlabel()
 
 
-def test_size_of_tiles_is_that_of_the_slide_else_the_spacing(project):
+def test_size_of_tiles_is_that_of_the_slide_s_own_file_else_of_features_h5(project):
     slides = features_file.read_slides(project / "features.h5")
-    assert slide_tiles.read_layout(project, slides, 0).edge_px == 64  # nothing is recorded
+    assert slide_tiles.read_layout(project, slides, 0).edge_px == 64
     (project / "features").mkdir()
     with h5py.File(project / "features" / "S0.h5", "w") as file:
         for name in ("features", "coords", "mean_rgb"):
@@ -198,10 +199,11 @@ def test_a_thumbnail_read_in_strips_is_the_thumbnail(original, monkeypatch, max_
     assert np.abs(slide_tiles.read_picture(path, max_px).rgb.astype(int) - whole).mean() < 2
 
 
-@pytest.mark.parametrize("coords", [[(0, 0)], [(0, 0), (100, 0), (250, 0)]])
-def test_size_of_tiles_is_never_guessed(coords):
-    with pytest.raises(ValueError, match="level0_tile_px"):
-        slide_tiles.spacing(np.array(coords), "S0")
+def test_size_of_tiles_is_never_guessed(project):
+    with h5py.File(project / "features.h5", "r+") as file:
+        del file["patch_size_level0"]
+    with pytest.raises(ValueError, match="size of the tiles of S0 is recorded nowhere.*--tile-level0-px"):
+        slide_tiles.read_layout(project, features_file.read_slides(project / "features.h5"), 0)
 
 
 def test_a_program_is_the_mean_of_its_genes(project, draw_maps, tmp_path):
@@ -228,7 +230,7 @@ def test_finished_maps_are_skipped_and_drawn_again_for_other_models(project, dra
 
 
 def test_names_of_genes_never_leave_the_folder():
-    wanted = [choice.Wanted("CAFs", "../../<x>", ())]
+    wanted = [choice.Wanted("CAFs", "../../<x>", (), "log2(TPM + 1)")]
     assert choice.file_name(wanted, None) == "CAFs .._.._" + "_x_"
     assert choice.file_name(wanted, "../up") == "_up"
     assert choice.file_name(wanted * 5, None).endswith(" and 4 more")

@@ -82,7 +82,7 @@ def test_patient_with_expression_alone_and_cohort_without_expression(cohort, run
     ("cohort.csv", "b.svs", "a.svs", "occurs more than once: a"),
     ("cohort.csv", "RD", "rd", "Response rd (RD?) is not pCR, RD or empty"),
     ("cohort.csv", "P-01,20,", "P-01,20,RD", "more than one response: P-01"),
-    ("tpm.tsv", "150.0", "x", "something that is no number: P-01"),
+    ("tpm.tsv", "150.0", "x", "no number ('x' of GATA3): P-01"),
     ("tpm.tsv", "50.0", "5", "look like logarithms")])
 def test_bad_input_is_named(cohort, run_script, file, old, new, message):
     edit(cohort / file, old, new)

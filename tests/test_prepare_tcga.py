@@ -288,3 +288,43 @@ def test_gdc_download_to_trained_models(run_script, tmp_path):
     assert last.startswith("everything is done; the figures are in")
     with h5py.File(project / "results" / "predictions.h5") as file:
         assert sorted(file["abundance/patient_ids"].asstr()[:]) == sorted(metadata["Patient.ID"].unique())
+
+
+LUNG = ["CD8+ T-NK", "Cancer", "T cells, regulatory", "\u03b2-cell"]
+
+
+@pytest.mark.slow
+def test_another_tissue_from_download_to_report(run_script, tmp_path):
+    """Nothing is specific to breast: four types with names of their own, labels to base 10, a word for the tissue."""
+    demo, project = tmp_path / "demo", tmp_path / "luad"
+    sizes = ["--patients", 20, "--genes", 300, "--width-px", 1536, "--height-px", 1024]
+    assert run_script("data/make_demo_cohort.py", demo, *sizes).returncode == 0
+    download = download_of_demo(demo, tmp_path / "gdc")
+    done = run_script("data/prepare_tcga.py", project, *download.arguments(), "--tissue", "lung")
+    assert done.returncode == 0, done.stderr
+    missing = run_script("data/check_project.py", project).stdout
+    assert "annotated single cells of lung" in missing and "breast" not in missing.lower()
+    for name in ("signature", "reference"):
+        table = pd.read_csv(demo / f"{name}.tsv.gz", sep="\t", index_col=0)
+        table.iloc[:, :4].set_axis(LUNG, axis=1).to_csv(project / f"{name}.tsv", sep="\t")
+    metadata = pd.read_csv(project / "metadata.csv")
+    metadata.assign(Magnification=20.0).to_csv(project / "metadata.csv", index=False)
+    for script, *more in (
+            ["deconvolution/1main_deconvolution.py"],
+            ["deconvolution/prepare_targets.py", "--confidence", 0, "--log-base", 10],
+            ["slide_processing/1main_processing.py", "all", "--weights", "random"],
+            ["slide_processing/collect_features.py"], ["prediction/make_splits.py", "--outer", 2, "--inner", 2],
+            ["prediction/1main_cs_exp_regression.py", "all", "all", "all", "--max-epochs", 2],
+            ["prediction/1main_abundance_regression.py", "all", "all", "--max-epochs", 2],
+            ["prediction/collect_results.py"], ["prediction/figures.py"],
+            ["prediction/map_slide.py", 0, "--abundance", LUNG[3], "--cell-type", "Cancer", "--gene", "MS4A1"],
+            ["prediction/export_model.py", tmp_path / "model"], ["prediction/report.py"]):
+        done = run_script(script, project, *more)
+        assert done.returncode == 0, f"{script}: {done.stderr}"
+    card, page = ((path).read_text() for path in (tmp_path / "model" / "README.md", project / "report.html"))
+    assert "tissue: lung" in card and "lung" in page
+    assert "breast" not in card.lower() and "breast" not in page.lower()
+    maps = "".join(path.read_text() for path in (project / "maps").rglob("*.json"))
+    assert "log10(TPM + 1)" in maps and "log2" not in maps
+    with h5py.File(project / "results" / "predictions.h5") as file:
+        assert set(file["expression"]) == set(LUNG) and set(file["abundance/cell_types"].asstr()[:]) == set(LUNG)

@@ -537,6 +537,19 @@ def test_a_dry_run_of_5000_tasks_takes_seconds_and_writes_nothing(project, stand
     assert not (project / "logs").exists()
 
 
+def test_banners_of_a_centre_are_no_job_ids(project, tmp_path, stand_in_slurm):
+    """Some centres greet on stdout: the id is found beside it, in the queue too; a reply without one is shown."""
+    for name in ("sbatch", "squeue"):
+        inner = (tmp_path / "bin" / name).rename(tmp_path / "bin" / f"{name}.inner")
+        executable(tmp_path / "bin" / name, f"#!/bin/bash\necho 'Welcome | to 2 clusters; support: 555'\n'{inner}' \"$@\"\n")
+    done = submit(project, **stand_in_slurm)
+    assert done.returncode == 0, done.stderr
+    assert asked(tmp_path)["targets"]["--dependency"] == "afterany:101"
+    executable(tmp_path / "bin" / "sbatch", "#!/bin/bash\necho 'Your job was queued, see our portal'\n")
+    done = submit(project, **stand_in_slurm)
+    assert done.returncode == 1 and "answered without a job id: Your job was queued, see our portal" in done.stderr
+
+
 @pytest.mark.parametrize("options, message", [
     (["--stage-args", "--weights random"], "say of which stage"),
     (["--slides-per-task", "0"], "give a number from 1 up"),

@@ -5,7 +5,7 @@ import pandas as pd
 
 from gdc import gdc_download, tcga_selection
 from inputs import bulk_sources
-from slide_ex import numeric_table
+from slide_ex import expression_scale, gene_names, gene_table
 from slide_ex.script import whole
 
 MISSING = "missing: "  # begins the reasons that a new download would fix
@@ -21,7 +21,7 @@ def find_slides(sheet_path, folder, frozen, manifest, check_md5):
 def find_samples(source, sheet_path, manifest, check_md5):
     """Expression samples, of a folder by its sheet or the columns of a table: sample_id, patient_id, path, reason."""
     if source.is_file():
-        columns = numeric_table.samples(source, bulk_sources.EXTRA_COLUMNS)
+        columns = gene_table.samples(source)
         table = pd.DataFrame({"file_id": columns, "file_name": source.name, "sample_id": columns, "reason": ""})
         return tcga_selection.choose_samples(table).assign(path=source)
     if sheet_path is None:
@@ -40,18 +40,27 @@ def with_paths(table, folder, manifest, check_md5):
     return table
 
 
-def read_bulk(samples, source, log_offset, gene_map):
-    """Table genes x patients of the samples without a reason, notes, and the rows of unreadable files, now with one."""
+def read_bulk(samples, source, scale, is_counts, gene_map):
+    """Table genes x patients of the samples without a reason, notes, and the rows of unreadable files, now with one.
+
+    scale, is_counts : what the user says of a table, see bulk_sources.read_matrix
+    """
     wanted = samples["reason"] == ""
     used = samples[wanted].set_index("patient_id")
     if source.is_file():
-        table = bulk_sources.read_matrix(source, log_offset)[list(used["sample_id"])].set_axis(used.index, axis=1)
-        genes = numeric_table.read_gene_map(gene_map) if gene_map else None
+        gene_map = gene_names.read_gene_map(gene_map) if gene_map else None
+        genes = bulk_sources.read_matrix(source, scale, is_counts, gene_map)
+        genes.values = genes.values[list(used["sample_id"])].set_axis(used.index, axis=1)
     else:
-        table, genes, problems = bulk_sources.read_star_files(used["path"].sort_index().to_dict())
+        if is_counts or scale != expression_scale.Declared(is_bulk=True):
+            raise ValueError(f"{source} is a folder of STAR counts, whose TPM are read: --log2, --clip-negative and "
+                             "--counts are about a table of --expression")
+        table, gene_map, problems = bulk_sources.read_star_files(used["path"].sort_index().to_dict())
+        genes = gene_table.Genes(table, pd.DataFrame(index=table.index))
         for patient, problem in problems.items():
             samples.loc[wanted & (samples["patient_id"] == patient), "reason"] = MISSING + problem
-    table, notes = bulk_sources.under_symbols(table.sort_index(axis=1), source, genes)
+    genes.values = genes.values.sort_index(axis=1)
+    table, notes = bulk_sources.under_symbols(genes, source, gene_map)
     return table, notes, samples[wanted & (samples["reason"] != "")]
 
 

@@ -6,6 +6,8 @@ Codes: "TCGA Barcode" in the GDC Encyclopedia, "TCGA Code Tables" of the GDC.
 """
 import pandas as pd
 
+from slide_ex.project import clinical_words
+
 PATIENT = r"(?P<patient_id>TCGA-\w{2}-\w{4})"
 SAMPLE_BARCODE = rf"^{PATIENT}-(?P<sample_type>\d\d)(?P<vial>[A-Z]?)(?=-|$)"
 SLIDE_NAME = rf"^(?P<slide_id>{PATIENT}-(?P<sample_type>\d\d)[A-Z]-\d\d-(?P<section>DX|TS|MS|BS)\w*)\."
@@ -74,7 +76,7 @@ def clinical_table(table, patients):
     chemotherapy, so Response is empty, to be filled in.
     """
     case = next(column for column in CASE_COLUMNS if column in table)
-    table = table[table[case].isin(patients)].replace({"'--": "", "--": ""})
+    table = table[table[case].isin(patients)].apply(clinical_words.without_missing)
     per_patient = table.groupby(case).agg(lambda values: tuple(sorted(set(values) - {""})))
     kept = [column for column in per_patient if per_patient[column].map(len).max() == 1]
     one = per_patient[kept].map(lambda values: values[0] if values else "").reset_index(drop=True)

@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from slide_ex import checksums, numeric_table
+from slide_ex import checksums, expression_scale, gene_names, gene_table, numeric_table
 from slide_ex.ids import some
 
 GENE_COLUMNS = ["gene_id", "gene_name", "gene_type"]
-PAR_Y = "_PAR_Y"      # GENCODE's second copy, always 0, of a gene in the pseudoautosomal regions
-EXTRA_COLUMNS = ("Entrez_Gene_Id", "ENTREZID", "Description")  # of cBioPortal and GCT-like tables, no samples
 
 
 def read_star(path, columns):
@@ -61,34 +59,74 @@ def read_star_files(paths):
     return pd.DataFrame(values, index=genes["gene_id"]), genes, problems
 
 
-def read_matrix(path, log_offset=None):
-    """Table genes x samples of a text file; with `log_offset` c its values are log2(x + c) and are undone."""
-    table = numeric_table.read(path, left_out=EXTRA_COLUMNS)
-    numeric_table.refuse_missing(table, path)
-    return numeric_table.linear(table, path, log_offset)
+def read_matrix(path, scale, is_counts=False, gene_map=None):
+    """Genes x samples of a text file in TPM, as gene_table.Genes.
+
+    Parameters
+    ----------
+    scale : expression_scale.Declared
+    is_counts : bool
+        The values are counts, to be divided by the lengths of the genes.
+    gene_map : table of gene_names.read_gene_map with the lengths, where the file has none; or None
+    """
+    genes = gene_table.read(path)
+    numeric_table.refuse_missing(genes.values, path)
+    if is_counts:
+        if scale.log2_offset is not None or (genes.values < 0).any(axis=None):
+            raise ValueError(f"{path}: --counts needs counts, not logarithms or negative values")
+        genes.values = expression_scale.tpm(genes.values, lengths(genes, path, gene_map), path)
+        genes.notes.append(f"{path.name}: TPM made of counts and lengths of genes")
+        return genes
+    genes.values, notes = expression_scale.linear(genes.values, path, scale)
+    genes.notes += notes
+    return genes
 
 
-def under_symbols(table, path, genes=None):
+def lengths(genes, path, gene_map):
+    """Length of each gene, as text: a column of the table, or of the gene map; ValueError where there is none."""
+    if "length" in genes.annotation:
+        return genes.annotation["length"]
+    if gene_map is None or "length" not in gene_map:
+        raise ValueError(f"{path}: --counts needs the length of each gene: a column Length (featureCounts writes one), "
+                         "or a gene map with one")
+    if gene_names.has_ensembl_ids(genes.values.index):
+        return gene_table.look_up(genes.values.index, gene_map)["length"]
+    of_name = gene_map.drop_duplicates("gene_name").set_index("gene_name")["length"]
+    return of_name.reindex(genes.values.index)
+
+
+def under_symbols(genes, path, gene_map=None):
     """The table under gene symbols, protein-coding genes only where types are known, without repeated symbols.
 
     Parameters
     ----------
-    table : DataFrame (n_genes, n_samples), index Ensembl ids or symbols
-    genes : DataFrame gene_id, gene_name[, gene_type], or None
+    genes : gene_table.Genes, under Ensembl ids or symbols
+    gene_map : DataFrame gene_id, gene_name[, gene_type], or None: then that of the table's own columns, if it has them
 
     Returns
     -------
     table, notes : DataFrame and list of str, what was left out
     """
-    notes = []
-    if numeric_table.has_ensembl_ids(table.index):
-        table, notes = mapped(table, path, genes)
-    elif genes is not None and "gene_type" in genes:
-        coding = set(genes["gene_name"][genes["gene_type"] == "protein_coding"])
+    table, notes = genes.values, list(genes.notes)
+    if gene_names.has_ensembl_ids(table.index):
+        if gene_map is None and "gene_name" in genes.annotation:
+            gene_map = genes.annotation.assign(gene_id=genes.annotation.index)
+        table, about = mapped(table, path, gene_map)
+        notes += about
+    elif gene_map is not None and "gene_type" in gene_map:
+        coding = set(gene_map["gene_name"][gene_map["gene_type"] == "protein_coding"])
         notes.append(f"{(~table.index.isin(coding)).sum()} genes that are not protein-coding left out")
         table = table[table.index.isin(coding)]
-    elif genes is None:
+    elif "gene_type" in genes.annotation:
+        coding = genes.annotation["gene_type"].eq("protein_coding").to_numpy()
+        notes.append(f"{(~coding).sum()} genes that are not protein-coding left out")
+        table = table[coding]
+    elif gene_map is None:
         notes.append("gene types are not known, all genes are kept: give --gene-map for protein-coding genes only")
+    dates = gene_names.are_dates(table.index)
+    if dates.any():
+        notes.append(f"{dates.sum()} names that a spreadsheet turned into dates left out: {some(table.index[dates])}")
+    table = table[~dates]
     copies = table.index.str.upper().duplicated(keep=False)
     if copies.any():
         notes.append(f"{copies.sum()} rows of {table.index[copies].str.upper().nunique()} symbols that occur more than "
@@ -98,21 +136,18 @@ def under_symbols(table, path, genes=None):
     return table[~copies].rename_axis("gene"), notes
 
 
-def mapped(table, path, genes):
+def mapped(table, path, gene_map):
     """The rows of a table of Ensembl ids that are protein-coding genes with a symbol, under it; and notes."""
-    if genes is None:
+    if gene_map is None:
         raise ValueError(f"{path}: genes are Ensembl ids ({some(table.index, 3)}): give --gene-map FILE with gene_id "
                          "and gene_name; any STAR counts table of GDC or the Xena probe map will do")
-    second = table.index.str.endswith(PAR_Y)
-    table = table[~second]
-    genes = genes[~genes["gene_id"].str.endswith(PAR_Y)]
-    of_id = genes.set_index(numeric_table.without_version(genes["gene_id"]))
-    found = of_id[~of_id.index.duplicated()].reindex(numeric_table.without_version(table.index))
+    table, notes = gene_table.without_copies_on_y(table, path)
+    found = gene_table.look_up(table.index, gene_map)
     named = found["gene_name"].fillna("").to_numpy() != ""
     coding = found["gene_type"].eq("protein_coding").to_numpy() if "gene_type" in found else np.ones(len(table), bool)
-    counts = {"copies on chromosome Y (_PAR_Y)": second.sum(), "Ensembl ids without a symbol": (~named).sum(),
+    counts = {"Ensembl ids without a symbol": (~named).sum(),
               "genes that are not protein-coding": (named & ~coding).sum()}
-    notes = [f"{n} {what} left out" for what, n in counts.items() if n]
+    notes += [f"{n} {what} left out" for what, n in counts.items() if n]
     if "gene_type" not in found:
         notes.append("the gene map has no gene_type: genes that are not protein-coding are kept")
-    return table[named & coding].set_axis(found["gene_name"][named & coding]), notes
+    return table[named & coding].set_axis(found["gene_name"][named & coding].to_numpy()), notes

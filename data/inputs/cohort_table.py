@@ -3,8 +3,9 @@ import difflib
 
 import pandas as pd
 
-from slide_ex.ids import some, with_near_matches
-from slide_ex.project import clinical_file
+from slide_ex.ids import some, with_dashes, with_near_matches
+from slide_ex.project import clinical_file, clinical_words
+from slide_ex.slides import files
 from slide_ex.text_table import read_strings
 
 REQUIRED = {"Filename": "filename", "Patient.ID": "patient_id"}
@@ -14,10 +15,11 @@ ENDINGS = r"(\.ome)?\.[A-Za-z0-9]+$"  # of slide files
 NO_SLIDE, NO_EXPRESSION = "no such slide file", "no such column of expression"
 
 
-def read(path, renamed=()):
+def read(path, renamed, said):
     """Columns of REQUIRED and OPTIONAL ("" where absent or empty) and reason, one row a slide.
 
-    `renamed`: texts NAME=YOURS. Raises ValueError for absent columns, empty or repeated ids and contradictions.
+    `renamed`: texts NAME=YOURS; `said`: description_file.Description, the words of responses. Raises ValueError for
+    absent columns, empty or repeated ids and contradictions.
     """
     table = read_strings(path, "a .csv, or a .tsv, in UTF-8")
     names = REQUIRED | OPTIONAL
@@ -31,14 +33,17 @@ def read(path, renamed=()):
             raise ValueError(f"{path} has no column {column}, its columns are {some(table, 12)}: rename one, or give "
                              f"--columns {name}={near[0] if near else '...'}")
     cohort = pd.DataFrame({ours: table.get(yours[name], "") for name, ours in names.items()}).assign(reason="")
+    for column in ("patient_id", "expression_id"):
+        cohort[column] = cohort[column].map(with_dashes)
     cohort["slide_id"] = cohort["slide_id"].where(cohort["slide_id"] != "", cohort["filename"].str.split("/").str[-1]
                                                   .str.replace(ENDINGS, "", regex=True))
     cohort["expression_id"] = cohort["expression_id"].where(cohort["expression_id"] != "", cohort["patient_id"])
-    check(cohort, path)
+    cohort["response"] = clinical_words.without_missing(cohort["response"])
+    check(cohort, path, said)
     return cohort
 
 
-def check(cohort, path):
+def check(cohort, path, said):
     """ValueError for rows without patient, slides named twice, unknown responses and patients that contradict."""
     if cohort.empty:
         raise ValueError(f"{path} has no rows")
@@ -50,10 +55,7 @@ def check(cohort, path):
         twice = slides.loc[slides[column].duplicated(), column]
         if len(twice):
             raise ValueError(f"{path}: {column} occurs more than once: {some(twice)}; give each slide its own Slide.ID")
-    unknown = sorted(set(cohort["response"]) - {*clinical_file.RESPONSES, ""})
-    if unknown:
-        raise ValueError(f"{path}: Response {with_near_matches(unknown, clinical_file.RESPONSES)} is not pCR, RD or "
-                         "empty")
+    clinical_file.refuse_unknown(cohort["response"], said, f"{path}: Response")
     for column in ("response", "expression_id"):
         given = cohort[cohort[column] != ""].groupby("patient_id")[column].nunique()
         if (given > 1).any():
@@ -61,19 +63,27 @@ def check(cohort, path):
 
 
 def find_slides(cohort, folder):
-    """Add the column path; slides that are not in `folder` get a reason with the nearest file name."""
+    """Add the column path; slides that are not in `folder`, or lack a part, get a reason (with the nearest name)."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder: give the folder of the slides")
-    cohort["path"] = [folder / name for name in cohort["filename"]]
-    absent = (cohort["filename"] != "") & ~cohort["path"].map(lambda path: path.is_file())
-    files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()] if absent.any() else []
+    cohort["path"] = [files.find(folder, name) for name in cohort["filename"]]
+    absent = (cohort["filename"] != "") & ~cohort["path"].map(lambda path: path.exists())
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()] if absent.any() else []
     for row, name in cohort.loc[absent, "filename"].items():
-        cohort.loc[row, "reason"] = f"{NO_SLIDE}: {with_near_matches([name], files)}"
+        cohort.loc[row, "reason"] = f"{NO_SLIDE}: {with_near_matches([name], names)}"
+    for row, path in cohort.loc[(cohort["filename"] != "") & ~absent, "path"].items():
+        try:
+            files.to_link(path)
+        except (ValueError, OSError) as error:
+            cohort.loc[row, "reason"] = f"{NO_SLIDE}: {error}"
 
 
-def find_expression(cohort, columns, path):
-    """Patients without a column of expression get a reason with the nearest column."""
+def find_expression(cohort, expression, path):
+    """Patients without a column of expression (genes x samples) get a reason with the nearest column."""
+    columns = expression.columns
     known = cohort["expression_id"].isin(columns)
+    if not known.any() and cohort["expression_id"].isin(expression.index).any():
+        raise ValueError(f"{path} has patients in rows: transpose it, genes in rows and samples in columns")
     if not known.any():
         raise ValueError(f"no patient of the table is a column of {path}, e.g. "
                          f"{with_near_matches(cohort['expression_id'].unique(), columns, 3)}; its columns are "

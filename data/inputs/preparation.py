@@ -6,6 +6,7 @@ was left out).
 """
 import gzip
 import os
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from slide_ex import record
 from slide_ex.ids import some
 from slide_ex.project import clinical_file, metadata_file
 from slide_ex.script import whole
+from slide_ex.slides import files
 
 MADE_BY = "data/prepare_tcga.py or data/prepare_cohort.py"
 MARKER = "preparation.json"
@@ -47,9 +49,9 @@ def end(project, now, outputs):
 
 
 def link_slides(project, slides):
-    """Link the slide files (columns filename, path) into slides/; files that are there already are left alone."""
-    for filename, path in zip(slides["filename"], slides["path"]):
-        link = project / "slides" / filename
+    """Link all that belongs to the slides (columns filename, path) into slides/; what is there is left alone."""
+    for name, path in links_of(slides):
+        link = project / "slides" / name
         if link.exists() and link.samefile(path):
             continue
         if link.exists() and not link.is_symlink():
@@ -57,6 +59,20 @@ def link_slides(project, slides):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         os.symlink(path.resolve(), link)
+
+
+def links_of(slides):
+    """Names in slides/, and what they are linked to, of all files and folders that belong to some slides.
+
+    A slide keeps its name in the table; what lies beside it keeps its own, or follows that of the slide (MIRAX).
+    """
+    found = {}
+    for filename, path in zip(slides["filename"], slides["path"]):
+        folder, _, own = filename.rpartition("/")
+        for one in files.to_link(path):
+            name = own if one == path else Path(own).stem if one.is_dir() else one.name
+            found[f"{folder}/{name}" if folder else name] = one
+    return list(found.items())
 
 
 def write(project, now, slides, bulk, clinical, report):
@@ -75,7 +91,8 @@ def write(project, now, slides, bulk, clinical, report):
             clinical_file.write(part, clinical)
     with whole(project / "preparation.csv") as part:
         report.to_csv(part, index=False)
-    links = [f"slides/{name}" for name in slides["filename"] if (project / "slides" / name).is_symlink()]
+    names = [name for name, _ in links_of(slides)] if "path" in slides else []
+    links = [f"slides/{name}" for name in names if (project / "slides" / name).is_symlink()]
     end(project, now, [name for name in TABLES if (project / name).exists()] + links)
 
 

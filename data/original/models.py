@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from slide_ex import checksums, hdf5
-from slide_ex.project import clinical_file, features_file, model_folder, targets_file
+from slide_ex.project import description_file, features_file, model_folder, targets_file
 from slide_ex.script import whole
 
 NAMES = {"layer0.0.weight": "first.weight", "layer0.0.bias": "first.bias", "layer1.weight": "last.weight",
@@ -38,7 +38,7 @@ def import_all(original, project, slides, folds, test_slides, response):
             with whole(project / made[-1]) as part:
                 part.mkdir()
                 model_folder.write(part, config, state, labels.columns, parts)
-            differences.append(largest_difference(source, parts["test"], test_slides[outer], name == "direct"))
+            differences.append(largest_difference(source, parts["test"], test_slides[outer]))
         lines.append((f"{name}: {len(differences)} models, {comparison(differences)}", made))
     return lines
 
@@ -57,8 +57,8 @@ def labels_of(name, path, response):
     if name == "direct":
         if response is None:
             raise ValueError("results/direct_preds is there, but not patient_data.pkl with the response")
-        labels = response[response != ""].map(clinical_file.RESPONSES).astype(np.float32)
-        return labels.to_frame(clinical_file.RESPONDER)
+        said = description_file.Description()
+        return response[response != ""].map(said.number).astype(np.float32).to_frame(said.responder)
     if name != "abundance" and name not in targets_file.read_cell_types(path):
         raise ValueError(f"there are models of {name}, but no breast_{name}_log_exp_merged.pkl")
     patients, outputs, labels = targets_file.read_labels(path, name)
@@ -105,20 +105,28 @@ def predict(state, features_path, rows, direct):
     return 1 / (1 + np.exp(-(np.array(hidden) @ last.T + b1)))
 
 
-def largest_difference(folder, test, slide_ids, direct):
+def largest_difference(folder, test, slide_ids):
     """Largest difference to the test predictions that the published scripts wrote beside the model; None without them.
 
-    `slide_ids`: slides of the rows of that file.
+    The direct model's probabilities are in test_confs.txt, its test_preds.txt holds hard calls (0 or 1, at 0.5): where
+    there are calls alone, they are compared with calls. `slide_ids`: slides of the rows of these files.
     """
-    paths = [folder / name for name in ("test_preds.npy", "test_preds.txt") if (folder / name).is_file()]
-    if not paths:
+    path = next((folder / name for name in ("test_confs.npy", "test_confs.txt", "test_preds.npy", "test_preds.txt")
+                 if (folder / name).is_file()), None)
+    if path is None:
         return None
-    there = np.load(paths[0], allow_pickle=False) if paths[0].suffix == ".npy" else np.loadtxt(paths[0])
+    there = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path)
     place = {slide_id: i for i, slide_id in enumerate(slide_ids)}
-    if direct and (there.min() < 0 or there.max() > 1):
-        there = 1 / (1 + np.exp(-there))  # some versions store them before the sigmoid
     there = there.reshape(len(slide_ids), -1)[[place[slide_id] for slide_id in test["slide_ids"]]]
-    return np.abs(there - test["predictions"]).max(initial=0)
+    here = test["predictions"]
+    if are_calls(there) and not are_calls(here):
+        here = here > .5
+    return np.abs(there - here).max(initial=0)
+
+
+def are_calls(values):
+    """Whether all values are 0 or 1."""
+    return np.isin(values, (0, 1)).all()
 
 
 def applied_to(features, folds):

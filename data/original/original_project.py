@@ -16,7 +16,7 @@ import numpy as np
 
 from original import pickles, row_join
 from slide_ex.ids import some, with_near_matches
-from slide_ex.project import clinical_file, metadata_file
+from slide_ex.project import description_file, metadata_file
 from slide_ex.text_table import read_strings
 
 EXPRESSION = re.compile(r"breast_(.+)_log_exp_merged\.pkl")
@@ -70,7 +70,7 @@ def response(folder, slides):
     if not path.is_file():
         return None, ""
     table, note = row_join.per_patient(pickles.read(path), ["pCR.RD"], slides, path.name)
-    known = table["pCR.RD"].isin(list(clinical_file.RESPONSES))
+    known = table["pCR.RD"].isin([*description_file.RESPONDERS, *description_file.NON_RESPONDERS])
     return table["pCR.RD"].where(known, ""), f"{note}; pCR or RD for {known.sum()} of {len(known)} patients"
 
 

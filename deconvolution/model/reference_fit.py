@@ -1,7 +1,7 @@
 """Whether the reference is about this bulk at all, and whether bulk shows genes that its cell types cannot explain."""
 import numpy as np
 
-from slide_ex.numeric_table import some
+from slide_ex.ids import some
 
 UNEXPLAINED_FOLD = 5     # bulk this many times above the reference's prediction, in the median patient
 ALARMING_RATIO = 3       # of genes that far above to genes that far below: platforms alone err both ways

@@ -12,12 +12,12 @@ PAGE_INCHES = (8.3, 5.8)  # A5 landscape
 
 
 def draw(path, result, summary):
-    """Write the pages: fractions, confidence, mirror of bulk, notes.
+    """Write the pages: fractions, confidence, mirror of bulk, abundance, notes.
 
     `result`: deconvolution_outputs.Result; `summary`: its table per cell type."""
     colours = plt.get_cmap("tab20")(np.arange(len(summary)) % 20)
     with PdfPages(path, metadata={"CreationDate": None}) as pdf:  # no date: the same run gives the same file
-        for page in (draw_fractions, draw_confidence, draw_mirror, draw_notes):
+        for page in (draw_fractions, draw_confidence, draw_mirror, draw_abundance, draw_notes):
             figure, axes = plt.subplots(figsize=PAGE_INCHES, layout="constrained")
             page(axes, result, summary, colours)
             pdf.savefig(figure)
@@ -54,6 +54,14 @@ def draw_mirror(axes, result, summary, colours):
     axes.invert_yaxis()
     axes.set(title="How much the estimates mirror bulk", xlim=(-.1, 1),
              xlabel="Pearson's r of estimate and bulk over patients, median over genes; 1: nothing but bulk")
+
+
+def draw_abundance(axes, result, summary, colours):
+    """Median correlation of the estimates with the fraction of their own type, per cell type."""
+    axes.barh(summary.index, summary["median_r_with_fraction"], color=colours)
+    axes.invert_yaxis()
+    axes.set(title="How much the estimates follow abundance", xlim=(-1, 1),
+             xlabel="Pearson's r of log2(estimate + 1) and own fraction, median over genes; 0: expression in a cell")
 
 
 def draw_notes(axes, result, summary, colours):

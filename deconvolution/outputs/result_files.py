@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from outputs import target_labels
 from slide_ex import record
 from slide_ex.project import expression_file
 from slide_ex.script import whole
@@ -65,15 +66,18 @@ def write(project_path, result, parameters, inputs, with_text):
 
 
 def summarise(result):
-    """Per cell type: mean fraction, genes by confidence, and how much the estimate mirrors bulk, the median over genes
-    of Pearson's r between estimate and bulk over patients."""
+    """Per cell type: mean fraction, genes by confidence, and medians over genes of Pearson's r over patients: of
+    estimate and bulk (how much it mirrors bulk), of log2(estimate + 1) and the type's own fraction (whether it is
+    abundance)."""
     rows = {}
     for k, cell_type in enumerate(result.confidence):
         score = result.confidence[cell_type]
         rows[cell_type] = {"mean_fraction": result.fractions[cell_type].mean(),
                            "n_confident_0.95": int((score >= .95).sum()), "n_confident_0.99": int((score >= .99).sum()),
                            "median_confidence": score.median(),
-                           "median_r_with_bulk": np.nanmedian(pearson(result.expression[k], result.bulk.to_numpy()))}
+                           "median_r_with_bulk": np.nanmedian(pearson(result.expression[k], result.bulk.to_numpy())),
+                           "median_r_with_fraction": target_labels.r_with_fraction(
+                               np.log2(result.expression[k].T + 1), result.fractions[cell_type].to_numpy())}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -15,8 +15,8 @@ import subprocess
 
 import numpy as np
 
-from slide_ex import ids, numeric_table
-from slide_ex.numeric_table import some
+from slide_ex import fraction_table, ids, numeric_table
+from slide_ex.ids import some
 
 SCRIPTS = ("CODEFACS_v0.11.10_updated.r", "CODEFACS_v0.11.10.r")  # for R 4.3 and R 3.6
 DEFAULT_ARGUMENTS = "-e mem=80g,time=96:00:00 -n 15"  # Slurm options and number of jobs, as its authors run it
@@ -84,7 +84,8 @@ def read_outputs(folder, patients, genes):
     if missing:
         raise FileNotFoundError(f"no {' and no '.join(missing)} in {folder}: the CODEFACS run is not finished, see its "
                                 "log")
-    confidence, fractions = (numeric_table.read(folder / name) for name in names)
+    confidence = numeric_table.read(folder / names[0])
+    fractions, _ = fraction_table.read(folder / names[1])
     if list(confidence.columns) != list(fractions.columns):
         raise ValueError(f"{folder}: cell types differ or are ordered differently in confidence_score.txt "
                          f"({', '.join(confidence)}) and estimated_cell_fractions.txt ({', '.join(fractions)})")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slide_ex import ids, numeric_table
-from slide_ex.numeric_table import some
+from slide_ex import expression_scale, fraction_table, gene_names, gene_table, ids
+from slide_ex.ids import some
 
 OTHER_SCALE = 2        # samples whose total is this many times off the median are put on the median's scale
 CONDITION_DOUBTFUL = 30  # of the signature with columns of length 1 (Belsley, Kuh and Welsch 1980)
@@ -26,20 +26,21 @@ class Inputs:
 
 def paths(project_path):
     """{name: path} of the input tables of a project; the reference is optional."""
-    found = {name: numeric_table.find(project_path, name) for name in ("bulk_expression", "signature", "reference")}
+    found = {name: gene_table.find(project_path, name) for name in ("bulk_expression", "signature", "reference")}
     for name in ("bulk_expression", "signature"):
         if found[name] is None:
             raise FileNotFoundError(f"no {name}.tsv or {name}.tsv.gz in {project_path}: see data/README.md")
     return {name: path for name, path in found.items() if path}
 
 
-def load(files, gene_map, min_markers_found):
-    """Inputs from {name: path}, as `paths` gives them; `gene_map`: path of a table or None. Raises ValueError for what
-    cannot be used."""
-    gene_map = numeric_table.read_gene_map(gene_map) if gene_map else None
+def load(files, gene_map, min_markers_found, scale):
+    """Inputs from {name: path}, as `paths` gives them; `gene_map`: path of a table or None; `scale` of bulk:
+    expression_scale.Declared. Raises ValueError for what cannot be used."""
+    gene_map = gene_names.read_gene_map(gene_map) if gene_map else None
     tables, notes = {}, []
     for name, path in files.items():
-        tables[name], about = numeric_table.checked(numeric_table.read(path), path, gene_map)
+        tables[name], about = gene_table.checked(gene_table.read(path), path, gene_map,
+                                                    scale if name == "bulk_expression" else expression_scale.Declared())
         notes += about
     bulk, about = on_one_scale(tables["bulk_expression"], files["bulk_expression"])
     notes += about + check_signature(tables["signature"], files["signature"])
@@ -47,7 +48,7 @@ def load(files, gene_map, min_markers_found):
     signature = tables["signature"]
     found = place.reindex(signature.index.str.upper())
     check_overlap(found, bulk, signature, files, min_markers_found)
-    notes += [f"{found.isna().sum()} of {len(found)} genes of the signature are not in bulk"] * bool(found.isna().any())
+    notes += about_missing_markers(signature, found.isna().to_numpy(), bulk)
     signature = signature[found.notna().to_numpy()]
     silent = signature.columns[(signature == 0).all()]
     if len(silent):
@@ -104,6 +105,23 @@ def check_overlap(found, bulk, signature, files, min_markers_found):
                          f"{some(signature.index[found.isna()])}; use the same symbols, or lower --min-markers-found")
 
 
+def about_missing_markers(signature, missing, bulk):
+    """Lines about genes of the signature that bulk lacks: how many markers each cell type (where they are highest)
+    keeps, and which may be there under another symbol."""
+    if not missing.any():
+        return []
+    notes = [f"{missing.sum()} of {len(missing)} genes of the signature are not in bulk"]
+    of_type = signature.idxmax(axis=1).to_numpy()
+    for cell_type in signature:
+        own = of_type == cell_type
+        if (own & missing).any():
+            lost = gene_names.with_other_symbols(signature.index[own & missing], bulk.index)
+            notes.append(f"{cell_type}: {(own & ~missing).sum()} of {own.sum()} markers are in bulk, not: {lost}")
+    if any("?)" in note for note in notes):
+        notes.append("names with ? are older or newer symbols of one gene (HGNC): rename them in one of the tables")
+    return notes
+
+
 def full_reference(reference, signature, files):
     """The reference with the signature's cell types in its order; the signature itself where there is none."""
     if reference is None:
@@ -114,14 +132,19 @@ def full_reference(reference, signature, files):
     return reference[signature.columns]
 
 
-def known_fractions(path, data):
-    """Given fractions (patients x cell types) in the order of the data, rows summing to 1."""
-    table = numeric_table.read(path)
-    missing = data.bulk.columns.difference(table.index).union(data.signature.columns.difference(table.columns))
-    if len(missing):
-        raise ValueError(f"{path} lacks {some(missing)}: patients in rows, cell types in columns")
+def known_fractions(path, data, is_scaled):
+    """Given fractions (patients x cell types) in the order of the data, rows summing to 1; notes are added to the data.
+
+    is_scaled : see fraction_table.read
+    """
+    table, notes = fraction_table.read(path, is_scaled)
+    lacking = data.bulk.columns.difference(table.index).union(data.signature.columns.difference(table.columns))
+    if len(lacking):
+        raise ValueError(f"{path} lacks {some(lacking)}: patients in rows, cell types in columns")
+    unknown = table.columns.difference(data.signature.columns)
+    if len(unknown):
+        raise ValueError(f"{path}: {ids.with_near_matches(unknown, data.signature.columns)} is no cell type of the "
+                         "signature: add it there, or give fractions without it that sum to 1")
+    data.notes += notes
     table = table.loc[data.bulk.columns, data.signature.columns]
-    bad = table.index[~(np.isfinite(table).all(axis=1) & (table >= 0).all(axis=1) & (table.sum(axis=1) > 0))]
-    if len(bad):
-        raise ValueError(f"{path}: fractions must be numbers from 0 to 1: see {some(bad)}")
     return table.div(table.sum(axis=1), axis=0).to_numpy()

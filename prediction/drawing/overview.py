@@ -9,6 +9,7 @@ from slide_ex import text_table
 from slide_ex.project import features_file, splits_file
 
 N_BINS = 30  # of tiles per slide
+NO_FILTER = "median_r_with_fraction"    # a column of target_genes.csv that counts no genes
 
 
 def overview(project):
@@ -20,8 +21,8 @@ def overview(project):
              ("Tissue tiles", f"{n_tiles.sum():,} tiles", f"of {(n_tiles > 0).sum():,} slides"),
              ("Features", f"{n_features:,} a tile", encoder)] + models_and_results(project)
     path = project / "deconvolution" / "target_genes.csv"
-    filters = (text_table.read_results(path, "deconvolution/prepare_targets.py").set_index("cell_type")
-               if path.is_file() else pd.DataFrame())
+    filters = (text_table.read_results(path, "deconvolution/prepare_targets.py").set_index("cell_type").drop(
+        columns=NO_FILTER, errors="ignore") if path.is_file() else pd.DataFrame())
     figure = plt.figure(figsize=(style.PAGE_WIDTH_IN, max(2.6, 1.6 + 0.2 * len(filters))))
     top, bottom = figure.subfigures(2, 1, height_ratios=[0.75, figure.get_figheight() - 0.75])
     flow(top.add_subplot(), steps)

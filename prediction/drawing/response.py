@@ -7,7 +7,7 @@ from sklearn.metrics import roc_curve
 from drawing import style
 from drawing.style import BLUE, GREEN, GREY, ORANGE, PINK, RED
 from slide_ex import text_table
-from slide_ex.project import predictions_file
+from slide_ex.project import description_file, predictions_file
 
 KIND_COLOURS = {"ensemble": RED, "cell type": BLUE, "bulk": ORANGE, "abundance": GREEN, "clinical": PINK,
                 "direct": "black", "mean colour": GREY}  # in the order of the rows
@@ -27,7 +27,7 @@ def response(project, external):
     heights_in = [max(2, 0.6 + 0.12 * len(table)) for table in shown.values()] + [0.25]
     figure = plt.figure(figsize=(style.PAGE_WIDTH_IN, sum(heights_in)))
     *rows, last = figure.subfigures(len(heights_in), 1, height_ratios=heights_in)
-    kinds = {}
+    kinds, responder = {}, description_file.read(project).responder
     for row, (name, table) in zip(rows, shown.items()):
         every, scores = settings[name]
         curves, *bars = row.subplots(1, 3, width_ratios=[1.1, 1, 1])
@@ -36,7 +36,8 @@ def response(project, external):
             intervals(axis, table, metric, label)
         bars[1].tick_params(labelleft=False)
         left_out = f", without {len(every) - len(table)} weaker ensembles" if len(table) < len(every) else ""
-        row.suptitle(f"{name}: {table['n_patients'].max():.0f} patients, {table['n_pcr'].max():.0f} with pCR{left_out}")
+        row.suptitle(f"{name}: {table['n_patients'].max():.0f} patients, {table['n_pcr'].max():.0f} with {responder}"
+                     + left_out)
     last.legend(kinds.values(), kinds.keys(), loc="center", ncols=len(kinds))
     return figure
 

@@ -6,7 +6,7 @@ from sklearn.calibration import calibration_curve
 from drawing import predictability, style
 from drawing.style import BLUE, GREY, ORANGE
 from slide_ex import text_table
-from slide_ex.project import predictions_file
+from slide_ex.project import description_file, predictions_file
 
 N_PROBABILITY_BINS = 10
 TARGET_NAMES = {"cell_fraction": "Abundance", "direct": "Response, direct"}
@@ -32,7 +32,7 @@ def training(project):
 
 
 def calibration(project):
-    """Share of patients with pCR against the predicted probability, in equal bins, and the numbers of patients."""
+    """Share of patients with a response against its predicted probability, in equal bins, and numbers of patients."""
     predicted = predictions_file.read_target(project / "results" / "predictions.h5", "direct")
     labels, probabilities = predicted.labels[:, 0], predicted.predictions[:, 0].astype(float)
     figure, (curve, counts) = plt.subplots(2, 1, sharex=True, height_ratios=[2, 1], figsize=(
@@ -40,12 +40,13 @@ def calibration(project):
     observed, predicted = calibration_curve(labels, probabilities, n_bins=N_PROBABILITY_BINS)
     curve.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     curve.plot(predicted, observed, color=BLUE, marker="o", markersize=3)
-    curve.set(ylabel="Share with pCR", xlim=(0, 1), ylim=(-0.02, 1.02),
+    said = description_file.read(project)
+    curve.set(ylabel=f"Share with {said.responder}", xlim=(0, 1), ylim=(-0.02, 1.02),
               title="Calibration of the direct model, out of fold")
     bins = np.linspace(0, 1, N_PROBABILITY_BINS + 1)
     counts.hist([probabilities[labels == 0], probabilities[labels == 1]], bins, stacked=True,
-                color=[GREY, ORANGE], label=["RD", "pCR"])
-    counts.set(xlabel="Predicted probability of pCR", ylabel="Patients")
+                color=[GREY, ORANGE], label=[said.non_responder, said.responder])
+    counts.set(xlabel=f"Predicted probability of {said.responder}", ylabel="Patients")
     counts.legend()
     return figure
 

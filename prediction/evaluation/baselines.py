@@ -13,8 +13,8 @@ import functools
 import numpy as np
 
 from evaluation import association, out_of_fold
-from slide_ex import numeric_table
-from slide_ex.project import targets_file
+from slide_ex import expression_scale, gene_table
+from slide_ex.project import expression_file, targets_file
 
 PENALTIES = np.logspace(-4, 2, 7)  # relative to the mean squared length of a centred training row
 MODELS = ("ridge", "mean colour", "bulk target", "shuffled labels")
@@ -100,6 +100,12 @@ def read_bulk(path, target):
 
 @functools.cache  # the same for all cell types
 def bulk_table(path):
-    """The bulk expression as it is, genes x patients; genes with more than one row are left out."""
-    table = numeric_table.read(path)
+    """The bulk expression, genes x patients, linear by what the deconvolution was told of it; genes with more than one
+    row are left out."""
+    table = gene_table.read(path).values
+    deconvolved = path.parent / "deconvolution" / "expression.h5"
+    said = expression_file.read_record(deconvolved)["parameters"] if deconvolved.is_file() else {}
+    if {"log2", "clip_negative"} & set(said):
+        declared = expression_scale.Declared(said.get("log2"), said.get("clip_negative", False))
+        table, _ = expression_scale.linear(table, path, declared)
     return table[~table.index.duplicated(keep=False)]

@@ -61,7 +61,7 @@ def response(predicted, n_bootstrap, seed):
     """One row: AUC with DeLong's interval, average precision with a bootstrap interval, metrics at 0.5."""
     labels, probabilities = predicted.labels[:, 0], predicted.predictions[:, 0]
     if len(np.unique(labels)) < 2:
-        raise ValueError("the patients predicted so far are all pCR or all RD, so there is no ROC curve: train the "
+        raise ValueError("the patients predicted so far all have one response, so there is no ROC curve: train the "
                          "other folds of 1main_direct.py")
     auc, auc_low, auc_high = association.delong(labels, probabilities, CONFIDENCE)
     low, high = interval(association.average_precision(labels, probabilities, draws(len(labels), n_bootstrap, seed)))

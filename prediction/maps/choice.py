@@ -8,7 +8,7 @@ from pathlib import Path
 from slide_ex import ids
 from slide_ex.ids import counted
 
-ABUNDANCE_UNIT, EXPRESSION_UNIT = "fraction", "log2(TPM + 1)"
+ABUNDANCE_UNIT = "fraction"
 MAX_LISTED = 20  # outputs that a message about a wrong name still lists
 N_NAMED = 3  # files of more maps are named after the first one only
 
@@ -19,14 +19,11 @@ class Wanted:
     target: str     # cell type or "abundance"
     name: str       # gene, cell type or program
     members: tuple  # outputs of the target whose mean it is; a gene is its own only member
+    unit: str       # of its values
 
     @property
     def label(self):
         return f"{self.target} {self.name}"
-
-    @property
-    def unit(self):
-        return ABUNDANCE_UNIT if self.target == "abundance" else EXPRESSION_UNIT
 
 
 def add_arguments(parser):
@@ -50,16 +47,19 @@ def target_names(args):
     return [args.cell_type] * bool(args.cell_type) + ["abundance"] * bool(args.abundance)
 
 
-def wanted_maps(args, outputs):
-    """The maps in the order of the command line; outputs: dict of target to what its models predict."""
+def wanted_maps(args, outputs, unit):
+    """The maps in the order of the command line.
+
+    outputs : dict of target to what its models predict; unit : of expression
+    """
     maps = []
     if args.cell_type:
         cell_type = ids.cell_type(args.cell_type, outputs)
-        maps += [Wanted(cell_type, gene, (gene,)) for gene in args.gene]
-        maps += [Wanted(cell_type, path.stem, read_program(path, outputs[cell_type])) for path in args.program]
+        maps += [Wanted(cell_type, gene, (gene,), unit) for gene in args.gene]
+        maps += [Wanted(cell_type, path.stem, read_program(path, outputs[cell_type]), unit) for path in args.program]
     for name in args.abundance:
         name = ids.cell_type(name, outputs["abundance"])
-        maps.append(Wanted("abundance", name, (name,)))
+        maps.append(Wanted("abundance", name, (name,), ABUNDANCE_UNIT))
     for one in maps:
         for member in one.members:
             check_known(member, outputs[one.target], one.target)

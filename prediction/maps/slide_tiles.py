@@ -2,11 +2,10 @@
 import dataclasses
 
 import numpy as np
-import openslide
-import pandas as pd
 from PIL import Image
 
-from slide_ex.project import feature_file
+from slide_ex.project import feature_file, features_file
+from slide_ex.slides import opening, scale
 
 STRIP_PIXELS = 1 << 26  # of a slide in memory at a time; a slide without smaller levels may have more than memory
 
@@ -17,6 +16,7 @@ class Layout:
     coords: np.ndarray  # int64 (n_tiles, 2)   x, y of the top-left corners
     edge_px: int        # side of a tile
     size_px: tuple      # width, height of the slide; what the tiles cover where the slide's size is not recorded
+    mpp: float = np.nan     # microns per pixel of level 0 by which the tiles were cut, NaN where it is not recorded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +34,16 @@ def read_layout(project, slides, row):
     if (coords < 0).any():
         raise ValueError(f"{slides.path} does not say where the tiles of {slide_id} lie (coords of -1, as imported): "
                          "extract its features again, with coords")
-    found = dict(slides.attributes)
-    own = feature_file.path_of(project, slide_id)
-    if own.is_file():
-        found |= feature_file.read_attributes(own)
-    edge = found.get("level0_tile_px") or spacing(coords, slide_id)
+    found = recorded_of(project, slides, slide_id)
+    edge = found.get("patch_size_level0")
+    if not edge:
+        raise ValueError(f"the size of the tiles of {slide_id} is recorded nowhere: for imported features run "
+                         "data/import_features.py --overwrite with --clam-patches or --tile-level0-px, else process "
+                         "the slide with slide_processing/1main_processing.py (level0_tile_px)")
     covered = coords.max(0) + edge
-    return Layout(coords, int(edge), (int(found.get("level0_width", covered[0])),
-                                      int(found.get("level0_height", covered[1]))))
+    return Layout(coords, int(round(edge)), (int(found.get("level0_width", covered[0])),
+                                             int(found.get("level0_height", covered[1]))),
+                  found.get("level0_mpp", np.nan))
 
 
 def read_colours(project, slides, row):
@@ -59,34 +61,44 @@ def read_colours(project, slides, row):
     return colours
 
 
-def spacing(coords, slide_id):
-    """Side of tiles that lie on a grid, from their corners (n_tiles, 2); ValueError where it cannot be told."""
-    steps = np.concatenate([np.diff(np.unique(values)) for values in coords.T])
-    edge = steps.min() if len(steps) else 0
-    if edge == 0 or (steps % edge).any():
-        raise ValueError(f"the size of the tiles of {slide_id} is recorded nowhere, and their coords are "
-                         f"{'all alike' if edge == 0 else 'on no grid'}: process the slide with "
-                         "slide_processing/1main_processing.py, whose features/<Slide.ID>.h5 has level0_tile_px")
-    return edge
+def recorded_of(project, slides, slide_id):
+    """What is recorded of a slide (dict, features_file.OF_SLIDES): in its own feature file, else in features.h5."""
+    own = feature_file.path_of(project, slide_id)
+    found = features_file.read_geometry(slides.path).loc[slide_id].dropna().to_dict()
+    if own.is_file():
+        found |= {name: value for name, value in features_file.geometry_of(own).items() if value is not None}
+    return found
 
 
-def read_picture(path, max_px, mpp=np.nan):
-    """Thumbnail of at most `max_px` a side, None where there is no such file.
+def read_picture(path, max_px, mpp=np.nan, magnification=np.nan, table_mpp=np.nan):
+    """Thumbnail of at most `max_px` a side, None where there is no such slide.
 
     mpp : float
-        Microns per pixel from metadata.csv, which come before those of the scanner; NaN where not given.
+        Microns per pixel by which the slide's tiles were cut (Layout.mpp); where it is not known, what decides it for
+        tiles decides it here too.
+    magnification, table_mpp : float
+        Of the slide's row in metadata.csv, NaN where not given.
     """
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        with openslide.OpenSlide(path) as slide:
+        with opening.open_slide(path) as slide:
             rgb = thumbnail(slide, max_px)
-            said = pd.to_numeric(slide.properties.get("openslide.mpp-x") if np.isnan(mpp) else mpp, errors="coerce")
+            if np.isnan(mpp):
+                mpp = mpp_of(slide, magnification, table_mpp)
             origin = tuple(int(slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
-            return Picture(rgb, slide.dimensions, float(said) if said and said > 0 else np.nan, origin)
-    except openslide.OpenSlideError as error:
+            return Picture(rgb, slide.dimensions, mpp, origin)
+    except (ValueError, OSError, opening.OpenSlideError) as error:
         raise ValueError(f"{path} cannot be read by OpenSlide ({error}): fetch it again, or take it away to draw maps "
                          "on white") from None
+
+
+def mpp_of(slide, magnification, table_mpp):
+    """Microns per pixel of an open slide, NaN where nobody says it, or two say different things."""
+    try:
+        return scale.decide(scale.said_by(slide.properties), magnification, table_mpp).mpp
+    except ValueError:
+        return np.nan
 
 
 def thumbnail(slide, max_px):

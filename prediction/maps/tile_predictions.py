@@ -52,6 +52,13 @@ def read_others(path, names, slides, use=None):
             for name, target in models.targets.items()}
 
 
+def unit(path):
+    """Unit of the expression that the models of a project or of a bundle predict."""
+    if model_bundle.is_bundle(path):
+        return targets_file.unit(model_bundle.read_content(path)["training"].get("labels", {}))
+    return targets_file.unit(targets_file.read_attributes(path / targets_file.NAME))
+
+
 def predict(features, target, folds, wanted, colours=None):
     """Values of each tile for maps of one target, float64 (n_tiles, n_maps).
 

@@ -3,8 +3,9 @@
 import pandas as pd
 
 from slide_ex import record
-from slide_ex.ids import counted
-from slide_ex.project import model_folder
+from slide_ex.ids import counted, some
+from slide_ex.project import feature_file, features_file, model_folder
+from slide_ex.slides import scale
 from slide_ex.stages.result_states import checksum
 
 MODEL = "slide-ex"
@@ -24,7 +25,8 @@ def of_project(project, slides, tables, features):
     tables : dict of path relative to the project to DataFrame
     features : features_file.Slides or None
     """
-    lines = about_features(features) if features else ["There are no features yet: run slide_processing/."]
+    lines = (about_features(features) + about_scans(features) if features else
+             ["There are no features yet: run slide_processing/."])
     lines += about_slides(slides)
     summaries = [table for path, table in tables.items() if path.endswith("/summary.csv")]
     if summaries:
@@ -47,6 +49,19 @@ def about_features(features):
     if weights == "imported":
         return ["Features were imported: how slides were cut, normalised and encoded is not recorded here."]
     return []
+
+
+def about_scans(features):
+    """Slides whose objective power and resolution differ; slides of another stain, blurred or marked ones."""
+    recorded = features_file.read_geometry(features.path)
+    differing = recorded.index[recorded["scale_difference"] > scale.MAX_AGREEMENT]
+    lines = [f"Objective power and microns per pixel of {len(differing)} slides differ by more than "
+             f"{scale.MAX_AGREEMENT:.0%}: {counted(differing)}."] if len(differing) else []
+    odd = {slide_id: words for slide_id, row in recorded.iterrows() if (words := feature_file.oddities(row.dropna()))}
+    if odd:
+        named = [f"{slide_id} ({', '.join(words)})" for slide_id, words in odd.items()]
+        lines.append(f"The tiles of {len(odd)} slides are odd: {some(named)}.")
+    return lines
 
 
 def about_slides(slides):

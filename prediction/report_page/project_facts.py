@@ -5,17 +5,18 @@ import platform
 import pandas as pd
 
 from slide_ex import checksums, text_table
-from slide_ex.project import clinical_file, model_folder, splits_file, targets_file
+from slide_ex.project import clinical_file, description_file, model_folder, splits_file, targets_file
 from slide_ex.stages.result_states import checksum as checksum_of_file
 
-TABLES = ("results/summary.csv", "results/abundance.csv", "results/direct.csv", "results/enrichment.csv",
-          "response/*/comparison.csv", "predictions/*/summary.csv", "predictions/*/abundance.csv",
-          "predictions/*/direct.csv", "predictions/*/overlap.csv", "predictions/*/slides.csv")
+TABLES = ("deconvolution/target_genes.csv", "results/summary.csv", "results/abundance.csv", "results/direct.csv",
+          "results/enrichment.csv", "response/*/comparison.csv", "predictions/*/summary.csv",
+          "predictions/*/abundance.csv", "predictions/*/direct.csv", "predictions/*/overlap.csv",
+          "predictions/*/slides.csv")
 GENES = "results/*_genes.csv"
 GENE_COLUMNS = ["cell_type", "gene", "n_patients", "pearson_r", "slope", "p_benjamini_hochberg", "confidence"]
 CONFIGS = "results/*_preds/result_*/config.json", "results/low_rank/*_preds/result_*/config.json"
-INPUTS = (*TABLES, GENES, *CONFIGS, "metadata.csv", "clinical.csv", "splits.json", "logs/slide_processing.csv",
-          "features.h5", "figures/figures.json", "figures/*.png", "maps/*/*.json")
+INPUTS = (*TABLES, GENES, *CONFIGS, "metadata.csv", "clinical.csv", "project.json", "splits.json",
+          "logs/slide_processing.csv", "features.h5", "figures/figures.json", "figures/*.png", "maps/*/*.json")
 PACKAGES = "numpy", "pandas", "scipy", "scikit-learn", "h5py", "matplotlib", "torch", "openslide-python"
 
 
@@ -35,9 +36,10 @@ def read_tables(project):
 
 def of_cohort(project, slides, features):
     """The cohort in numbers, list of (name, value)."""
-    counts = slides["status"].value_counts()
-    facts = [("slides", f"{len(slides)} ({', '.join(f'{n} {status}' for status, n in counts.items())})"),
-             ("patients", slides["patient_id"].nunique())]
+    counts, said = slides["status"].value_counts(), description_file.read(project)
+    facts = [("tissue", said.tissue)] * bool(said.tissue)
+    facts += [("slides", f"{len(slides)} ({', '.join(f'{n} {status}' for status, n in counts.items())})"),
+              ("patients", slides["patient_id"].nunique())]
     if features:
         tiles = slides["tiles"].dropna()
         facts += [("tissue tiles", f"{tiles.sum():,.0f}; {tiles.min():.0f} to {tiles.max():.0f} a slide, median "
@@ -50,8 +52,8 @@ def of_cohort(project, slides, features):
         facts.append(("patients with labels", len(targets_file.read_patients(path))))
         facts += [(f"genes of {name}", len(targets_file.read_confidence(path, name)))
                   for name in targets_file.read_cell_types(path)]
-    if (project / "clinical.csv").is_file():
-        responses = pd.Series(clinical_file.read_column(project / "clinical.csv", "Response")).replace("", "not known")
+    if clinical_file.has_responses(project / "clinical.csv"):
+        responses = pd.Series(clinical_file.read_responses(project / "clinical.csv")).replace("", "not known")
         facts.append(("response", ", ".join(f"{n} {value}" for value, n in responses.value_counts().items())))
     return facts
 

@@ -9,6 +9,7 @@ from PIL import Image
 from maps import slide_tiles
 from slide_ex import record
 from slide_ex.project import features_file, metadata_file, processing_log
+from slide_ex.slides import files
 
 THUMBNAIL_PX = 240    # longer side
 MAP_PX = 900          # width of an embedded map
@@ -46,8 +47,8 @@ def pictures(project, slides, slide):
     slide : row of `read_table`
     """
     try:
-        picture = slide_tiles.read_picture(project / "slides" / slide.filename, THUMBNAIL_PX)
-    except ValueError:  # a damaged slide is in the table, with the reason
+        picture = slide_tiles.read_picture(files.find(project / "slides", slide.filename), THUMBNAIL_PX)
+    except (ValueError, OSError):  # a damaged slide is in the table, with the reason
         picture = None
     layout = None
     if slides is not None and slide.status == "done":

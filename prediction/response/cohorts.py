@@ -16,7 +16,7 @@ import pandas as pd
 
 from response import classifiers
 from slide_ex.ids import counted
-from slide_ex.project import clinical_file, features_file, predictions_file, targets_file
+from slide_ex.project import clinical_file, description_file, features_file, predictions_file, targets_file
 
 SAME_IN_BOTH = "encoder", "weights"  # attributes of predictions.h5
 
@@ -97,7 +97,7 @@ def read(source, clinical_columns):
     if clinical_columns:
         sets["clinical"] = pd.DataFrame({column: clinical_file.read_column(clinical, column)
                                          for column in clinical_columns})
-    response = clinical_file.known_responses(clinical) if clinical.is_file() else {}
+    response = clinical_file.known_responses(clinical) if clinical_file.has_responses(clinical) else {}
     return Cohort(source, sets, response, attributes)
 
 
@@ -174,7 +174,8 @@ def responses(cohort, patients, n_least):
     y = np.array([cohort.response.get(patient, np.nan) for patient in patients])
     n_pcr, n_rd = int((y == 1).sum()), int((y == 0).sum())
     if min(n_pcr, n_rd) < n_least:
-        raise ValueError(f"{cohort.source.project}: {n_pcr} pCR and {n_rd} RD among the patients with all feature "
-                         f"sets; it takes {n_least} of each: fill the column Response of clinical.csv, or name fewer "
-                         "sets with --features")
+        said = description_file.read(cohort.source.project)
+        raise ValueError(f"{cohort.source.project}: {n_pcr} {said.responder} and {n_rd} {said.non_responder} among the "
+                         f"patients with all feature sets; it takes {n_least} of each: fill the column "
+                         f"{said.response_column} of clinical.csv, or name fewer sets with --features")
     return y

@@ -11,7 +11,7 @@ import pandas as pd
 
 from slide_ex import ids, text_table
 from slide_ex.ids import counted
-from slide_ex.project import targets_file
+from slide_ex.project import clinical_words, targets_file
 
 KINDS = {"Bulk": "bulk", "abundance": "abundance", "direct": "direct", "mean colour": "mean colour",
          "clinical": "clinical"}  # of feature sets other than cell types
@@ -82,14 +82,16 @@ def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_f
 def as_numbers(train, new):
     """Clinical columns as numbers: as they are, or a column of 0 and 1 for each category of the training cohort.
 
-    An empty cell is NaN among numbers, and 0 in all categories like a category that training does not have.
+    An empty cell is NaN among numbers, and 0 in all categories like a category that training does not have. ValueError
+    for a column that is neither (clinical_words.as_numbers).
     """
     columns = {}
     for name in train:
         tables = train[name], new[name]
-        parsed = [pd.to_numeric(column.replace("", None), errors="coerce") for column in tables]
-        if all((column.eq("") | number.notna()).all() for column, number in zip(tables, parsed)):
-            columns[name] = parsed
+        both = pd.concat([column.rename_axis(None) for column in tables[:1 + (train is not new)]])
+        numbers = clinical_words.as_numbers(both, name, "clinical.csv")
+        if numbers is not None:
+            columns[name] = [numbers.iloc[:len(tables[0])], numbers.iloc[-len(tables[1]):]]
         else:
             columns |= {f"{name}={category}": [column.eq(category).astype(float) for column in tables]
                         for category in sorted(set(train[name]) - {""})}

@@ -17,6 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
 from response import classifiers, feature_sets
+from slide_ex import script
 
 N_TOP = 3
 DECIMALS = 6  # of scores, so that equal patients tie and statistics follow from scores.csv to the last digit
@@ -55,10 +56,16 @@ def of_sets(arrays, y, parts, n_search, processes):
     with Parallel(n_jobs=processes) as parallel:  # each task has its own seed: processes do not change the numbers
         for name in tqdm([name for name in arrays if name != "direct"], unit="feature set", disable=None):
             x, x_new = arrays[name]
-            fitted = parallel(delayed(classifiers.fit_and_score)(
+            fitted = parallel(delayed(fit_and_score)(
                 x[part.train], y[part.train], x_new[part.new], n_search, part.seed) for part in parts)
             logging.info(f"{name}: {x.shape[1]} features, AUC in inner folds {np.mean([auc for _, auc in fitted]):.3f}")
             yield name, fitted
+
+
+def fit_and_score(*arguments):
+    """classifiers.fit_and_score in a worker that ends with its parent."""
+    script.end_with_parent()
+    return classifiers.fit_and_score(*arguments)
 
 
 def of_rows(rows, fitted, arrays, parts, ids):

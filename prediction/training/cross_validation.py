@@ -9,13 +9,12 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from slide_ex import checksums
+from slide_ex import checksums, script
 from slide_ex.ids import counted
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
 from training import low_rank, model_config
@@ -187,7 +186,7 @@ def share(tasks, work, n_processes):
 
     def in_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
-        threading.Thread(target=lambda: (multiprocessing.parent_process().join(), os._exit(1)), daemon=True).start()
+        script.end_with_parent()
         work_on_all()
 
     if n_processes == 1:

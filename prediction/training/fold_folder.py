@@ -25,7 +25,7 @@ def write(path, config, state, outputs, parts):
         table = pd.DataFrame([{"part": name, **response_metrics(part["labels"][:, 0], part["predictions"][:, 0])}
                               for name, part in parts.items()])
         table.to_csv(path / "metrics.csv", index=False)
-        best = fold_plots.probabilities(test["labels"][:, 0], test["predictions"][:, 0])
+        best = fold_plots.probabilities(test["labels"][:, 0], test["predictions"][:, 0], outputs[0])
     else:
         table = correlations(config["target"], outputs, parts)
         table.to_csv(path / "correlation.csv", index=False)

@@ -36,12 +36,12 @@ def best_predictions(labels, predictions, outputs, correlations):
     return figure
 
 
-def probabilities(labels, predictions):
-    """Predicted probability of pCR of the test slides in each class; labels 0 or 1, both (n_slides,)."""
+def probabilities(labels, predictions, response):
+    """Predicted probability of a response (its word) of the test slides in each class; 0 or 1, both (n_slides,)."""
     figure = matplotlib.figure.Figure(figsize=(2.4, 2.4))
     figure.subplots_adjust(left=0.25, right=0.95, bottom=0.12, top=0.95)
-    axis = figure.add_subplot(ylabel="Predicted probability of pCR", xticks=[0, 1], xticklabels=["RD", "pCR"],
-                              xlim=(-0.5, 1.5), ylim=(-0.02, 1.02))
+    axis = figure.add_subplot(ylabel=f"Predicted probability of {response}", xticks=[0, 1],
+                              xticklabels=[f"no {response}", response], xlim=(-0.5, 1.5), ylim=(-0.02, 1.02))
     axis.scatter(labels, predictions, s=8, color=TRAIN, alpha=0.6, linewidths=0)
     return figure
 

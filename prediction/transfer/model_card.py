@@ -8,8 +8,9 @@ def text(content):
     training = content["training"]
     return "\n".join([
         f"# {content['name']}", "",
-        "Predicts expression in cell types, their abundance or the response to chemotherapy from H&E slides of breast "
-        "tumours, by the method of Wang et al. 2026 (npj Precision Oncology, doi 10.1038/s41698-026-01419-9).", "",
+        "Predicts expression in cell types, their abundance or the response to treatment from H&E slides"
+        + (f" (tissue: {training['tissue']})" if training.get("tissue") else "; of which tissue was not recorded")
+        + ", by the method of Wang et al. 2026 (npj Precision Oncology, doi 10.1038/s41698-026-01419-9).", "",
         "**For research, not for decisions on patients.** The labels of expression and abundance were not measured in "
         "cell types: they are bulk RNA-seq, deconvolved.", "",
         f"Licence of the weights: {content['licence']}.", "",

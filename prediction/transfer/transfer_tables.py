@@ -19,7 +19,7 @@ def read_labels(project, names):
     readers.pop("direct", None)
     clinical = project / "clinical.csv"
     if "direct" in names and clinical.is_file():
-        if set(clinical_file.read_column(clinical, "Response").values()) >= set(clinical_file.RESPONSES):
+        if clinical_file.has_responses(clinical) and len(set(clinical_file.known_responses(clinical).values())) == 2:
             readers["direct"] = lambda: targets_file.read_response(clinical)
     without = [name for name in names if name not in readers]
     if without:

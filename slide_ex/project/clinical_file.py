@@ -1,29 +1,34 @@
-"""clinical.csv, one row a patient: response to chemotherapy, site, and what else is known.
+"""clinical.csv, one row a patient: response to treatment, site, and what else is known.
 
     Patient.ID   unique
-    Response     pCR (pathological complete response), RD (residual disease) or empty
+    Response     pCR (pathological complete response), RD (residual disease) or empty; other columns and words as
+                 description_file says
     Site         hospital, optional
     ...          covariates, optional
+
+Cells that mean "missing" (clinical_words) are empty in every column but Patient.ID.
 """
 import logging
 
 from slide_ex import ids, text_table
+from slide_ex.project import clinical_words, description_file
 
 NAME = "clinical.csv"
-RESPONDER, NON_RESPONDER = "pCR", "RD"
-RESPONSES = {NON_RESPONDER: 0.0, RESPONDER: 1.0}
 
 
 def read(path):
-    """The table as strings ("" where empty), index Patient.ID; ValueError for repeated or absent patients."""
+    """The table as strings ("" where missing), index Patient.ID; ValueError for repeated or absent patients."""
     table = text_table.read_strings(path, "a table with the columns Patient.ID and Response")
     if "Patient.ID" not in table:
         raise ValueError(f"{path} has no column {ids.with_near_matches(['Patient.ID'], table)}, its columns are "
                          f"{ids.some(table, 12)}: rename one")
-    twice = table["Patient.ID"][table["Patient.ID"].duplicated()]
+    patients = table["Patient.ID"].map(ids.with_dashes)
+    if (patients == "").any():
+        raise ValueError(f"{path} has {(patients == '').sum()} rows without Patient.ID: fill them")
+    twice = patients[patients.duplicated()]
     if len(twice):
         raise ValueError(f"{path} has more than one row for {ids.counted(twice)}: keep one row a patient")
-    return table.set_index("Patient.ID")
+    return table.drop(columns="Patient.ID").apply(clinical_words.without_missing).set_index(patients)
 
 
 def has_column(path, column):
@@ -32,7 +37,7 @@ def has_column(path, column):
 
 
 def read_column(path, column):
-    """One column as dict of patient to str, empty cells as ""; ValueError where there is no such column."""
+    """One column as dict of patient to str, missing cells as ""; ValueError where there is no such column."""
     table = read(path)
     if column not in table:
         raise ValueError(f"{path} has no column {ids.with_near_matches([column], table)}, its columns are Patient.ID, "
@@ -40,20 +45,61 @@ def read_column(path, column):
     return table[column].to_dict()
 
 
+def has_responses(path):
+    """Whether the file is there and has the column of responses."""
+    return has_column(path, description_file.read(path.parent).response_column)
+
+
+def record_words(project, args):
+    """Record what the options of description_file say of responses, after a look whether clinical.csv is so."""
+    if description_file.said(args):
+        said, table = description_file.of_content(description_file.with_options(project, args), "the options"), read(
+            project / NAME)
+        if said.response_column not in table:
+            raise ValueError(f"{project / NAME} has no column {ids.with_near_matches([said.response_column], table)}, "
+                             f"its columns are Patient.ID, {ids.some(table, 12)}: give one with --response-column")
+        refuse_unknown(table[said.response_column], said, f"{project / NAME}, column {said.response_column}:")
+        description_file.write(project, args)
+
+
+def written_responses(path):
+    """Response of each patient as it stands there, "" where missing."""
+    return read_column(path, description_file.read(path.parent).response_column)
+
+
+def refuse_unknown(words, said, where):
+    """ValueError for words that are neither for a response nor for none."""
+    if unknown := unknown_words(words, said):
+        raise ValueError(f"{where} {about_unknown(unknown, said)}")
+
+
+def unknown_words(words, said):
+    """Words that are neither for a response nor for none nor missing, sorted."""
+    return sorted(word for word in set(words) - {*said.responders, *said.non_responders}
+                  if not clinical_words.is_missing(word))
+
+
+def about_unknown(unknown, said):
+    """In words what is wrong with them, and what to do."""
+    known = [*said.responders, *said.non_responders]
+    return (f"{ids.with_near_matches(unknown, known)} is not {', '.join(known)} or empty: write one of these, or say "
+            'what the words mean with --responders "pCR,..." and --non-responders "RD,..."')
+
+
 def read_responses(path):
-    """Response of each patient, pCR, RD or ""; ValueError for other words."""
-    response = read_column(path, "Response")
-    unknown = sorted(set(response.values()) - {*RESPONSES, ""})
-    if unknown:
-        raise ValueError(f"{path}, column Response: {ids.with_near_matches(unknown, RESPONSES)} is not {RESPONDER}, "
-                         f"{NON_RESPONDER} or empty: write one of these")
-    return response
+    """Response of each patient in the user's words, description_file's responder, non_responder, or ""; ValueError for
+    other words."""
+    said = description_file.read(path.parent)
+    written = written_responses(path)
+    refuse_unknown(written.values(), said, f"{path}, column {said.response_column}:")
+    word = {None: "", 1.0: said.responder, 0.0: said.non_responder}
+    return {patient: word[said.number(value)] for patient, value in written.items()}
 
 
 def known_responses(path):
-    """Response by patient, pCR = 1 and RD = 0; patients with an empty response are not in it, with a note."""
-    response = read_responses(path)
-    known = {patient: RESPONSES[value] for patient, value in response.items() if value}
+    """Response by patient, 1 and 0 for none; patients whose response is missing are not in it, with a note."""
+    said, response = description_file.read(path.parent), read_responses(path)
+    known = {patient: float(value == said.responder) for patient, value in response.items() if value}
     if len(known) < len(response):
         logging.info(f"no response known: {ids.counted(sorted(set(response) - set(known)))}")
     return known

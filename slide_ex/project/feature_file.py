@@ -5,31 +5,129 @@
         attributes as TRIDENT names them: patch_size (px of a tile as encoded), patch_size_level0,
         level0_magnification, target_magnification, overlap, name, level0_width, level0_height
     mean_rgb   float32 (n_tiles, 3)    mean colour of each tile as scanned, 0..255
+    measures   float32 (n_tiles, 4)    of each tile as scanned: sharpness, share of pixels with an H&E hue, of pen colours,
+                                       of glass (slide_processing/tiles/quality.py); told, not used
     unreadable int32 (n_unreadable, 2) corners of tiles that could not be decoded
-    attributes slide_id, patient_id, slide_index, n_rows, n_columns, n_tiles_total, slide_magnification,
-               magnification_source, level0_tile_px, level0_width, level0_height, filename, slide_bytes,
-               what decides the numbers (DECIDING), and content_sha256 of the three arrays
+    attributes of each slide (OWN) what the slide says of its scale (slide_says_power, slide_says_mpp_x, _y; NaN: it
+               does not), what was made of it (slide_magnification, magnification_source, scale_choice,
+               scale_difference between power and resolution), its quality (he_share, median; blurred_share and
+               pen_share, of tiles; n_dropped), its files (slide_bytes, slide_files_sha256), the grid
+               what decides the numbers alike in all slides (DECIDING), and content_sha256 of the three arrays
+
+`now_of` is the one place that says what of a slide and its row in metadata.csv decides the numbers.
 """
+import dataclasses
 import hashlib
+import math
 
 import h5py
 import numpy as np
 
 from slide_ex import hdf5
+from slide_ex.slides import files, scale
 
 MADE_BY = "slide_processing/1main_processing.py"
 DECIDING = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
-            "magnification")    # alike in all slides of a cohort
-OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes")    # of each slide
+            "magnification", "drop")    # alike in all slides of a cohort
+DEFAULTS = {"drop": ""}         # of attributes that files of earlier versions lack
+OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes", "slide_files_sha256", "slide_says_power",
+       "slide_says_mpp_x", "slide_says_mpp_y", "slide_magnification", "magnification_source", "scale_choice",
+       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total", "n_dropped",
+       "he_share", "blurred_share", "pen_share")
+MIN_HE_SHARE = 0.5      # median share of tissue with an H&E hue; below it a slide is stained otherwise
+MANY = 0.1              # share of a slide's tiles that are blurred, or under pen, from which on it is told
+SAYS = {"power": "slide_says_power", "mpp_x": "slide_says_mpp_x", "mpp_y": "slide_says_mpp_y"}    # Said, attributes
 
 
 def path_of(project_path, slide_id):
     return project_path / "features" / f"{slide_id}.h5"
 
 
-def write(path, features, coords, mean_rgb, unreadable, attributes):
+def attributes_of(said, of_scale, choice):
+    """What a slide says of its scale (Said), what was made of it (Scale) and the choice of --scale, as attributes."""
+    return {SAYS[name]: value for name, value in dataclasses.asdict(said).items()} | {
+        "slide_magnification": of_scale.power, "magnification_source": of_scale.source, "scale_choice": choice,
+        "scale_difference": of_scale.difference}
+
+
+def now_of(project_path, slide, made, choice=None):
+    """What of a slide and its row in metadata.csv decides the numbers, as it is now, in the names of attributes.
+
+    Two ways of saying the same scale are alike: what is compared is the side of a tile in pixels of level 0. A slide
+    that is not there any more is not compared; one that is older than its features is not opened.
+
+    Parameters
+    ----------
+    slide : row of `metadata_file.read`
+    made : dict or Series
+        Attributes of the slide's feature file.
+    choice : str or None
+        As `prefer` of `scale.decide`; None takes that of the file.
+    """
+    now = {"patient_id": slide.patient_id, "filename": slide.filename}
+    if files.nfc(slide.filename) == files.nfc(made.get("filename", slide.filename)):
+        now["filename"] = made.get("filename", slide.filename)
+    source, is_old = files.find(project_path / "slides", slide.filename), False
+    said = scale.Said(*(made.get(name, math.nan) for name in SAYS.values()))
+    try:
+        if slide.filename and source.exists():
+            found = files.identity(source)
+            now |= {name: value for name, value in found.items() if name in made}
+            is_old = newest(source) <= path_of(project_path, slide.slide_id).stat().st_mtime_ns
+            if not (is_old and SAYS["power"] in made):
+                said = said_now(source, said)
+        elif SAYS["power"] not in made and "metadata.csv" not in made.get("magnification_source", ""):
+            said = scale.Said(made.get("slide_magnification", math.nan), math.nan, math.nan)
+        prefer = made.get("scale_choice", "") if choice is None else choice
+        power = scale.decide(said, slide.magnification, slide.mpp, prefer).power
+        now["level0_tile_px"] = scale.edge_px(power, made["tile_px"], made["magnification"])
+        if now["level0_tile_px"] != made["level0_tile_px"]:
+            now["slide_magnification"] = power  # says why
+    except (ValueError, OSError) as error:
+        now["level0_tile_px"] = f"unknown ({error})"
+    return now
+
+
+def newest(source):
+    """Time of the last change of a slide's files, ns."""
+    return max(path.stat().st_mtime_ns for path in files.of_slide(source))
+
+
+def said_now(source, otherwise):
+    """What a slide says of its scale (Said), or what it said before, where it cannot be opened now."""
+    from slide_ex.slides import opening  # and OpenSlide with it, which takes a moment
+    try:
+        with opening.open_slide(source) as slide:
+            return scale.said_by(slide.properties)
+    except (ValueError, OSError, opening.OpenSlideError):
+        return otherwise
+
+
+def stored(values, dtype, slide_id):
+    """Features as they are stored, array of `dtype`; ValueError where a number is not finite, before or after."""
+    if not np.isfinite(values).all():
+        n_bad = int((~np.isfinite(values)).any(axis=1).sum())
+        raise ValueError(f"features of {slide_id} are not all finite (NaN in {n_bad} of {len(values)} tiles): use "
+                         "--precision bf16 or fp32, or extract them again")
+    with np.errstate(over="ignore"):
+        narrowed = np.ascontiguousarray(values, dtype)
+    if narrowed.dtype != values.dtype and not np.isfinite(narrowed).all():
+        raise ValueError(f"features of {slide_id} do not fit {np.dtype(dtype)}: the largest is "
+                         f"{np.abs(values).max():.6g}, the type ends at {np.finfo(dtype).max:.6g}; use float32")
+    return narrowed
+
+
+def oddities(made):
+    """What is odd about a slide's tiles, in words (list), from the attributes of its feature file or a like table."""
+    lines = ["not stained with H&E"] if made.get("he_share", 1) < MIN_HE_SHARE else []
+    return lines + [f"{made[name]:.0%} of its tiles {what}" for name, what in
+                    (("blurred_share", "blurred"), ("pen_share", "under pen")) if made.get(name, 0) > MANY]
+
+
+def write(path, features, coords, mean_rgb, unreadable, attributes, measures=None):
     """Write one file; `attributes` are those of the docstring above, save content_sha256."""
-    arrays = {"features": np.ascontiguousarray(features), "coords": np.asarray(coords, np.int32),
+    arrays = {"features": stored(features, features.dtype, attributes["slide_id"]),
+              "coords": np.asarray(coords, np.int32),
               "mean_rgb": np.asarray(mean_rgb, np.float32)}
     digest = hashlib.sha256()
     for array in arrays.values():
@@ -37,6 +135,8 @@ def write(path, features, coords, mean_rgb, unreadable, attributes):
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
         for name, array in arrays.items():
             file[name] = array
+        if measures is not None:
+            file["measures"] = np.asarray(measures, np.float32)
         file["unreadable"] = np.asarray(unreadable, np.int32)
         file.attrs.update(attributes | {"content_sha256": digest.hexdigest()})
         file["coords"].attrs.update({
@@ -60,7 +160,7 @@ def read_attributes(path):
         if len(file["coords"]) != n_tiles or len(file["mean_rgb"]) != n_tiles:
             raise ValueError(f"{path} is damaged ({n_tiles} features, {len(file['coords'])} coords): make it again "
                              f"with {MADE_BY} --overwrite")
-        return hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}
+        return DEFAULTS | hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}
 
 
 def read_colours(path):

@@ -7,6 +7,12 @@
     first_tile      int64 (n_slides + 1,)       tiles of slide i are rows first_tile[i]:first_tile[i + 1]
     mean_features   float32 (n_slides, n_features)    mean over the tiles of a slide, summed in float64; NaN without
     mean_rgb        float32 (n_slides, 3)             mean over the tiles of a slide; NaN without tiles
+    patch_size_level0, overlap, level0_width, level0_height, level0_mpp, scale_difference
+                    float64 (n_slides,)       of each slide: side of its tiles, pixels of level 0; overlap of its tiles,
+                                              px at their magnification; size of level 0; microns per pixel of level 0,
+                                              by which the tiles were cut; difference between power and resolution of
+                                              the slide; and he_share, blurred_share, pen_share, its quality as in
+                                              its own file. NaN where nobody recorded it: nothing is inferred
     attributes: those of the slides' files that all slides share (encoder, weights, weights_sha256, precision,
                 normalisation, tile_px, magnification, ...), content_sha256 (of all slides in order), missing_slide_ids
                 (JSON list, with --allow-missing); of imported features source, the script, and coords of -1, mean_rgb
@@ -23,15 +29,19 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from slide_ex import checksums, hdf5, ids
 from slide_ex.project import feature_file
+from slide_ex.slides import scale
 
 NAME = "features.h5"
 MADE_BY = "slide_processing/collect_features.py"
 HDF5_OVERHEAD_BYTES = 1 << 20   # generous: headers, ids
 CHUNK_TILES = 1024              # of a file whose size is not known before
+OF_SLIDES = ("patch_size_level0", "overlap", "level0_width", "level0_height", "level0_mpp", "scale_difference",
+             "he_share", "blurred_share", "pen_share")
 WEIGHTS_OF_IMPORTS = {"weights": "imported", "weights_sha256": "", "weights_seed": -1}
 
 
@@ -112,6 +122,14 @@ def read_slides(path):
                   means[kept], rgb[kept], attributes, sha256)
 
 
+def read_geometry(path):
+    """What is recorded of each slide: DataFrame, index slide_id, columns OF_SLIDES, NaN where nothing is."""
+    with hdf5.reading(path, MADE_BY) as file:
+        slide_ids = hdf5.strings(file, "slide_ids")
+        columns = {name: file[name][:] if name in file else np.full(len(slide_ids), np.nan) for name in OF_SLIDES}
+        return pd.DataFrame(columns, index=slide_ids)
+
+
 def index_sha256(path):
     """Checksum of slides, patients, tile counts and encoder: what pictures of the cohort show of it."""
     slide_ids, patient_ids, first_tile, shape, attributes = read_index(path)
@@ -130,6 +148,25 @@ def collected_sha256(slides, of_content):
     """content_sha256 of a collection of slides (table with slide_id and patient_id) with these checksums, in order."""
     return checksums.of_text("".join(f"{slide.slide_id}\t{slide.patient_id}\t{content}\n"
                                      for slide, content in zip(slides.itertuples(), of_content)))
+
+
+def geometry_of(source):
+    """What a slide's feature file records of it (dict, OF_SLIDES)."""
+    made = feature_file.read_attributes(source)
+    power = made.get("slide_magnification")
+    return {"patch_size_level0": made.get("level0_tile_px"), "overlap": 0, "level0_width": made.get("level0_width"),
+            "level0_height": made.get("level0_height"), "level0_mpp": power and scale.MPP_TIMES_POWER / power,
+            **{name: made.get(name) for name in ("scale_difference", "he_share", "blurred_share", "pen_share")}}
+
+
+def refuse_twins(slide_ids, patient_ids, contents):
+    """ValueError for the same scan (equal checksums of the features) under two patients."""
+    first = {}
+    for slide_id, patient_id, content in zip(slide_ids, patient_ids, contents):
+        other, its_patient = first.setdefault(content, (slide_id, patient_id))
+        if its_patient != patient_id:
+            raise ValueError(f"{other} of {its_patient} and {slide_id} of {patient_id} are the same scan (equal "
+                             "features) under two patients: keep the row of the right one in metadata.csv")
 
 
 def shared_attributes(sources, slides):
@@ -160,6 +197,8 @@ def shared_attributes(sources, slides):
                                  "process all slides in the same way")
         shared = {name: value for name, value in shared.items() if found.get(name) == value}
         content.append(found["content_sha256"])
+    has_tiles = np.array(n_tiles) > 0
+    refuse_twins(slides.slide_id[has_tiles], slides.patient_id[has_tiles], np.array(content)[has_tiles])
     shared = {name: value for name, value in shared.items() if name not in (*feature_file.OWN, "n_features")}
     return shared | {"content_sha256": collected_sha256(slides, content)}, np.array(n_tiles)
 
@@ -171,7 +210,7 @@ def bags_of(sources):
             yield file["features"][:], file["coords"][:], file["mean_rgb"][:]
 
 
-def write(path, slides, bags, attributes, dtype=None, n_tiles=None):
+def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=()):
     """Write the file, one slide in memory at a time.
 
     Parameters
@@ -180,21 +219,26 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None):
     bags : iterable, in the order of `slides`, of features (n_tiles, n_features), coords (n_tiles, 2) or None, and
         mean_rgb (n_tiles, 3) or None
     attributes : dict; without content_sha256, that of the features is added
-    dtype : of the features; without it that of the first bag
+    dtype : of the features; without it that of the first bag; `stored` refuses what does not fit
     n_tiles : int array (n_slides,), where it is known before: then the space is reserved, and tiles lie contiguous
+    geometry : list of dict, what is recorded of each slide (OF_SLIDES)
 
     Returns
     -------
     n_tiles : int array (n_slides,). ValueError for arrays of other shapes and for numbers that are not finite.
     """
-    counts, means, colours, datasets = [], [], [], None
-    digest = None if "content_sha256" in attributes else hashlib.sha256()
+    counts, means, colours, contents, tells, datasets = [], [], [], [], [], None
+    is_hashed = "content_sha256" not in attributes
     with h5py.File(path, "w") as file:
         for slide, (features, coords, rgb) in zip(slides.itertuples(), tqdm(bags, total=len(slides), unit="slide",
                                                                             disable=None)):
             check_bag(features, coords, slide.slide_id, datasets and datasets[0].shape[1])
             if datasets is None:
                 datasets = make_datasets(file, path, features, dtype, n_tiles)
+            if is_hashed:
+                contents.append(hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest())
+                tells.append(features.size > 0 and features.min() < features.max())
+            features = feature_file.stored(features, datasets[0].dtype, slide.slide_id)
             first = sum(counts)
             for dataset, values in zip(datasets, (features, -1 if coords is None else coords)):
                 if n_tiles is None:
@@ -203,14 +247,16 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None):
             counts.append(len(features))
             means.append(mean_of(features, features.shape[1]))
             colours.append(mean_of(rgb, 3))
-            if digest:
-                digest.update(f"{slide.slide_id}\t{slide.patient_id}\t".encode()
-                              + np.ascontiguousarray(features).tobytes())
         file["mean_features"], file["mean_rgb"] = np.array(means, np.float32), np.array(colours, np.float32)
         file["first_tile"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         for name, values in (("slide_ids", slides.slide_id), ("patient_ids", slides.patient_id)):
             hdf5.write_strings(file, name, values)
-        file.attrs.update(attributes | ({"content_sha256": digest.hexdigest()} if digest else {}))
+        for name in OF_SLIDES if geometry else ():
+            file[name] = np.array([one.get(name) for one in geometry], float)
+        if is_hashed:
+            refuse_twins(slides.slide_id[tells], slides.patient_id[tells], np.array(contents)[tells])
+            attributes = attributes | {"content_sha256": collected_sha256(slides, contents)}
+        file.attrs.update(attributes)
     return np.array(counts)
 
 
@@ -232,14 +278,12 @@ def mean_of(values, n_columns):
 
 
 def check_bag(features, coords, slide_id, n_features):
-    """ValueError unless `features` are finite floating numbers (n_tiles, n_features), as many as coords."""
+    """ValueError unless `features` are floating numbers (n_tiles, n_features), as many as coords."""
     if features.ndim != 2 or n_features not in (None, features.shape[1]) or features.dtype.kind != "f":
         raise ValueError(f"features of {slide_id} are {features.dtype} of shape {features.shape}, needed: floating "
                          f"numbers (n_tiles, {n_features or 'n_features'}), alike for all slides")
     if coords is not None and len(coords) != len(features):
         raise ValueError(f"{slide_id} has {len(features)} features and {len(coords)} coords: extract it again")
-    if not np.isfinite(features).all():
-        raise ValueError(f"features of {slide_id} are not all finite: extract them again")
 
 
 def reserve(folder, n_bytes):

@@ -4,11 +4,12 @@
     Filename        in slides/; optional where no slide is read (imported features)
     Patient.ID      optional where Slide.ID begins with a TCGA barcode
     Magnification   objective power, optional
-    MPP             microns per level-0 pixel, optional
+    MPP             microns per level-0 pixel, optional; comes before Magnification (slide_ex/slides/scale.py)
 """
 import pandas as pd
 
 from slide_ex import ids, text_table
+from slide_ex.slides import files, scale
 
 NAME = "metadata.csv"
 WHAT = ("one row a slide, separated by commas, with the columns Slide.ID, Filename and Patient.ID "
@@ -48,10 +49,14 @@ def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add
     check_slide_ids(table["Slide.ID"], path)
     filenames = table["Filename"] if "Filename" in table else pd.Series("", index=table.index)
     check_filenames(filenames, path, needs_files)
-    return pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
-                         "patient_id": patient_ids(table, patient_column, path, remedy),
-                         "magnification": positive_numbers(table, "Magnification", path),
-                         "mpp": positive_numbers(table, "MPP", path)})
+    slides = pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
+                           "patient_id": patient_ids(table, patient_column, path, remedy),
+                           "magnification": positive_numbers(table, "Magnification", path),
+                           "mpp": positive_numbers(table, "MPP", path)})
+    refuse_impossible(slides, "Magnification", scale.POWER_RANGE, "the objective power, as 20 or 40", path)
+    refuse_impossible(slides, "MPP", scale.MPP_RANGE, "microns per pixel of the finest level, as 0.25 or 0.5", path)
+    refuse_shared_files(slides, path)
+    return slides
 
 
 def check_slide_ids(slide_ids, path):
@@ -78,7 +83,8 @@ def check_filenames(filenames, path, needed):
 def patient_ids(table, column, path, remedy):
     """The patient of each row: as given, or the one that a TCGA barcode in Slide.ID begins with."""
     given = table[column] if column in table else [""] * len(table)
-    patients = [patient or ids.tcga_patient(slide_id) for patient, slide_id in zip(given, table["Slide.ID"])]
+    patients = [ids.with_dashes(patient) or ids.tcga_patient(slide_id)
+                for patient, slide_id in zip(given, table["Slide.ID"])]
     unknown = [slide_id for patient, slide_id in zip(patients, table["Slide.ID"]) if not patient]
     if unknown:
         raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: "
@@ -96,6 +102,25 @@ def positive_numbers(table, column, path):
         row = table[wrong].iloc[0]
         raise ValueError(f"{path}: {column} of {row['Slide.ID']} is {row[column]!r}, not a positive number")
     return numbers.astype(float)
+
+
+def refuse_impossible(slides, column, limits, meaning, path):
+    """ValueError for a scale at which no slide is scanned: a number of image tools, or in nm or mm."""
+    ours = COLUMNS[column]
+    wrong = slides[(slides[ours] < limits[0]) | (slides[ours] > limits[1])]
+    if len(wrong):
+        raise ValueError(f"{path}: {column} of {wrong.slide_id.iloc[0]} is {wrong[ours].iloc[0]:g}, outside "
+                         f"{limits[0]:g} to {limits[1]:g}: fill {meaning}")
+
+
+def refuse_shared_files(slides, path):
+    """ValueError for a slide file that two patients share: one of them would be trained on and tested with it."""
+    named = slides[slides.filename != ""]
+    for _, rows in named.groupby(named.filename.map(files.nfc), sort=False):
+        if rows.patient_id.nunique() > 1:
+            one, other = rows.drop_duplicates("patient_id").slide_id[:2]
+            raise ValueError(f"{path}: {one} and {other} are the same file ({rows.filename.iloc[0]}) under two "
+                             f"patients ({ids.some(rows.patient_id.unique(), 2)}): keep the row of the right one")
 
 
 def write(path, slides):

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from slide_ex import checksums, hdf5, ids
-from slide_ex.project import clinical_file
+from slide_ex.project import clinical_file, description_file
 
 NAME = "targets.h5"
 MADE_BY = "deconvolution/prepare_targets.py"
@@ -79,6 +79,12 @@ def read_attributes(path):
         return hdf5.attributes(file)
 
 
+def unit(attributes):
+    """Unit of the labels of expression, by the attributes of the file: 'log2(TPM + 1)'."""
+    base = attributes.get("log_base", np.nan)
+    return f"log{base:g}(TPM + 1)" if np.isfinite(base) else "log(TPM + 1), base not recorded"
+
+
 def read_cell_types(path):
     """Names of the cell types with expression, sorted."""
     with reading(path) as file:
@@ -130,8 +136,8 @@ def read_abundance(path):
 
 def read_response(path):
     """Response of clinical.csv as a target; ValueError when all known responses are alike."""
-    known = clinical_file.known_responses(path)
-    return checked_target("direct", np.array(list(known), str), np.array([clinical_file.RESPONDER]),
+    known, said = clinical_file.known_responses(path), description_file.read(path.parent)
+    return checked_target("direct", np.array(list(known), str), np.array([said.responder]),
                           np.array(list(known.values()))[:, None], "response")
 
 

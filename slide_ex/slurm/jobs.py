@@ -16,6 +16,8 @@ from pathlib import Path
 from slide_ex.slurm import task_lists
 from slide_ex.stages import plan
 
+JOB_ID = re.compile(r"\s*(\d+)(?:;[\w.-]+)?\s*")                      # of sbatch --parsable: id, and cluster
+IN_QUEUE = re.compile(r"(\d+)\|(\d+)\|([A-Z_]+)\|([^|]*)\|(.*)")     # of squeue, as `queue` asks it
 SCRIPT = """#!/bin/bash
 cd {cwd} || exit 1
 {setup}
@@ -57,7 +59,10 @@ def queue(project):
     folder, own = project / "logs" / "slurm", os.environ.get("SLURM_ARRAY_JOB_ID")
     found = []
     for line in ask(["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%F|%K|%T|%r|%o"]).splitlines():
-        job_id, index, state, reason, script = line.split("|", 4)
+        answer = IN_QUEUE.fullmatch(line)
+        if not answer:      # a banner, as some centres print one, or a job that is no array
+            continue
+        job_id, index, state, reason, script = answer.groups()
         if folder in Path(script).parents and job_id != own:
             found.append(Job(job_id, int(index), f"{state} ({reason})" if state == "PENDING" else state, Path(script)))
     return found
@@ -66,9 +71,10 @@ def queue(project):
 def max_array_size():
     """The cluster's MaxArraySize; Slurm's default where no cluster answers."""
     try:
-        return int(re.search(r"MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"]))[1])
+        answer = re.search(r"^\s*MaxArraySize\s*=\s*(\d+)", ask(["scontrol", "show", "config"]), re.M)
     except OSError:
-        return 1001
+        answer = None
+    return int(answer[1]) if answer else 1001
 
 
 def arrays(step, max_array_size):
@@ -129,13 +135,21 @@ def hand_over(script, command, files):
     for path, text in files.items():
         path.write_text(text)
     try:
-        job_id = ask(command).strip().split(";")[0]
+        job_id = job_id_in(ask(command))
     except OSError as error:
         raise OSError(f"{error}; run the same command again: it recognises what is in the queue") from None
     with open(script.with_name("jobs.tsv"), "a") as file:
         file.write(f"{script.stem}\t{job_id}\t{shlex.join(command)}\n")
     print(f"submitted: {script.stem}, job {job_id}", flush=True)
     return job_id
+
+
+def job_id_in(reply):
+    """The job id in a reply of `sbatch --parsable`, beside whatever a centre prints; OSError where there is none."""
+    found = [line[1] for line in map(JOB_ID.fullmatch, reply.splitlines()) if line]
+    if len(found) != 1:
+        raise OSError(f"sbatch answered without a job id: {' '.join(reply.split())[:300] or 'nothing'}")
+    return found[0]
 
 
 def recorded_job(task_list):

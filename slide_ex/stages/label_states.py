@@ -1,7 +1,7 @@
 """The states of the inputs, of the labels and of the folds."""
-from slide_ex import checksums, numeric_table
+from slide_ex import checksums, gene_table
 from slide_ex.ids import some, with_near_matches
-from slide_ex.project import clinical_file, expression_file, targets_file
+from slide_ex.project import expression_file, targets_file
 from slide_ex.stages.state import DONE, MISSING, State, absent, ended, not_needed
 
 TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
@@ -13,7 +13,7 @@ def is_to_predict_only(project, facts):
     """Whether nothing of a project is about expression: its slides can be predicted by the models of another."""
     expression = project / "deconvolution" / "expression.h5"
     return (facts.targets is None and not expression.is_file() and not (project / "targets.h5").is_file()
-            and not any(numeric_table.find(project, name) for name in ("bulk_expression", "signature")))
+            and not any(gene_table.find(project, name) for name in ("bulk_expression", "signature")))
 
 
 def inputs(project, facts):
@@ -33,7 +33,8 @@ def inputs(project, facts):
     if facts.bulk is not None:
         parts.append(f"bulk of {len(facts.bulk)} patients")
     if facts.response is not None:
-        parts.append(f"response of {sum(one in clinical_file.RESPONSES for one in facts.response.values())}")
+        known = {*facts.said.responders, *facts.said.non_responders}
+        parts.append(f"response of {sum(one in known for one in facts.response.values())}")
     state.about = "; ".join(parts)
     compare_patients(state, facts)
     state.status = MISSING if state.problems else DONE
@@ -67,14 +68,16 @@ def deconvolution(project, facts):
         return not_needed("deconvolution", "no bulk expression")
     folder = project / "deconvolution"
     marker = folder / "expression.h5"
-    tables = {name: numeric_table.find(project, name) for name in TABLES}
+    tables = {name: gene_table.find(project, name) for name in TABLES}
     if facts.targets and (are_foreign(facts.targets) or not marker.is_file()):
         method = facts.targets["attributes"].get("deconvolution_method")
         return not_needed("deconvolution", f"targets.h5 is there ({method})")
     if not marker.is_file():
         if tables["signature"] is None:
+            example = {"": " (breast: Wu et al. 2021, GSE176078)", "breast": " (Wu et al. 2021, GSE176078)"}
             state.problems.append("signature.tsv[.gz] is missing: deconvolution/make_signature.py makes it from "
-                                  "annotated single cells of the tissue (breast: Wu et al. 2021, GSE176078)")
+                                  f"annotated single cells of {facts.said.tissue or 'the tissue'}"
+                                  + example.get(facts.said.tissue.lower(), ""))
         return absent(state)
     try:
         made = expression_file.read_record(marker)

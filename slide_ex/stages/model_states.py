@@ -1,6 +1,6 @@
 """The states of the three training scripts: which models are there, and were they trained on what is there now?"""
 from slide_ex import checksums
-from slide_ex.ids import some, with_near_matches
+from slide_ex.ids import some
 from slide_ex.project import clinical_file, features_file, model_folder, splits_file, targets_file
 from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, not_needed
 
@@ -14,12 +14,11 @@ def models(project, facts, to_predict_only):
     if to_predict_only:
         return [not_needed(name, "no labels") for name in STAGES]
     states = {name: State(name, units=[name], missing=[name]) for name in STAGES}   # until folds are known
-    wrong = sorted(set((facts.response or {}).values()) - {*clinical_file.RESPONSES, ""})
+    wrong = clinical_file.unknown_words((facts.response or {}).values(), facts.said)
     why_not = "" if wrong else without_direct(facts)
     if wrong:
-        states["direct"].problems.append(
-            f"clinical.csv, column Response: {with_near_matches(wrong, clinical_file.RESPONSES, 3)} is not pCR, RD or "
-            "empty; write one of these")
+        states["direct"].problems.append(f"clinical.csv, column {facts.said.response_column}: "
+                                         + clinical_file.about_unknown(wrong, facts.said))
     elif why_not:
         states["direct"] = not_needed("direct", why_not)
     if facts.targets is None or facts.features is None or facts.splits is None:
@@ -42,18 +41,19 @@ def models(project, facts, to_predict_only):
 
 def without_direct(facts):
     """Why the direct models cannot be trained; "" where they can."""
-    if not any(response in clinical_file.RESPONSES for response in (facts.response or {}).values()):
+    if not any((facts.response or {}).values()):
         return "no response in clinical.csv"
     if facts.splits is None or facts.features is None:
         return ""
     slides = facts.features["slides"]
     with_tissue = set(slides.loc[slides["n_tiles"] > 0, "patient_id"])
-    known = {patient: response for patient, response in facts.response.items() if response and patient in with_tissue}
+    known = {patient: facts.said.number(response) for patient, response in facts.response.items()
+             if response and patient in with_tissue}
     lacking = splits_file.one_class(facts.splits, known) if known else ["all folds"]
     if not lacking:
         return ""
-    return (f"no pCR or no RD in {some(lacking, 2)}: more responses are needed, or make_splits.py --stratify response "
-            "--overwrite before any training")
+    return (f"no {facts.said.responder} or no {facts.said.non_responder} in {some(lacking, 2)}: more responses are "
+            "needed, or make_splits.py --stratify response --overwrite before any training")
 
 
 def fill(state, project, targets, splits):

@@ -57,7 +57,7 @@ PIPELINE = (
            "deconvolution/summary.csv", "deconvolution/report.pdf", "deconvolution/expression.h5"),
           optional=("deconvolution/expression_<cell type>.txt",), needs=Needs(240, 32, 8)),
     Stage("targets", "deconvolution/prepare_targets.py", ("deconvolution/target_genes.csv", "targets.h5"),
-          after=("deconvolution",), needs=Needs(30, 16, 1)),
+          optional=("deconvolution/summary.csv",), after=("deconvolution",), needs=Needs(30, 16, 1)),
     Stage("slides", "slide_processing/1main_processing.py", ("mask/<Slide.ID>.pdf", "features/<Slide.ID>.h5"),
           optional=("logs/slide_processing.csv",), made_for=SLIDE, needs=Needs(15, 32, 8, "gpu:1")),
     Stage("masks", "slide_processing/collect_mask.py", ("mask.pdf",), after=("slides",), needs=Needs(60, 8, 1)),

@@ -3,8 +3,16 @@ import dataclasses
 
 import pandas as pd
 
-from slide_ex import numeric_table
-from slide_ex.project import clinical_file, feature_file, features_file, metadata_file, splits_file, targets_file
+from slide_ex import gene_table
+from slide_ex.project import (
+    clinical_file,
+    description_file,
+    feature_file,
+    features_file,
+    metadata_file,
+    splits_file,
+    targets_file,
+)
 
 
 @dataclasses.dataclass
@@ -14,7 +22,8 @@ class Facts:
     made: pd.DataFrame              # attributes of features/<Slide.ID>.h5, index slide_id, those that can be read
     damaged: list                   # slides whose feature file cannot be read
     bulk: list | None               # patients
-    response: dict | None           # patient to pCR, RD or ""
+    said: description_file.Description
+    response: dict | None           # patient to what stands in clinical.csv, "" where missing
     targets: dict | None            # patients, cell_types, attributes
     features: dict | None           # slides (slide_id, patient_id, n_tiles), attributes
     splits: dict | None
@@ -34,17 +43,18 @@ def read(project):
 
     metadata = tried(metadata_file.NAME, metadata_file.read_table)
     made, damaged = read_slide_features(project, [] if metadata is None else metadata.slide_id)
+    said = tried(description_file.NAME, lambda path: description_file.read(path.parent))
     return Facts(metadata, made, damaged, bulk=read_bulk(project, problems),
-                 response=tried(clinical_file.NAME, read_response), targets=tried(targets_file.NAME, read_targets),
-                 features=tried(features_file.NAME, read_features), splits=tried(splits_file.NAME, splits_file.read),
-                 problems=problems)
+                 said=said or description_file.Description(), response=tried(clinical_file.NAME, read_response),
+                 targets=tried(targets_file.NAME, read_targets), features=tried(features_file.NAME, read_features),
+                 splits=tried(splits_file.NAME, splits_file.read), problems=problems)
 
 
 def read_bulk(project, problems):
     """Patients of the bulk table, None where there is none."""
     try:
-        path = numeric_table.find(project, "bulk_expression")
-        return path and numeric_table.samples(path)
+        path = gene_table.find(project, "bulk_expression")
+        return path and gene_table.samples(path)
     except ValueError as error:
         problems.append(str(error))
         return None
@@ -52,7 +62,7 @@ def read_bulk(project, problems):
 
 def read_response(path):
     """Response of each patient as it stands in clinical.csv; None without that column."""
-    return clinical_file.read_column(path, "Response") if clinical_file.has_column(path, "Response") else None
+    return clinical_file.written_responses(path) if clinical_file.has_responses(path) else None
 
 
 def read_targets(path):

@@ -1,10 +1,13 @@
 """The states of the stages about slides: features of each, masks, features of all in one file."""
-import math
-
+from slide_ex import record
 from slide_ex.ids import some
 from slide_ex.project import feature_file, features_file, mask_file
+from slide_ex.slides import files, scale
 from slide_ex.stages import plan
 from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, absent, ended, not_needed
+
+TILE_OPTIONS = {"tile_px": ("--tile-px", 512), "magnification": ("--magnification", 20),
+                "normalisation": ("--normalisation", "macenko")}    # attribute, option, as published
 
 
 def slides(project, facts):
@@ -28,8 +31,8 @@ def slides(project, facts):
     state.allowed = slide_ids[allowed].tolist()
     state.about = f"features of {finished.sum()} of {len(slide_ids)} slides"
     describe(state, facts)
-    state.problems += mixed(facts.made) + unusable(
-        project, facts.metadata[facts.metadata.slide_id.isin([*state.missing, *state.stale])])
+    state.problems += mixed(facts.made) + twins(facts.made) + unusable(
+        project, facts.metadata[facts.metadata.slide_id.isin([*state.missing, *state.stale])], choice_of(facts.made))
     state.status = DONE if not state.missing else PARTIAL if finished.any() else MISSING
     if state.stale:
         state.status = STALE
@@ -59,8 +62,25 @@ def describe(state, facts):
     if len(facts.made):
         state.about += f", {some(facts.made['encoder'].unique())}, weights {some(facts.made['weights'].unique())}"
         state.options = options_like(facts.made.iloc[0])
+        state.options += ["--scale", choice_of(facts.made)] if choice_of(facts.made) else []
         empty = facts.made.index[facts.made["n_tiles"] == 0]
         state.notes += [f"{len(empty)} slides have no tissue: {some(empty, 3)}"] if len(empty) else []
+        state.notes += differing(facts.made)
+
+
+def differing(made):
+    """A line for slides whose power and resolution differ, but not so much that they say nothing."""
+    if "scale_difference" not in made:
+        return []
+    few = made.index[made["scale_difference"] > scale.MAX_AGREEMENT]
+    return [f"power and MPP of {len(few)} slides differ by more than {scale.MAX_AGREEMENT:.0%}: {some(few, 3)}"
+            ] if len(few) else []
+
+
+def choice_of(made):
+    """What --scale was given for the slides that are there."""
+    chosen = [choice for choice in made["scale_choice"].dropna() if choice] if "scale_choice" in made else []
+    return chosen[0] if chosen else ""
 
 
 def left_out(facts):
@@ -69,25 +89,30 @@ def left_out(facts):
 
 
 def options_like(made):
-    """Options that process further slides as this one was (a row of attributes)."""
-    options = []
+    """Options that process further slides as this one was (a row of attributes).
+
+    Settings of the tiles are named always where they are not the published ones; an encoder whose model card states
+    just these does not need them, and takes them.
+    """
+    options = [word for name, (option, published) in TILE_OPTIONS.items() if made.get(name, published) != published
+               for word in (option, f"{made[name]:g}" if name == "magnification" else str(made[name]))]
     if made["encoder"] != "resnet50":
         options += ["--encoder", made["encoder"]]
     if made["weights"] != "imagenet":  # of a file only the name is known
         options += ["--weights", "random" if made["weights"] == "random" else f"PATH/{made['weights']}"]
     if made.get("weights_seed", -1) not in (-1, 0):
         options += ["--seed", str(made["weights_seed"])]
+    options += ["--drop", *made["drop"].split(",")] if made.get("drop") else []
     return options + (["--precision", made["precision"]] if made["precision"] != "fp32" else [])
 
 
 def changed_slides(project, table, made):
-    """Ids of slides whose features were made from another file, patient or magnification than stands there now."""
+    """Ids of slides whose features were made from another file, patient or scale than stands there now."""
     changed = []
     for slide in table.itertuples():
-        was, source = made.loc[slide.slide_id], project / "slides" / slide.filename
-        if (was["patient_id"] != slide.patient_id or was.get("filename", slide.filename) != slide.filename
-                or source.is_file() and was.get("slide_bytes", source.stat().st_size) != source.stat().st_size
-                or not math.isnan(slide.magnification) and slide.magnification != was["slide_magnification"]):
+        was = made.loc[slide.slide_id].dropna().to_dict()
+        now = feature_file.now_of(project, slide, was)
+        if record.differences({name: was.get(name) for name in now}, now):
             changed.append(slide.slide_id)
     return changed
 
@@ -104,28 +129,52 @@ def mixed(made):
     return lines
 
 
-def unusable(project, unfinished):
-    """Lines about slides to be processed that are absent, are no slides, or do not tell their magnification."""
+def unusable(project, unfinished, choice):
+    """Lines about slides to be processed that are absent, are no slides, or do not tell their scale."""
     if unfinished.empty:
         return []
-    import openslide  # which takes a moment, and is not needed where all slides are finished
+    from slide_ex.slides import opening  # and OpenSlide with it, which is not needed where all slides are finished
 
-    absent_files, foreign, silent = [], [], []
+    absent_files, foreign, silent = {}, {}, {}
     for slide in unfinished.itertuples():
-        path = project / "slides" / slide.filename
-        if not slide.filename or not path.is_file():
-            absent_files.append(slide.filename or slide.slide_id)
-        elif math.isnan(slide.magnification) and math.isnan(slide.mpp):
-            try:
-                with openslide.OpenSlide(path) as opened:
-                    if not {"openslide.objective-power", "openslide.mpp-x"} & set(opened.properties):
-                        silent.append(slide.slide_id)
-            except openslide.OpenSlideError:
-                foreign.append(slide.filename)
+        path = files.find(project / "slides", slide.filename)
+        try:
+            if not slide.filename or not path.exists():
+                absent_files[slide.filename or slide.slide_id] = ""
+                continue
+            with opening.open_slide(path) as opened:
+                said = scale.said_by(opened.properties)
+        except (ValueError, OSError, opening.OpenSlideError) as error:
+            foreign[slide.filename] = str(error)
+            continue
+        try:
+            scale.decide(said, slide.magnification, slide.mpp, choice)
+        except ValueError as error:
+            silent[slide.slide_id] = str(error)
     lines = ((absent_files, "slide files are not in slides/", "copy or link them"),
-             (foreign, "files cannot be opened by OpenSlide", "fetch them again, or take them out of metadata.csv"),
-             (silent, "slides do not tell their magnification", "fill the column Magnification of metadata.csv"))
-    return [f"{len(names)} {what}: {some(names, 3)}; {remedy}" for names, what, remedy in lines if names]
+             (foreign, "files cannot be opened by OpenSlide", "or take them out of metadata.csv"),
+             (silent, "slides do not tell their magnification",
+              "fill the column Magnification (or MPP) of metadata.csv"))
+    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}"
+            for names, what, remedy in lines if names]
+
+
+def reasons(names):
+    """The different reasons of some slides (dict of name to reason), the first two."""
+    different = list(dict.fromkeys(filter(None, names.values())))
+    return "".join(f"{reason}; " for reason in different[:2])
+
+
+def twins(made):
+    """A line for slides whose features are the same under two patients: the same scan."""
+    with_tiles = made[made["n_tiles"] > 0] if len(made) else made
+    if with_tiles.empty:
+        return []
+    try:
+        features_file.refuse_twins(with_tiles.index, with_tiles["patient_id"], with_tiles["content_sha256"])
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def masks(project, facts):

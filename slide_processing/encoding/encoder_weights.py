@@ -2,11 +2,11 @@
 import hashlib
 from pathlib import Path
 
+from encoding import checkpoints
 from encoding.encoders import ENCODERS
 from slide_ex import checksums
 
 IMAGENET_FILE = "resnet50-11ad3fa6.pth"     # torchvision's ResNet50_Weights.IMAGENET1K_V2
-WRAPPERS = ("model", "state_dict")          # keys under which training code wraps a state dict
 N_TEXTURES = 8                              # pictures that set the statistics of a random network
 TEXTURE_SIGMAS_PX = (1, 3, 9, 27)
 
@@ -47,7 +47,7 @@ def load(row, weights, seed):
     else:
         path = Path(weights)
     network = row.build()
-    load_strictly(network, path, row.rename)
+    checkpoints.load(network, path, row.rename)
     return network.eval(), checksums.of_file(path)
 
 
@@ -67,30 +67,6 @@ def imagenet_file(row):
         raise OSError(f"the ImageNet weights cannot be downloaded ({error}): get {url} on another machine "
                       f"and pass its path by --weights, or put it at {path}") from None
     return path
-
-
-def load_strictly(network, path, rename):
-    """Fill a network from a state dict file, names changed by `rename`: every weight found, none left over."""
-    try:
-        state = read_state_dict(path)
-        for wrapper in WRAPPERS:
-            state = state.get(wrapper, state)
-        state = rename(state)
-    except Exception as error:
-        raise ValueError(f"{path} is not a state dict that loads safely: {error}") from None
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the encoder: {' '.join(str(error).split())[:300]}") from None
-
-
-def read_state_dict(path):
-    """Tensors by name, of a torch or safetensors file."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-        return load_file(path)
-    import torch
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def random_network(row, seed):

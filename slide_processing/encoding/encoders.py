@@ -1,12 +1,19 @@
 """The table of tile encoders: what each takes, what it gives, where its weights come from, under which terms.
 
 A new encoder is one more row of ENCODERS. CONCH is not here: its pooling lives in its authors' package.
+
+What a tile is (side in px, um per pixel, stain normalisation) is that of the published pipeline for ResNet-50 and
+CTransPath, which its authors' siblings use so, and for the others that of their model cards, none of which names a
+stain normalisation.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from encoding import timm_encoders
+from tiles.tiling import PUBLISHED, TileSettings
 
+CARD = TileSettings(tile_px=224, magnification=20, normalisation="none")     # 0.5 um per pixel, pixels as they are
+CARD_256 = TileSettings(tile_px=256, magnification=20, normalisation="none")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -31,6 +38,7 @@ class EncoderRow:
     mean: tuple = IMAGENET_MEAN
     std: tuple = IMAGENET_STD
     rename: Callable = dict
+    tiles: TileSettings = PUBLISHED     # what it was trained on, as its model card states it
 
 
 def build_resnet50():
@@ -55,16 +63,18 @@ ENCODERS = {row.name: row for row in [
                "GPL-3.0", "Wang X et al., Medical Image Analysis 2022, doi 10.1016/j.media.2022.102559",
                rename=timm_encoders.rename_ctranspath),
     EncoderRow("uni", 1024, timm_encoders.build_uni, "Hugging Face, MahmoodLab/UNI (on request)",
-               "CC-BY-NC-ND-4.0", "Chen et al., Nature Medicine 2024, doi 10.1038/s41591-024-02857-3"),
+               "CC-BY-NC-ND-4.0", "Chen et al., Nature Medicine 2024, doi 10.1038/s41591-024-02857-3", tiles=CARD_256),
     EncoderRow("virchow2", 2560, timm_encoders.build_virchow2, "Hugging Face, paige-ai/Virchow2 (on request)",
-               "CC-BY-NC-ND-4.0", "Zimmermann et al. 2024, arXiv 2408.00738", interpolation="bicubic"),
+               "CC-BY-NC-ND-4.0", "Zimmermann et al. 2024, arXiv 2408.00738", interpolation="bicubic",
+               tiles=CARD),
     EncoderRow("h-optimus-0", 1536, timm_encoders.build_h_optimus_0, "Hugging Face, bioptimus/H-optimus-0",
-               "Apache-2.0", "Saillard et al. 2024, H-optimus-0", interpolation="bicubic",
+               "Apache-2.0", "Saillard et al. 2024, H-optimus-0", interpolation="bicubic", tiles=CARD,
                mean=(0.707223, 0.578729, 0.703617), std=(0.211883, 0.230117, 0.177517)),
     EncoderRow("prov-gigapath", 1536, timm_encoders.build_prov_gigapath,
                "Hugging Face, prov-gigapath/prov-gigapath (on request)", "research only, see its model card",
-               "Xu et al., Nature 2024, doi 10.1038/s41586-024-07441-w", resize_px=256, interpolation="bicubic"),
+               "Xu et al., Nature 2024, doi 10.1038/s41586-024-07441-w", resize_px=256, interpolation="bicubic",
+               tiles=CARD_256),
     EncoderRow("phikon-v2", 1024, timm_encoders.build_phikon_v2, "Hugging Face, owkin/phikon-v2",
                "research only, see its model card", "Filiot et al. 2024, arXiv 2409.09173", interpolation="bicubic",
-               rename=timm_encoders.rename_phikon_v2),
+               rename=timm_encoders.rename_phikon_v2, tiles=CARD),
 ]}

@@ -1,4 +1,7 @@
 """From tissue tiles to features: an encoder with its weights, precision and device, ready to run."""
+import logging
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -7,9 +10,11 @@ from torchvision.transforms import functional
 
 from encoding import encoder_weights, encoders
 from tiles import stain, stain_batch
-from tiles.tiling import THUMBNAIL_PX, TILE_PX, shrink
+from tiles.tiling import PUBLISHED, THUMBNAIL_PX, shrink
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPU_FLAGS = {"bf16": {"avx512_bf16", "amx_bf16", "bf16"},      # of /proc/cpuinfo; without any, torch emulates
+             "fp16": {"avx512_fp16", "amx_fp16", "asimdhp"}}
 BATCH_TILES = {"cpu": 8, "cuda": 64}
 
 
@@ -21,14 +26,17 @@ class TileEncoder:
     the numbers, for the attributes of a feature file.
     """
 
-    def __init__(self, name, weights, seed, precision, device):
+    def __init__(self, name, weights, seed, precision, device, normalisation=PUBLISHED.normalisation):
         torch.set_num_threads(1)    # tiles, not the loops inside a convolution, are spread over the CPUs
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.row = encoders.ENCODERS[name]
         self.device = torch.device(device)
+        self.is_normalised = normalisation != "none"
         self.batch_tiles = BATCH_TILES[self.device.type]
         self.dtype = PRECISIONS[precision]
+        if slow := slow_precision(self.device, precision):
+            logging.warning(slow)
         network, sha256 = encoder_weights.load(self.row, weights, seed)
         fold_batch_norm(network)
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
@@ -37,10 +45,10 @@ class TileEncoder:
         self.settings = encoder_weights.settings(name, weights, seed, precision) | {"weights_sha256": sha256}
 
     def prepare(self, rgb):
-        """What `encode` wants of a tile, uint8 (TILE_PX, TILE_PX, 3)."""
+        """What `encode` wants of a tile, uint8 (tile_px, tile_px, 3)."""
         if self.device.type != "cpu":
             return rgb
-        normalised = stain.normalise(rgb)
+        normalised = stain.normalise(rgb) if self.is_normalised else rgb
         return shrink(normalised), self.picture(normalised)
 
     def picture(self, rgb):
@@ -67,17 +75,28 @@ class TileEncoder:
             pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2)     # channels last in memory
         else:
             tiles = torch.from_numpy(np.stack(prepared)).to(self.device)
-            thumbnails, pictures = self.pictures_on_gpu(stain_batch.normalise(tiles).permute(0, 3, 1, 2))
+            normalised = stain_batch.normalise(tiles) if self.is_normalised else tiles
+            thumbnails, pictures = self.pictures_on_gpu(normalised.permute(0, 3, 1, 2))
         batch = ((pictures.float() - self.mean) / self.std).to(self.dtype)
         return self.network(batch).float().cpu().numpy(), thumbnails
 
     def pictures_on_gpu(self, normalised):
-        """Thumbnails (ndarray) and pictures (tensor) of normalised tiles, tensor of uint8 (n, 3, TILE_PX, TILE_PX)."""
-        thumbnails = torch.nn.functional.avg_pool2d(normalised.float(), TILE_PX // THUMBNAIL_PX).round().byte()
+        """Thumbnails (ndarray) and pictures (tensor) of normalised tiles, tensor of uint8 (n, 3, tile_px, tile_px)."""
+        thumbnails = torch.nn.functional.adaptive_avg_pool2d(normalised.float(), THUMBNAIL_PX).round().byte()
         mode = functional.InterpolationMode[self.row.interpolation.upper()]
         pictures = functional.resize(normalised, [self.row.resize_px] * 2, mode, antialias=True)
         return (thumbnails.permute(0, 2, 3, 1).contiguous().cpu().numpy(),
                 functional.center_crop(pictures, [self.row.input_px] * 2))
+
+
+def slow_precision(device, precision):
+    """A line where the processor has no instructions for a precision, and so is slower with it; "" elsewhere."""
+    flags, cpu_info = CPU_FLAGS.get(precision), Path("/proc/cpuinfo")
+    if device.type != "cpu" or not flags or not cpu_info.is_file() or flags & set(cpu_info.read_text().split()):
+        return ""
+    return (f"this CPU has no instructions for {precision} ({' or '.join(sorted(flags))}), "
+            "which is several times slower here than fp32: use "
+            "--precision fp32; to halve features.h5 use --dtype float16 of collect_features.py")
 
 
 def fold_batch_norm(module):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tiles import slide_reader, tiling
+from tiles import quality, slide_reader, tiling
 from tiles.tiling import THUMBNAIL_PX, shrink
 
 WINDOW_TILES = 8            # tiles a thread that are being prepared or wait for a batch
@@ -28,17 +28,20 @@ class Tile:
 
     thumbnail: np.ndarray = None        # uint8 (THUMBNAIL_PX, THUMBNAIL_PX, 3), as scanned
     mean_rgb: tuple = None              # as scanned, 0..255
+    measures: tuple = None              # quality.MEASURES, as scanned
     prepared: object = None             # what the encoder makes of a tissue tile
     error: slide_reader.UnreadableTile = None
 
 
 @dataclass
 class Extraction:
-    """What one slide gives. Rows of features, kept and mean_rgb belong together."""
+    """What one slide gives. Rows of features, kept, mean_rgb and measures belong together."""
 
     features: np.ndarray                # float32 (n_kept, n_features)
     kept: np.ndarray                    # int (n_kept,), numbers of the tissue tiles in the grid
     mean_rgb: np.ndarray                # float32 (n_kept, 3)
+    measures: np.ndarray                # float32 (n_kept, 4), quality.MEASURES
+    n_dropped: int                      # tissue tiles that were left out by `drop`
     unreadable: np.ndarray              # int (n_unreadable,), numbers of the unreadable tiles in the grid
     scanned: np.ndarray                 # uint8 (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
     normalised: np.ndarray              # the same with the kept, normalised tiles on white
@@ -50,7 +53,8 @@ def n_cpus():
     return min(available, int(os.environ.get("SLURM_CPUS_PER_TASK", available)))
 
 
-def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0):
+def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0, tile_px=tiling.TILE_PX,
+            drop=()):
     """Read, select, normalise and encode the tiles of a slide.
 
     Parameters
@@ -62,10 +66,14 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
     n_threads : int
     max_unreadable : float
         Share of the tiles that may be unreadable; one more raises UnreadableTile.
+    tile_px : int
+        Side of a tile after resampling.
+    drop : tuple of str
+        quality.DROPS to leave out.
     """
     mosaic = np.full((n_rows, THUMBNAIL_PX, n_columns, THUMBNAIL_PX, 3), 255, np.uint8)
     scanned, normalised = mosaic, mosaic.copy()
-    kept, mean_rgb, unreadable = [], [], []
+    kept, mean_rgb, measures, dropped, unreadable = [], [], [], [], []
 
     def tissue():
         """The tissue tiles in order, prepared; notes everything else on the way."""
@@ -77,9 +85,12 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
                 continue
             row, column = divmod(i, n_columns)
             scanned[row, :, column] = tile.thumbnail
-            if tile.prepared is not None:
+            if tile.measures is not None and quality.is_dropped(tile.measures, drop):
+                dropped.append(i)
+            elif tile.prepared is not None:
                 kept.append(i)
                 mean_rgb.append(tile.mean_rgb)
+                measures.append(tile.measures)
                 yield tile.prepared
 
     with contextlib.ExitStack() as stack:
@@ -89,26 +100,28 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
         if encoder.device.type != "cpu":
             encode_pool, n_encoding = stack.enter_context(threads(1)), 1
         tiles = in_order(pool, WINDOW_TILES * n_threads,
-                         lambda corner: prepare(readers, *corner, edge, encoder.prepare), coords.tolist())
+                         lambda corner: prepare(readers, *corner, edge, tile_px, encoder.prepare), coords.tolist())
         batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), encoder.batch_tiles))
         features, thumbnails = map(np.concatenate, zip(encoder.encode([]), *batches))
     kept = np.array(kept, int)
     normalised[kept // n_columns, :, kept % n_columns] = thumbnails
     shape = (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
-    return Extraction(features, kept, np.array(mean_rgb, np.float32).reshape(-1, 3), np.array(unreadable, int),
-                      scanned.reshape(shape), normalised.reshape(shape))
+    return Extraction(features, kept, np.array(mean_rgb, np.float32).reshape(-1, 3),
+                      np.array(measures, np.float32).reshape(-1, len(quality.MEASURES)), len(dropped),
+                      np.array(unreadable, int), scanned.reshape(shape), normalised.reshape(shape))
 
 
-def prepare(readers, x, y, edge, to_prepared):
+def prepare(readers, x, y, edge, tile_px, to_prepared):
     """Read one tile and, if it is tissue, begin its way to features."""
     with readers() as reader:
         try:
-            rgb = reader.read_tile(x, y, edge)
+            rgb = reader.read_tile(x, y, edge, tile_px)
         except slide_reader.UnreadableTile as error:
             return Tile(error=error)
     if not tiling.is_tissue(rgb):
         return Tile(shrink(rgb))
-    return Tile(shrink(rgb), cv2.mean(rgb)[:3], to_prepared(rgb))
+    thumbnail = shrink(rgb)
+    return Tile(thumbnail, cv2.mean(rgb)[:3], quality.measure(rgb, thumbnail), to_prepared(rgb))
 
 
 def in_order(pool, window, work, items):

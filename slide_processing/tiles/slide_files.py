@@ -1,16 +1,15 @@
 """From one row of metadata.csv to the slide's feature file and mask."""
 import contextlib
+import dataclasses
 import logging
-import math
 import time
 
 from slide_ex import record
 from slide_ex.project import feature_file, processing_log
 from slide_ex.script import whole
-from tiles import extraction, magnification, slide_mask, tiling
-from tiles.slide_reader import SlideReader
-
-NORMALISATION = "macenko"
+from slide_ex.slides import files, opening, scale
+from tiles import extraction, quality, slide_mask, tiling
+from tiles.slide_reader import SlideReader, UnreadableTile
 
 
 def paths(project_path, slide_id):
@@ -18,53 +17,77 @@ def paths(project_path, slide_id):
     return [project_path / "mask" / f"{slide_id}.pdf", feature_file.path_of(project_path, slide_id)]
 
 
-def is_finished(project_path, slide, settings, overwrite=False):
+def is_finished(project_path, slide, settings, overwrite=False, prefer=""):
     """Whether both files of a slide are there; refuses a feature file that was made in another way."""
-    mask, features = paths(project_path, slide.slide_id)
-    now = settings | {"normalisation": NORMALISATION, "tile_px": tiling.TILE_PX, "patient_id": slide.patient_id,
-                      "magnification": tiling.MAGNIFICATION, "filename": slide.filename}
-    if not math.isnan(slide.magnification):
-        now["slide_magnification"] = slide.magnification
-    source = project_path / "slides" / slide.filename
-    if source.is_file():
-        now["slide_bytes"] = source.stat().st_size
-
-    def made():
-        found = feature_file.read_attributes(features)
-        return {name: found.get(name) for name in now}
-    return record.is_finished([mask, features], made, now, overwrite,
+    outputs = paths(project_path, slide.slide_id)
+    if overwrite or not outputs[-1].exists():
+        return False
+    made = feature_file.read_attributes(outputs[-1])
+    now = settings | feature_file.now_of(project_path, slide, made, prefer)
+    return record.is_finished(outputs, lambda: {name: made.get(name) for name in now}, now,
                               remedy="use --overwrite, or another project folder")
 
 
-def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable=0.0):
-    """Make both files of a slide, the feature file last; gives the counts for the log (dict)."""
-    source = project_path / "slides" / slide.filename
+def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable=0.0, wanted=tiling.PUBLISHED,
+            prefer=""):
+    """Make both files of a slide, the feature file last; gives the counts for the log (dict).
+
+    Parameters
+    ----------
+    encoder : TileEncoder
+    wanted : TileSettings
+    prefer : str
+        Which statement of the slide about its scale counts, see `scale.decide`.
+    """
+    source = files.find(project_path / "slides", slide.filename)
     with SlideReader(source) as reader:
-        power, power_source, warning = magnification.slide_magnification(
-            reader.properties, slide.magnification, slide.mpp, allow_upsampling)
-        width, height = reader.size
-    if warning:
-        logging.warning("%s: %s", slide.slide_id, warning)
-    edge = tiling.level0_tile_px(power)
+        said, (width, height) = scale.said_by(reader.properties), reader.size
+    found = scale.decide(said, slide.magnification, slide.mpp, prefer)
+    for note in found.notes:
+        logging.warning("%s: %s", slide.slide_id, note)
+    refuse_coarse(found, wanted.magnification, allow_upsampling)
+    edge = scale.edge_px(found.power, wanted.tile_px, wanted.magnification)
     coords, n_rows, n_columns = tiling.tile_grid(width, height, edge)
     if not len(coords):
-        raise ValueError(f"{source} is {width} x {height} px, smaller than one tile of {edge} px at {power:g}x")
-    tiles = extraction.extract(source, coords, n_rows, n_columns, edge, encoder, extraction.n_cpus(), max_unreadable)
-
-    attributes = encoder.settings | {
+        raise ValueError(f"{source} is {width} x {height} px, smaller than one tile of {edge} px at {found.power:g}x")
+    tiles = extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted)
+    attributes = encoder.settings | dataclasses.asdict(wanted) | feature_file.attributes_of(said, found, prefer) | \
+        files.identity(source) | {
         "slide_id": slide.slide_id, "patient_id": slide.patient_id, "slide_index": slide.name,
-        "filename": slide.filename, "slide_bytes": source.stat().st_size, "normalisation": NORMALISATION,
-        "tile_px": tiling.TILE_PX, "magnification": tiling.MAGNIFICATION, "slide_magnification": power,
-        "magnification_source": power_source, "level0_tile_px": edge, "level0_width": width, "level0_height": height,
-        "n_rows": n_rows, "n_columns": n_columns, "n_tiles_total": len(coords)}
-    mask, features = paths(project_path, slide.slide_id)
+        "filename": slide.filename, "level0_tile_px": edge, "level0_width": width, "level0_height": height,
+        "n_rows": n_rows, "n_columns": n_columns, "n_tiles_total": len(coords), "n_dropped": tiles.n_dropped} | \
+        quality.of_slide(tiles.measures)
+    write(paths(project_path, slide.slide_id), tiles, coords, attributes)
+    return {"tiles": len(coords), "kept": len(tiles.kept), "unreadable": len(tiles.unreadable)}
+
+
+def refuse_coarse(found, magnification, allow_upsampling):
+    """ValueError for a slide (Scale) that was scanned much coarser than its tiles."""
+    if found.power < tiling.MIN_POWER_SHARE * magnification and not allow_upsampling:
+        raise ValueError(f"the slide was scanned at {found.power:g}x ({found.source}), tiles need {magnification:g}x: "
+                         "take it out of metadata.csv, or accept blurred tiles with --allow-upsampling")
+
+
+def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted):
+    """The tiles of a slide (Extraction); of a file that is cut off the error says so."""
+    try:
+        return extraction.extract(files.entry(source), coords, n_rows, n_columns, edge, encoder, extraction.n_cpus(),
+                                  max_unreadable, wanted.tile_px, tuple(filter(None, wanted.drop.split(","))))
+    except UnreadableTile as error:
+        cut = opening.cut_off(files.entry(source))
+        raise UnreadableTile(f"{error}; {source.name} {cut}" if cut else str(error)) from None
+
+
+def write(outputs, tiles, coords, attributes):
+    """Both files of a slide, of its tiles (Extraction) and the corners of all tiles; the feature file is made last."""
+    mask, features = outputs
     features.unlink(missing_ok=True)
+    feature_file.stored(tiles.features, tiles.features.dtype, attributes["slide_id"])
     with whole(mask) as part:
         slide_mask.write_mask(part, tiles.scanned, tiles.normalised, title(attributes, len(tiles.kept)))
     with whole(features) as part:
         feature_file.write(part, tiles.features, coords[tiles.kept], tiles.mean_rgb, coords[tiles.unreadable],
-                           attributes)
-    return {"tiles": len(coords), "kept": len(tiles.kept), "unreadable": len(tiles.unreadable)}
+                           attributes, tiles.measures)
 
 
 def title(attributes, n_kept):

@@ -6,6 +6,7 @@ import numpy as np
 import openslide
 from PIL import Image
 
+from slide_ex.slides import opening
 from tiles import tiling
 
 ATTEMPTS = 3                # a network file system may hiccup
@@ -37,17 +38,17 @@ class SlideReader:
     def __exit__(self, *error):
         self.slide.close()
 
-    def read_tile(self, x, y, edge):
-        """The square of level 0 at (x, y), `edge` pixels wide, as uint8 (TILE_PX, TILE_PX, 3).
+    def read_tile(self, x, y, edge, tile_px=tiling.TILE_PX):
+        """The square of level 0 at (x, y), `edge` pixels wide, as uint8 (tile_px, tile_px, 3).
 
         Tiles outside the scanned bounds are background, without being read: OpenSlide has no pixels there.
         """
         left, top, right, bottom = self.bounds
         if x >= right or y >= bottom or x + edge <= left or y + edge <= top:
-            return np.full((tiling.TILE_PX, tiling.TILE_PX, 3), self.background, np.uint8)
+            return np.full((tile_px, tile_px, 3), self.background, np.uint8)
         region = over(self.read_region(x, y, edge), self.background)
-        if edge != tiling.TILE_PX:
-            region = region.resize((tiling.TILE_PX, tiling.TILE_PX), Image.Resampling.BICUBIC)
+        if edge != tile_px:
+            region = region.resize((tile_px, tile_px), Image.Resampling.BICUBIC)
         return np.asarray(region)
 
     def read_region(self, x, y, edge):
@@ -72,15 +73,11 @@ def pauses():
 
 def open_slide(path):
     """An OpenSlide handle; errors name the file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: check Filename in metadata.csv")
     for pause in pauses():
         try:
-            slide = openslide.OpenSlide(path)
+            slide = opening.open_slide(path)
             slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
             return slide
-        except openslide.OpenSlideUnsupportedFormatError:
-            raise ValueError(f"{path} is no whole-slide image that OpenSlide can open") from None
         except openslide.OpenSlideError as error:
             if pause is None:
                 raise OSError(f"{path} cannot be opened: {error}") from None

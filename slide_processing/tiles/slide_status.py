@@ -1,6 +1,7 @@
 """How far the slides are: done, empty, failed or missing, with indexes to paste into the next command."""
-from slide_ex.ids import format_indexes
+from slide_ex.ids import format_indexes, some
 from slide_ex.project import feature_file, processing_log
+from slide_ex.slides import scale
 from tiles.slide_files import paths
 
 MEANING = {"done": "features and mask are there",
@@ -25,6 +26,22 @@ def of_slides(project_path, slides):
             state, reason = "missing", ""
         status.loc[i, ["status", "reason", "n_tiles", "has_mask"]] = state, reason, n_tiles, mask.is_file()
     return status.astype({"n_tiles": float, "has_mask": bool})
+
+
+def remarks(project_path, slides):
+    """Lines about what is odd in the slides that are there: two statements of scale, stain, blur, pen."""
+    lines, differing = [], {}
+    for slide_id in slides.slide_id:
+        path = feature_file.path_of(project_path, slide_id)
+        made = feature_file.read_attributes(path) if path.is_file() else {}
+        if made.get("scale_difference", 0) > scale.MAX_AGREEMENT:
+            differing.setdefault(made["magnification_source"], []).append(slide_id)
+        if odd := feature_file.oddities(made):
+            lines.append(f"{slide_id}: {', '.join(odd)}")
+        if made.get("n_dropped"):
+            lines.append(f"{slide_id}: {made['n_dropped']} tissue tiles left out (--drop {made['drop']})")
+    return lines + [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is used: "
+                    f"{some(ids)}" for source, ids in sorted(differing.items())]
 
 
 def report(status):

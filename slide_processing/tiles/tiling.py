@@ -1,17 +1,28 @@
 """Which squares of a slide are tiles, and which tiles are tissue (Wang et al. 2026)."""
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 TILE_PX = 512               # side of a tile after resampling, pixels
 MAGNIFICATION = 20          # objective power of the tiles, about 0.5 um per pixel
-THUMBNAIL_PX = TILE_PX // 16    # side of a tile in the mask, pixels
+NORMALISATIONS = ("macenko", "none")
+MIN_POWER_SHARE = 0.75      # of the tiles' power: below it they would be blown up by a third or more
+THUMBNAIL_PX = 32           # side of a tile in the mask, pixels: 1/16 of the published tile
 MIN_EDGE_MAGNITUDE = 15     # Sobel magnitude (0..255) below which a pixel counts as flat
 MAX_FLAT_FRACTION = 0.5     # a tile with a larger share of flat pixels is glass
 
 
-def level0_tile_px(slide_magnification):
-    """Side of one tile on the scanned image, pixels of level 0, for a slide scanned at this objective power."""
-    return round(TILE_PX * slide_magnification / MAGNIFICATION)
+@dataclass(frozen=True)
+class TileSettings:
+    """What a tile is; the defaults are the published ones."""
+    tile_px: int = TILE_PX
+    magnification: float = MAGNIFICATION
+    normalisation: str = NORMALISATIONS[0]
+    drop: str = ""      # kinds of tissue tiles that are left out, separated by commas; the published rule keeps all
+
+
+PUBLISHED = TileSettings()
 
 
 def tile_grid(width, height, edge):
@@ -43,5 +54,5 @@ def is_tissue(rgb):
 
 
 def shrink(rgb):
-    """A tile at 1/16, for the mask."""
+    """A tile at THUMBNAIL_PX, for the mask."""
     return cv2.resize(rgb, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)

@@ -18,10 +18,7 @@ from scipy.optimize import nnls
 from sklearn.svm import NuSVR
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deconvolution"))
-from model import (
-    native,  # noqa: E402
-    reference_fit,  # noqa: E402
-)
+from model import native, reference_fit  # noqa: E402  after the path to it
 
 N_SVR_SAMPLES = 30   # nu-SVR takes about a second a sample
 EDGES = [0, .1, .25, .5, .75, .9, .95, .99, 1.0001]

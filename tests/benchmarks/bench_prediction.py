@@ -21,20 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "prediction"), str(ROOT / "tests")]
 
 import simulated_cohort  # noqa: E402
-from evaluation import (
-    association,  # noqa: E402
-    out_of_fold,  # noqa: E402
-)
-from slide_ex.project import (
-    features_file,
-    targets_file,
-)
-from training import (
-    mlp,  # noqa: E402
-    model_config,  # noqa: E402
-    patient_splits,  # noqa: E402
-    pooling,  # noqa: E402
-)
+from evaluation import association, out_of_fold  # noqa: E402
+from slide_ex.project import features_file, targets_file  # noqa: E402
+from training import mlp, model_config, patient_splits, pooling  # noqa: E402
 
 N_FEATURES = 2048
 CPU = torch.device("cpu")
@@ -138,7 +127,8 @@ def out_of_fold_r(slides, target, splits, pool, seed):
     config = model_config.Config("regression", "", 500, 50, seed=seed)
     rows, predictions = [], []
     for fold in splits["outer"]:
-        train, valid, test = (torch.from_numpy(slides.rows_of(part)) for part in (*fold["inner"][0].values(), fold["test"]))
+        parts = (*fold["inner"][0].values(), fold["test"])
+        train, valid, test = (torch.from_numpy(slides.rows_of(part)) for part in parts)
         network, _ = mlp.fit(pool, labels, train, valid, config)
         rows.append(test.numpy())
         predictions.append(mlp.predict(network, pool, test))
@@ -155,7 +145,8 @@ def cohort(args):
     states = random.normal(size=(1000, 30)).astype(np.float32)
     means = states @ random.normal(size=(30, N_FEATURES)).astype(np.float32) * 0.1 + 0.4
     means += 0.05 * random.normal(size=means.shape).astype(np.float32)
-    labels = states @ random.normal(size=(30, 5000)).astype(np.float32) + 8 * random.normal(size=(1000, 5000)).astype("f4")
+    labels = states @ random.normal(size=(30, 5000)).astype(np.float32)
+    labels += 8 * random.normal(size=labels.shape).astype(np.float32)
     ids = np.array([f"P{i:04d}" for i in range(1000)])
     slides = slides_of(Path(), ids, np.full(1000, 2400), means)
     splits = patient_splits.draw(list(ids), 5, 5, 42)
@@ -188,7 +179,8 @@ def start_up(args):
             gibibytes = file["features"].nbytes / 2**30
         read = read_bytes()
         _, seconds = timed(lambda: pooling.MeanPooling(features_file.read_slides(path), CPU))
-        print(f"start-up, mean, {gibibytes:.1f} GiB of tiles: {seconds:.2f} s, read {(read_bytes() - read) / 2**20:.0f} MiB")
+        print(f"start-up, mean, {gibibytes:.1f} GiB of tiles: {seconds:.2f} s, "
+              f"read {(read_bytes() - read) / 2**20:.0f} MiB")
 
 
 def wide_slides(folder, n_slides, n_tiles):
@@ -224,7 +216,7 @@ PARTS = {"metrics": metrics, "step": step, "agreement": agreement, "start_up": s
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=["metrics", "step", "agreement", "start_up", "cohort"])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--genes", type=int, default=18_000, help="of metrics and step, default %(default)s")
     parser.add_argument("--tiles", type=int, nargs="+", default=[200, 800, 2400], help="a slide in step")
     parser.add_argument("--folds", type=int, default=1, help="models of the cohort, 1 to 5, default %(default)s")

@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_slide_processing.py [slide ...] [--magnification 20]
 
 Without a slide, one of 8 x 8 tiles is painted. Prints the CPU time of each step in one thread, wall time and tiles/s
-of the whole stage on all CPUs of the job (to be read on an idle machine), the ratios, how far the numbers are apart, and peak memory. A run on a GPU adds its row.
+of the whole stage on all CPUs of the job (to be read on an idle machine), the ratios, how far the numbers are
+apart, and peak memory. A run on a GPU adds its row.
 """
 import argparse
 import resource
@@ -25,12 +26,8 @@ import painted_slides  # noqa: E402
 from encoding import encoder_weights  # noqa: E402
 from encoding.encoders import ENCODERS  # noqa: E402
 from encoding.tile_encoder import TileEncoder  # noqa: E402
-from tiles import (
-    extraction,  # noqa: E402
-    slide_reader,  # noqa: E402
-    stain,  # noqa: E402
-    tiling,  # noqa: E402
-)
+from slide_ex.slides import scale  # noqa: E402
+from tiles import extraction, slide_reader, stain, tiling  # noqa: E402
 
 N_TILES_OF_STEPS = 24
 
@@ -90,7 +87,7 @@ def cosines(a, b):
 
 def bench(path, magnification, network):
     """Both ways on one slide."""
-    edge = tiling.level0_tile_px(magnification)
+    edge = scale.edge_px(magnification, tiling.TILE_PX, tiling.MAGNIFICATION)
     print(f"\n{path.name} at {magnification:g}x")
     for name, (published_ms, ours_ms) in steps(path, edge, network).items():
         print(f"  {name:22s} published {published_ms:7.2f} ms a tile, ours {ours_ms:6.2f} ms, "

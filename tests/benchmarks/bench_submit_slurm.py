@@ -51,11 +51,12 @@ def empty_tasks(project):
     """Seconds of a CPU that a task costs which does nothing."""
     project.mkdir()
     with open(project / "metadata.csv", "w") as file:
-        csv.writer(file).writerows([("Slide.ID", "Filename"), *((f"S{i}", "x") for i in range(N_EMPTY_TASKS))])
+        csv.writer(file).writerows([("Slide.ID", "Filename", "Patient.ID"),
+                                    *((f"S{i}", "x", f"P{i}") for i in range(N_EMPTY_TASKS))])
     started = time.monotonic()
     subprocess.run([*SUBMIT, project, "--python", shutil.which("true"), "--slides-per-task", "1", "--gres", "none",
                     "--mem", "50M", "--cpus-per-task", "1"], check=True, stdout=subprocess.DEVNULL)
-    print(f"submission of {N_EMPTY_TASKS + 6} tasks in 7 arrays: {time.monotonic() - started:.2f} s")
+    print(f"submission of {N_EMPTY_TASKS} tasks and the stages after them: {time.monotonic() - started:.2f} s")
     while subprocess.run(["squeue", "-h", "-o", "%j"], capture_output=True, text=True).stdout.count("slides "):
         time.sleep(0.2)
     return (time.monotonic() - started) * CPUS / N_EMPTY_TASKS
