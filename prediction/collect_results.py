@@ -8,16 +8,26 @@ Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv,
 
     python prediction/collect_results.py demo
 """
+import json
 import logging
 
 import pandas as pd
 from tqdm import tqdm
 
-from evaluation import baselines, out_of_fold, result_tables
+from evaluation import baselines, out_of_fold, result_tables, training_length
 from slide_ex import checksums, gene_table, script, text_table
-from slide_ex.project import features_file, predictions_file, splits_file, targets_file
+from slide_ex.project import (
+    clinical_file,
+    features_file,
+    model_folder,
+    predictions_file,
+    splits_file,
+    targets_file,
+)
 from slide_ex.stages import plan
 from transfer import trained_models
+
+MODEL = "slide-ex"  # in summary.csv, what --use chose; the others have their own names
 
 
 def main(args):
@@ -26,9 +36,15 @@ def main(args):
     slides = features_file.read_slides(project / features_file.NAME)
     targets = targets_file.readers(project)
     configs = trained_models.finished_folds(results, targets, splits, slides, args.partial)
+    used = {name: trained_models.BLEND if len(of_target) > 1 else list(of_target)[0]
+            for name, of_target in trained_models.in_use(configs, args.use).items()}
+    by_model = {model: {name: of_target[model] for name, of_target in configs.items() if model in of_target}
+                for model in model_folder.MODELS}
     bulk_path = gene_table.find(project, "bulk_expression")
-    made_from = {"models_sha256": checksums.of_content(configs), "inputs_sha256": checksums.of_content(
-        configs, args.seed, args.bootstrap, args.baselines, bulk_path and checksums.of_file(bulk_path))}
+    site_of = read_sites(project)
+    made_from = {"models_sha256": model_folder.models_sha256(by_model), "use": args.use or "",
+                 "inputs_sha256": checksums.of_content(configs, site_of, args.use, args.seed, args.bootstrap,
+                                                       args.baselines, bulk_path and checksums.of_file(bulk_path))}
     tables, (summary_path, missing_path, marker) = outputs(project, configs)
     if is_collected([*tables.values(), summary_path, missing_path, marker], made_from, args.overwrite):
         logging.info(f"results: finished ({summary_path})")
@@ -36,26 +52,57 @@ def main(args):
     marker.unlink(missing_ok=True)
     remove_orphans(results, tables)
     predicted, summary = {}, []
-    for name, folds in tqdm(configs.items(), unit="target", disable=None):
-        predicted[name] = out_of_fold.collect(results, name, list(folds))
+    for name, of_target in tqdm(configs.items(), unit="target", disable=None):
+        folds = trained_models.common_folds(of_target)
+        trained = trained_predictions(results, name, of_target, folds)
+        trained = {head: out_of_fold.with_sites(of_head, site_of) for head, of_head in trained.items()}
+        predicted[name] = trained.pop(used[name])
         write_table(result_tables.of_target(name, predicted[name], project / "targets.h5", args.bootstrap, args.seed),
                     tables[name])
-        models = {"slide-ex": predicted[name]}
+        models = {MODEL: predicted[name]} | trained
         if args.baselines:
             target = targets[name]()
-            models |= {model: baselines.predict(model, slides, target, splits, list(folds), bulk_path, args.seed)
-                       for model in baselines.MODELS}
-        rows = [result_tables.summary_row(name, model, of_model, args.bootstrap, args.seed)
-                for model, of_model in models.items() if of_model is not None]
+            for model in baselines.MODELS:
+                of_model = baselines.predict(model, slides, target, splits, folds, bulk_path, args.seed)
+                models[model] = of_model and out_of_fold.with_sites(of_model, site_of)
+        heads = {MODEL: used[name]} | {head: head for head in trained}
+        rows = result_tables.summary_rows(name, models, args.bootstrap, args.seed, heads)
+        if model_folder.NETWORK in of_target:
+            length = training_length.hardly_trained(results, name, of_target[model_folder.NETWORK])
+            say_hardly_trained(name, *length)
+            for row in rows:
+                if row["head"] in (model_folder.NETWORK, trained_models.BLEND):
+                    row["n_hardly_trained"] = length[0] + length[1]
         summary += rows
-        quality = "auc" if name == "direct" else "median_r"
+        quality = result_tables.quality(name)
         logging.info(f"{name}: {rows[0]['n_patients']} patients, {quality} " + ", ".join(
             f"{row['model']} {row[quality]:.3f}" for row in rows))
     write_table(pd.DataFrame(summary), summary_path)
     write_table(pd.DataFrame({"slide_id": features_file.missing_slides(slides.attributes)}), missing_path)
     with script.whole(marker) as part:
         predictions_file.write(part, predicted, made_from | {
-            "encoder": slides.attributes["encoder"], "weights": slides.attributes.get("weights", "")})
+            "models": json.dumps(used), "encoder": slides.attributes["encoder"],
+            "weights": slides.attributes.get("weights", "")})
+
+
+def trained_predictions(results, name, kinds, folds):
+    """OutOfFold by kind of model of a target, and of their mean where there are both."""
+    found = {kind: out_of_fold.collect(model_folder.root(results, kind), name, folds) for kind in kinds}
+    return found | {trained_models.BLEND: out_of_fold.blend(list(found.values()))} if len(found) > 1 else found
+
+
+def say_hardly_trained(name, n_ended, n_first, n_networks):
+    """A warning where networks are hardly trained."""
+    if n_ended or n_first:
+        logging.warning(f"{name}: {n_ended + n_first} of {n_networks} networks are hardly trained: {n_ended} ended at "
+                        f"--max-epochs, {n_first} are of the first {training_length.FIRST_EPOCHS} epochs; see "
+                        "docs/models.md")
+
+
+def read_sites(project):
+    """Patient to Site of clinical.csv, where there is one."""
+    path = project / clinical_file.NAME
+    return clinical_file.read_column(path, "Site") if clinical_file.has_column(path, "Site") else {}
 
 
 def outputs(project, targets):
@@ -87,6 +134,7 @@ def write_table(table, path):
 if __name__ == "__main__":
     parser = script.parser(__doc__)
     parser.add_argument("--partial", action="store_true", help="make tables although models are missing")
+    trained_models.add_arguments(parser)
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only the trained models")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of bootstrap and shuffled labels, default %(default)s")

@@ -32,7 +32,7 @@ def main(args):
     ids.refuse_unsafe([name], "the name", "--name")
     if args.out_folder.exists() and not model_bundle.is_part_of_one(args.out_folder):
         raise ValueError(f"{args.out_folder} is there and is no bundle: give a folder that is not there yet")
-    models = trained_models.read_project(args.project_path, args.cell_types, args.partial)
+    models = trained_models.read_project(args.project_path, args.cell_types, args.partial, args.use)
     facts = {"name": name, "licence": args.licence, "all_models": args.all_models, "models_sha256": models.sha256,
              "training": training_facts(args.project_path, models)}
     if not args.overwrite and is_exported(args.out_folder, facts):
@@ -86,6 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("--name", help="of the model, under which predictions are filed; default the project's folder")
     parser.add_argument("--cell-types", nargs="+", default=[], metavar="NAME",
                         help="cell types, abundance or direct; default all that are trained")
+    trained_models.add_arguments(parser)
     parser.add_argument("--all-models", action="store_true", help="add the layers of every model")
     description_file.add_tissue_option(parser)
     parser.add_argument("--licence", default="not stated", help="of the weights, default %(default)s")

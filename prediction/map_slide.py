@@ -21,6 +21,7 @@ from slide_ex import script
 from slide_ex.ids import parse_indexes
 from slide_ex.project import features_file, metadata_file
 from slide_ex.slides import files
+from transfer import trained_models
 
 THUMBNAIL_PX = 2000  # longer side of the picture below the maps
 
@@ -31,6 +32,7 @@ def arguments(argv=None):
     choice.add_arguments(p)
     p.add_argument("--models", type=Path,
                    help="for a cohort that was not trained on: folder of another trained project, or of a bundle")
+    trained_models.add_arguments(p)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="write the files here; default maps/<Slide.ID>")
     return p.parse_args(argv)
 
@@ -45,16 +47,17 @@ def main(args):
     slides = features_file.read_slides(project / "features.h5")
     row = slides.row_of(slide.slide_id)
     names, patient_id = choice.target_names(args), slides.patient_ids[row]
-    targets = (tile_predictions.read_others(args.models, names, slides) if args.models else
-               tile_predictions.read_own(project, names, slides, patient_id))
+    targets = (tile_predictions.read_others(args.models, names, slides, args.use) if args.models else
+               tile_predictions.read_own(project, names, slides, patient_id, args.use))
     wanted = choice.wanted_maps(args, {name: target.outputs for name, (target, *_) in targets.items()},
                                 tile_predictions.unit(args.models or project))
     features = slides.read_tiles("features", row).astype(np.float32)
+    colours = slide_tiles.read_colours(project, slides, row)
     layout = slide_tiles.read_layout(project, slides, row)
     maps = []
     for name, (target, folds, _) in targets.items():
         of_target = [one for one in wanted if one.target == name]
-        maps += zip(of_target, tile_predictions.predict(features, target, folds, of_target).T)
+        maps += zip(of_target, tile_predictions.predict(features, target, folds, of_target, colours).T)
     picture = slide_tiles.read_picture(files.find(project / "slides", slide.filename), THUMBNAIL_PX, layout.mpp,
                                        slide.magnification, slide.mpp)
     if picture is None:

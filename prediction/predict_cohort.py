@@ -27,8 +27,7 @@ MADE_BY = "prediction/predict_cohort.py"
 
 def main(args):
     slides = features_file.read_slides(args.project_path / "features.h5")
-    read = model_bundle.read if model_bundle.is_bundle(args.models) else trained_models.read_project
-    models = read(args.models, args.cell_types, args.partial)
+    models = model_bundle.read_any(args.models, args.cell_types, args.partial, args.use)
     trained_models.refuse_other_features(models, slides)
     trained_models.refuse_shared_patients(models, slides)
     folds = {name: trained_models.first_inner(target) if args.outer_only else target.folds
@@ -61,7 +60,8 @@ def main(args):
         written = sorted(path.name for path in part.iterdir())
         predictions_file.write_attributes(part / predictions_file.NAME, settings | {
             "trained": models.name, "n_models": max(n_models.values()), "encoder": slides.attributes["encoder"],
-            "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs, "files": predictions_file.as_attribute(written)})
+            "weights": slides.attributes.get("weights", ""), "inputs_sha256": inputs,
+            "files": predictions_file.as_attribute(written)})
     logging.info(f"{len(slides.slide_ids)} slides predicted: {folder}")
 
 
@@ -99,6 +99,7 @@ if __name__ == "__main__":
     parser.add_argument("--models", type=Path, required=True, help="folder of a trained project or of a bundle")
     parser.add_argument("--cell-types", nargs="+", default=[], metavar="NAME",
                         help="cell types, abundance or direct; default all that are trained")
+    trained_models.add_arguments(parser)
     parser.add_argument("--outer-only", action="store_true", help="one model of each outer fold instead of all")
     parser.add_argument("--partial", action="store_true", help="predict although models are missing")
     parser.add_argument("--csv", action="store_true", help="write predictions as tables too")

@@ -28,13 +28,14 @@ def exported(tmp_path_factory, run_script):
 def predicted(away, models, name):
     """The open predictions.h5 of a cohort predicted by a project or a bundle."""
     predict_cohort.main(argparse.Namespace(project_path=away, models=models, cell_types=[], outer_only=False, seed=0,
-                                           partial=False, csv=False, bootstrap=5, overwrite=True))
+                                           partial=False, csv=False, bootstrap=5, overwrite=True, use=None))
     return h5py.File(away / "predictions" / name / "predictions.h5")
 
 
 def export(project, out_folder, **options):
     """export_model.py in this process."""
-    defaults = {"name": None, "cell_types": [], "all_models": False, "licence": "not stated", "partial": False}
+    defaults = {"use": None, "name": None, "cell_types": [], "all_models": False, "licence": "not stated",
+                "partial": False}
     export_model.main(argparse.Namespace(project_path=project, out_folder=out_folder, overwrite=False,
                                          **defaults | options))
 

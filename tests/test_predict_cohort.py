@@ -33,7 +33,8 @@ def cohorts(tmp_path_factory, run_script):
 
 def predict(away, home, *cell_types, **options):
     """predict_cohort.py in this process, which has loaded torch already; the folder of predictions."""
-    defaults = {"outer_only": False, "partial": False, "csv": False, "bootstrap": 5, "seed": 0, "overwrite": False}
+    defaults = {"use": None, "outer_only": False, "partial": False, "csv": False, "bootstrap": 5,
+                "seed": 0, "overwrite": False}
     predict_cohort.main(argparse.Namespace(project_path=away, models=home, cell_types=cell_types, **defaults | options))
     return away / "predictions" / home.name
 

@@ -1,6 +1,7 @@
 """Figure 2 within the cohort: how well genes are predicted, by cell type, beside baselines, and examples."""
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from drawing import style
 from drawing.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
@@ -26,8 +27,11 @@ def predictability(project):
         half_violin(left, r, row, BLUE, "high")
         half_violin(left, r.nlargest(N_BEST_GENES), row, ORANGE, "low")
     left.axvline(ROBUST_R, color=GREY, linestyle=":")
-    left.set(xlabel="Pearson R over patients", yticks=rows, ylim=(-0.6, len(model) - 0.4),
-             yticklabels=[f"{target} ({n:,.0f})" for target, n in model["n_genes"].items()],
+    as_colour = model.get("minus_colour_low", pd.Series(1, model.index)) <= 0  # paired interval includes 0
+    note = "\n* not better than mean colour" * bool(as_colour.any())
+    left.set(xlabel=f"Pearson R over patients{note}", yticks=rows, ylim=(-0.6, len(model) - 0.4),
+             yticklabels=[f"{target} ({n:,.0f}){'*' * bool(as_colour[target])}"
+                          for target, n in model["n_genes"].items()],
              title=f"R of all genes (blue), of the best {N_BEST_GENES:,} (orange)")
     above = model.filter(like="n_r_above_")  # ascending R, so that each narrower bar lies on the wider ones
     for column, shade in zip(above, plt.get_cmap("Blues")(np.linspace(0.3, 1, above.shape[1]))):
@@ -37,6 +41,9 @@ def predictability(project):
     for name, colour, marker in zip(summary["model"].unique(), MODEL_COLOURS, MODEL_MARKERS):
         medians = summary[summary["model"] == name].set_index("target")["median_r"].reindex(model.index)
         right.scatter(medians, rows, s=14, color=colour, marker=marker, label=name)
+    if "median_r_in_folds" in model:
+        right.scatter(model["median_r_in_folds"], rows, s=14, facecolors="none", edgecolors=BLUE, linewidths=0.7,
+                      label="slide-ex, R in folds")
     right.axvline(0, color=GREY, linewidth=0.5)
     right.set(xlabel="Median R", title="Model and baselines")
     figure.legend(handles=middle.containers, loc="outside lower left", ncols=5, title="Pearson R")

@@ -26,6 +26,23 @@ def centred(values):
     return shifted
 
 
+def pearson_within(predictions, labels, groups):
+    """Pearson R of each column, predictions and labels centred on the mean of each group; groups: int (n_rows,).
+
+    Rows of groups that differ in level, such as outer folds with models of their own, have an R together that says
+    more of the groups than of the rows.
+    """
+    return pearson(centred_within(predictions, groups), centred_within(labels, groups))
+
+
+def centred_within(values, groups):
+    """Columns minus their means in each group."""
+    shifted = np.empty_like(values)
+    for group in np.unique(groups):
+        shifted[groups == group] = centred(values[groups == group])
+    return shifted
+
+
 def one_sided_p(r, n):
     """p of Pearson R > 0 for n samples by Student's t with n - 2 degrees of freedom; NaN where R is NaN or n < 3."""
     if n < 3:
@@ -118,6 +135,15 @@ def average_precision(labels, scores, weights):
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.where(called > 0, found / called, 0)
         return (np.diff(found, axis=1, prepend=0) * precision).sum(1) / found[:, -1]
+
+
+def weighted_auc(labels, scores, weights):
+    """AUC of weighted samples, ties a half; (n_draws,) for weights (n_draws, n_samples), NaN without a class."""
+    positive, negative = labels == 1, labels == 0
+    higher = np.sign(scores[positive][:, None] - scores[negative]) / 2 + 0.5
+    with np.errstate(invalid="ignore"):
+        return (((weights[:, positive] @ higher) * weights[:, negative]).sum(1)
+                / (weights[:, positive].sum(1) * weights[:, negative].sum(1)))
 
 
 def diagnostic_odds_ratio(labels, called, confidence=0.95):

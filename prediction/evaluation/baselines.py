@@ -38,7 +38,7 @@ def predict(model, slides, target, splits, folds, bulk_path, seed):
         taught = read_bulk(bulk_path, target)
         target = restricted(target, taught)
     taught_labels, labels = taught.of_slides(slides), target.of_slides(slides)
-    rows, predictions = [], []
+    rows, predictions, fold_of = [], [], {}
     for outer in sorted({outer for outer, _ in folds}):
         patients = set(taught.patient_ids) & set(target.patient_ids)
         test = slides.rows_of(patients & set(splits["outer"][outer]["test"]))
@@ -49,9 +49,10 @@ def predict(model, slides, target, splits, folds, bulk_path, seed):
             return None
         predictions.append(np.mean([ridge(inputs, taught_labels, *of_inner, test) for of_inner in parts], axis=0))
         rows.append(test)
+        fold_of |= dict.fromkeys(slides.patient_ids[test], outer)
     rows = np.concatenate(rows)
-    return out_of_fold.OutOfFold(*out_of_fold.per_patient(
-        slides.patient_ids[rows], labels[rows], np.concatenate(predictions), target.outputs))
+    return out_of_fold.of_slides(slides.patient_ids[rows], labels[rows], np.concatenate(predictions), target.outputs,
+                                 fold_of)
 
 
 def ridge(inputs, labels, train, valid, test):

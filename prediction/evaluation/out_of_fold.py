@@ -16,11 +16,12 @@ class OutOfFold:
     outputs: np.ndarray      # str (n_outputs,)
     labels: np.ndarray       # float32 (n_patients, n_outputs)
     predictions: np.ndarray  # float32 (n_patients, n_outputs)
+    groups: dict = dataclasses.field(default_factory=dict)  # "folds", "sites": number of each patient's, (n_patients,)
 
 
 def collect(results, target_name, folds):
     """OutOfFold from the folders of the folds [(outer, inner), ...]; patients of absent outer folds are absent."""
-    blocks = []
+    blocks, numbers = [], {}
     for outer in sorted({outer for outer, _ in folds}):
         inner_models = [model_folder.read_predictions(model_folder.folder(results, target_name, outer, inner), "test")
                         for k, inner in folds if k == outer]
@@ -29,9 +30,36 @@ def collect(results, target_name, folds):
             if list(other[0]) != list(slide_ids) or list(other[2]) != list(outputs):
                 raise ValueError(f"{model_folder.folder(results, target_name, outer, 0).parent}: the models of outer "
                                  f"fold {outer} predict different slides or outputs; train them again with --overwrite")
+        numbers |= dict.fromkeys(patient_ids, outer)
         blocks.append((patient_ids, labels, np.mean([model[-1] for model in inner_models], axis=0)))
     patient_ids, labels, predictions = (np.concatenate(parts) for parts in zip(*blocks))
-    return OutOfFold(*per_patient(patient_ids, labels, predictions, outputs))
+    return of_slides(patient_ids, labels, predictions, outputs, numbers)
+
+
+def of_slides(patient_ids, labels, predictions, outputs, fold_of):
+    """OutOfFold from rows of slides; fold_of: dict of patient to the number of the outer fold that tests it."""
+    averaged = per_patient(patient_ids, labels, predictions, outputs)
+    return OutOfFold(*averaged, {"folds": np.array([fold_of[patient] for patient in averaged[0]])})
+
+
+def blend(models):
+    """The mean prediction of several OutOfFold of the same patients and outputs."""
+    first = models[0]
+    for other in models[1:]:
+        if list(other.patient_ids) != list(first.patient_ids) or list(other.outputs) != list(first.outputs):
+            raise ValueError("models of different patients or outputs have no mean: train them again with --overwrite")
+    return dataclasses.replace(first, predictions=np.mean([model.predictions for model in models], axis=0))
+
+
+def with_sites(predicted, site_of):
+    """The same with the group "sites"; site_of: dict of patient to site. Who has none is alone, and says nothing there.
+
+    Unchanged where no two patients have different sites.
+    """
+    sites = [site_of.get(patient) or f" {patient}" for patient in predicted.patient_ids]
+    if len(set(filter(None, site_of.values()))) < 2:
+        return predicted
+    return dataclasses.replace(predicted, groups=predicted.groups | {"sites": np.unique(sites, return_inverse=True)[1]})
 
 
 def per_patient(patient_ids, labels, predictions, outputs):

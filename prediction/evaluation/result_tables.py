@@ -10,6 +10,8 @@ from slide_ex.project import targets_file
 R_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60)  # "robustly predicted" above the first (docs/method.md)
 N_TOP_GENES = 1000
 CONFIDENCE = 0.95
+REFERENCES = {"network": "network", "mean colour": "colour"}  # models that others are compared with, and their columns
+NEGLIGIBLE = 1e-12  # share of a column's squares below which it is constant in a draw
 
 
 def of_target(name, predicted, targets_path, n_bootstrap, seed):
@@ -17,10 +19,21 @@ def of_target(name, predicted, targets_path, n_bootstrap, seed):
     if name == "direct":
         return response(predicted, n_bootstrap, seed)
     if name == "abundance":
-        return cell_types(predicted)
-    table = correlations(predicted, "gene")
-    table["confidence"] = targets_file.read_confidence(targets_path, name).reindex(table["gene"]).to_numpy()
+        table = cell_types(predicted)
+    else:
+        table = correlations(predicted, "gene")
+        table["confidence"] = targets_file.read_confidence(targets_path, name).reindex(table["gene"]).to_numpy()
+    for group, r in reversed(r_within(predicted).items()):
+        table.insert(table.columns.get_loc("pearson_r") + 1, f"pearson_r_in_{group}", r)
     return table
+
+
+def r_within(predicted):
+    """R of each output with predictions and labels centred in each fold, site, ...: dict of kind of group to array."""
+    labels, predictions = predicted.labels.astype(float), predicted.predictions.astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {group: association.pearson_within(predictions, labels, numbers)
+                for group, numbers in predicted.groups.items()}
 
 
 def cell_types(predicted):
@@ -68,8 +81,54 @@ def write(table, path):
     table.to_csv(path, index=False, float_format="%.6g")
 
 
+def summary_rows(name, models, n_bootstrap, seed, heads):
+    """Rows of the summary, one a model, with the differences to the REFERENCES.
+
+    Parameters
+    ----------
+    models : dict of name to OutOfFold; None for a model that does not exist
+    heads : dict of name to what the model is made of: network, low-rank or blend
+
+    Differences are of the median of R in folds, or of the AUC; their intervals are of the same resampled patients.
+    There is none between models of different patients, outputs or labels.
+    """
+    models = {model: predicted for model, predicted in models.items() if predicted is not None}
+    rows, replicates = {}, {}
+    for model, predicted in models.items():
+        rows[model], replicates[model] = row_and_replicates(name, model, predicted, n_bootstrap, seed)
+        rows[model]["head"] = heads.get(model, "")
+    kinds = {row["head"] or model: model for model, row in rows.items()}
+    for reference, column in REFERENCES.items():
+        other = kinds.get(reference)
+        for model in models if other else ():
+            if model != other and are_paired(models[model], models[other]):
+                difference = replicates[model] - replicates[other]
+                rows[model][f"minus_{column}"] = rows[model][quality(name)] - rows[other][quality(name)]
+                rows[model][f"minus_{column}_low"], rows[model][f"minus_{column}_high"] = interval(difference)
+    return list(rows.values())
+
+
+def quality(name):
+    """The column of the summary by which models of a target are compared."""
+    return "auc" if name == "direct" else "median_r_in_folds"
+
+
+def are_paired(one, other):
+    return (np.array_equal(one.patient_ids, other.patient_ids) and np.array_equal(one.outputs, other.outputs)
+            and np.array_equal(one.labels, other.labels))
+
+
 def summary_row(name, model, predicted, n_bootstrap, seed):
-    """One row of the summary: medians and counts of R over the outputs of a target, or the AUC of the response.
+    """One row of the summary, as `row_and_replicates` makes it."""
+    return row_and_replicates(name, model, predicted, n_bootstrap, seed)[0]
+
+
+def row_and_replicates(name, model, predicted, n_bootstrap, seed):
+    """One row of the summary, and its `quality` in resampled patients (n_bootstrap,), None where it is not known.
+
+    A row has medians and counts of R over the outputs of a target, or the AUC of the response. R over all patients is
+    the published one. Beside it is R in folds, and in sites where these are known: predictions and labels centred on
+    their mean there.
 
     Intervals are percentiles over resampled patients. Resampling adds its own scatter to each R, so intervals of
     counts and of the best genes lean upwards.
@@ -78,14 +137,28 @@ def summary_row(name, model, predicted, n_bootstrap, seed):
     row = {"target": name, "model": model, "n_patients": len(labels)}
     if name == "direct":
         auc, low, high = association.delong(labels[:, 0], predictions[:, 0], CONFIDENCE)
-        return row | {"auc": auc, "auc_low": low, "auc_high": high}
+        replicates = association.weighted_auc(labels[:, 0], predictions[:, 0], draws(len(labels), n_bootstrap, seed))
+        return row | {"auc": auc, "auc_low": low, "auc_high": high}, replicates
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = summarise(association.pearson(predictions, labels)[None])
-    row |= {"n_genes": labels.shape[1]} | {statistic: value[0] for statistic, value in values.items()}
-    for statistic, replicates in summarise(bootstrap_r(predictions, labels, n_bootstrap, seed)).items():
-        statistic = statistic.replace("_above_", "_")
-        row[f"{statistic}_low"], row[f"{statistic}_high"] = interval(replicates)
-    return row
+        pooled = association.pearson(predictions, labels)
+    row["n_genes"], of_quality = labels.shape[1], None
+    for group, r in {None: pooled, **r_within(predicted)}.items():
+        row |= {named(statistic, group): value[0] for statistic, value in summarise(r[None]).items()}
+        replicated = bootstrap_r(predictions, labels, n_bootstrap, seed, predicted.groups.get(group))
+        for statistic, replicates in summarise(replicated).items():
+            statistic = named(statistic, group)
+            of_quality = replicates if statistic == quality(name) else of_quality
+            statistic = statistic.replace("_above_", "_")
+            row[f"{statistic}_low"], row[f"{statistic}_high"] = interval(replicates)
+    return row, of_quality
+
+
+def named(statistic, group):
+    """Name of a statistic of R in folds or sites: median_r_in_folds, n_r_in_folds_above_0.40."""
+    if group is None:
+        return statistic
+    head, above, threshold = statistic.partition("_above_")
+    return f"{head}_in_{group}{above}{threshold}"
 
 
 def summarise(r):
@@ -96,14 +169,28 @@ def summarise(r):
     return result | {f"n_r_above_{threshold:.2f}": (r > threshold).sum(1) for threshold in R_THRESHOLDS}
 
 
-def bootstrap_r(predictions, labels, n_bootstrap, seed):
-    """Pearson R of each output in resampled patients, by weighted sums; (n_bootstrap, n_outputs)."""
-    x, y = (association.centred(values) for values in (predictions, labels))
-    weights = draws(len(x), n_bootstrap, seed) / len(x)
-    mean_x, mean_y = weights @ x, weights @ y
+def bootstrap_r(predictions, labels, n_bootstrap, seed, groups=None):
+    """Pearson R of each output in resampled patients, by weighted sums; (n_bootstrap, n_outputs).
+
+    With `groups`, int (n_patients,), both are centred on the mean of each group in each draw. NaN where predictions or
+    labels are constant in a draw.
+    """
+    counts = draws(len(labels), n_bootstrap, seed).astype(float)
+    groups = np.zeros(len(labels), int) if groups is None else groups
+    x, y = (association.centred_within(values, groups) for values in (predictions, labels))
+    xy, xx, yy = counts @ (x * y), counts @ (x * x), counts @ (y * y)
+    least_xx, least_yy = NEGLIGIBLE * xx, NEGLIGIBLE * yy
+    for group in np.unique(groups):  # the mean of a group in a draw is not its mean
+        rows = np.flatnonzero(groups == group)
+        root_n = np.maximum(counts[:, rows].sum(1, keepdims=True), 1) ** 0.5  # none in a draw: all its sums are 0
+        sum_x, sum_y = (counts[:, rows] / root_n @ values[rows] for values in (x, y))
+        xy -= sum_x * sum_y
+        xx -= np.square(sum_x, out=sum_x)
+        yy -= np.square(sum_y, out=sum_y)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (weights @ (x * y) - mean_x * mean_y) / np.sqrt(
-            (weights @ (x * x) - mean_x ** 2) * (weights @ (y * y) - mean_y ** 2))
+        xy /= np.sqrt(xx * yy)
+    xy[(xx <= least_xx) | (yy <= least_yy)] = np.nan
+    return xy
 
 
 def resampled(n, n_bootstrap, seed):

@@ -46,6 +46,21 @@ def read_layout(project, slides, row):
                   found.get("level0_mpp", np.nan))
 
 
+def read_colours(project, slides, row):
+    """Mean colour of each tile of a slide, float32 (n_tiles, 3); None where features/<Slide.ID>.h5 is not there.
+
+    ValueError when that file has another number of tiles than features.h5.
+    """
+    path = feature_file.path_of(project, slides.slide_ids[row])
+    if not path.is_file():
+        return None
+    colours = feature_file.read_colours(path)
+    if len(colours) != slides.n_tiles[row]:
+        raise ValueError(f"{path} has {len(colours)} tiles, {slides.path} {slides.n_tiles[row]}: run "
+                         "slide_processing/collect_features.py again with --overwrite")
+    return colours
+
+
 def recorded_of(project, slides, slide_id):
     """What is recorded of a slide (dict, features_file.OF_SLIDES): in its own feature file, else in features.h5."""
     own = feature_file.path_of(project, slide_id)

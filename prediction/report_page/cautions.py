@@ -9,7 +9,8 @@ from slide_ex.slides import scale
 from slide_ex.stages.result_states import checksum
 
 MODEL = "slide-ex"
-BASELINES = {"ridge": "Ridge regression on mean features", "mean colour": "The mean colour of a slide",
+BASELINES = {"network": "The network alone", "low-rank": "The low-rank model alone", "blend": "The mean of both models",
+             "ridge": "Ridge regression on mean features", "mean colour": "The mean colour of a slide",
              "bulk target": "A ridge that learnt bulk expression",
              "shuffled labels": "A ridge on labels shuffled between patients, which nothing can predict,"}
 FEW_PATIENTS = 100       # below it the 95 % interval of a single R is wider than +-0.2
@@ -31,7 +32,8 @@ def of_project(project, slides, tables, features):
     if summaries:
         lines += about_patients(pd.concat(summaries))
     if "results/summary.csv" in tables:
-        lines += about_baselines(tables["results/summary.csv"]) + about_response(tables["results/summary.csv"])
+        summary = tables["results/summary.csv"]
+        lines += about_colour(summary) + about_baselines(summary) + about_response(summary)
     elif not summaries:
         lines.append("There are no results yet: train models and run prediction/collect_results.py.")
     lines += about_outside(tables) + about_stale_figures(project)
@@ -106,6 +108,19 @@ def about_baselines(summary):
     return lines
 
 
+def about_colour(summary):
+    """Targets for which three numbers, the mean colour of a slide, may do as well: the paired interval includes 0."""
+    if "minus_colour_low" not in summary:
+        return []
+    model = summary[(summary["model"] == MODEL) & (summary["minus_colour_low"] <= 0)]
+    if model.empty:
+        return []
+    text = ", ".join("{target} ({minus_colour:+.2f}, {minus_colour_low:+.2f} to {minus_colour_high:+.2f})".format(**row)
+                     for row in model.to_dict("records"))
+    return ["Not better than the mean colour of a slide, by the 95 % interval of the difference over the same patients "
+            f"(median R in folds or AUC): {text}."]
+
+
 def about_response(summary):
     direct = summary[(summary["target"] == "direct") & (summary["model"] == MODEL)]
     if direct.empty or direct["auc_low"].iloc[0] > NO_DISCRIMINATION:
@@ -140,7 +155,8 @@ def about_stale_figures(project):
 def about_stale_models(project, features):
     """Targets whose models were trained with other features than there are now."""
     stale = set()
-    for path in (project / "results").glob("*_preds/result_*/config.json"):
+    for path in [*(project / "results").glob("*_preds/result_*/config.json"),
+                 *model_folder.root(project / "results", model_folder.LOW_RANK).glob("*_preds/result_*/config.json")]:
         config = model_folder.read_config(path.parent, model_folder.target_of(path.parts[-3]))
         if config.get("features_sha256", features.sha256) != features.sha256:
             stale.add(config["target"])

@@ -14,8 +14,8 @@ TABLES = ("deconvolution/target_genes.csv", "results/summary.csv", "results/abun
           "predictions/*/slides.csv")
 GENES = "results/*_genes.csv"
 GENE_COLUMNS = ["cell_type", "gene", "n_patients", "pearson_r", "slope", "p_benjamini_hochberg", "confidence"]
-CONFIGS = "results/*_preds/result_*/config.json"
-INPUTS = (*TABLES, GENES, CONFIGS, "metadata.csv", "clinical.csv", "project.json", "splits.json",
+CONFIGS = "results/*_preds/result_*/config.json", "results/low_rank/*_preds/result_*/config.json"
+INPUTS = (*TABLES, GENES, *CONFIGS, "metadata.csv", "clinical.csv", "project.json", "splits.json",
           "logs/slide_processing.csv", "features.h5", "figures/figures.json", "figures/*.png", "maps/*/*.json")
 PACKAGES = "numpy", "pandas", "scipy", "scikit-learn", "h5py", "matplotlib", "torch", "openslide-python"
 
@@ -72,13 +72,16 @@ def settings(project, features):
 
 
 def settings_of_models(project):
-    """One row a target: number of models and what their config.json have in common; None without models."""
+    """One row a target and kind of model: number of models, what their config.json share; None without models."""
     configs = pd.DataFrame([model_folder.read_config(path.parent, model_folder.target_of(path.parts[-3]))
-                            for path in sorted(project.glob(CONFIGS))])
+                            for pattern in CONFIGS for path in sorted(project.glob(pattern))])
     if configs.empty:
         return None
-    shown = [name for name in configs if name not in ("target", "outer", "inner") and not name.endswith("_sha256")]
-    groups = configs.groupby("target")
+    of_folds = ("target", "model", "outer", "inner")
+    shown = [name for name in configs if name not in of_folds and not name.endswith("_sha256")]
+    configs["model"] = [model_folder.model_of({"model": model} if isinstance(model, str) else {})
+                        for model in configs.get("model", [None] * len(configs))]
+    groups = configs.groupby(["target", "model"])
     return pd.concat([groups.size().rename("models"), groups[shown].first()], axis=1).reset_index()
 
 

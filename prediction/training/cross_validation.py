@@ -1,7 +1,8 @@
 """Which models to train, from the arguments of the three scripts, and their sharing between processes.
 
-A model is trained on one thread from its own seed, so its numbers depend neither on other folds nor on the number
-of processes. Torch is imported only when there is a model to train.
+Networks are trained one by one; the low-rank models of a target and outer fold are solved together, because they share
+their choice of penalty, rank and colour weight. A model is trained on one thread from its own seed, so its numbers
+depend neither on other folds nor on the number of processes. Torch is imported only when there is a model to train.
 """
 import dataclasses
 import logging
@@ -10,12 +11,13 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from slide_ex import checksums, script
 from slide_ex.ids import counted
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
-from training import model_config
+from training import low_rank, model_config
 
 POOLING_HELP = "tiles: every tile has its own dropout; mean: slide means with noise of that size; default %(default)s"
 
@@ -29,15 +31,42 @@ class Task:
     config: model_config.Config
     record: dict  # of all that changes the result, for config.json
     path: Path    # fold folder
+    n_models = 1
+
+    @property
+    def label(self):
+        return f"{self.target.name} {self.path.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class LowRankTask:
+    """The low-rank models of some inner folds of one outer fold."""
+    target: targets_file.Target
+    outer: int
+    colour_weights: tuple
+    models: list  # of (inner, record, path), as in Task
+
+    @property
+    def label(self):
+        return f"{self.target.name} low-rank, outer fold {self.outer}"
+
+    @property
+    def n_models(self):
+        return len(self.models)
 
 
 def add_arguments(parser, max_epochs, patience):
     """Arguments that the three training scripts share."""
     parser.add_argument("outer_fold", help="0-based number, or all")
     parser.add_argument("inner_fold", help="0-based number, or all")
+    parser.add_argument("--model", choices=[*model_folder.MODELS, "both"], default=model_folder.NETWORK,
+                        help="network: as published; low-rank: ridge in closed form, in seconds (the options below are "
+                             "of the network); default %(default)s")
     parser.add_argument("--max-epochs", type=int, default=max_epochs, help="default %(default)s")
     parser.add_argument("--patience", type=int, default=patience, help="epochs without progress, default %(default)s")
     parser.add_argument("--hidden", type=int, default=512, help="hidden units, default %(default)s")
+    parser.add_argument("--learning-rate", type=float, default=model_config.Config.learning_rate,
+                        help="of the network, default %(default)s, as published")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
     parser.add_argument("--keep", choices=["best", "last"], default="best", help="epoch to keep, default %(default)s")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
@@ -49,8 +78,10 @@ def config_of(args, head, pooling):
     for name in ("max_epochs", "patience", "hidden", "processes"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: give at least 1")
-    return model_config.Config(head, pooling, args.max_epochs, args.patience, args.hidden, seed=args.seed,
-                               keep=args.keep)
+    if not 0 < args.learning_rate < 1:
+        raise ValueError(f"--learning-rate {args.learning_rate}: give a number above 0 and below 1")
+    return model_config.Config(head, pooling, args.max_epochs, args.patience, args.hidden,
+                               learning_rate=args.learning_rate, seed=args.seed, keep=args.keep)
 
 
 def chosen(fold, n_folds):
@@ -67,31 +98,69 @@ def train(args, targets, config):
     slides = features_file.read_slides(args.project_path / "features.h5")
     splits_path = args.project_path / "splits.json"
     splits = splits_file.read(splits_path)
-    tasks = []
+    numbers = [(outer, inner) for outer in chosen(args.outer_fold, splits["n_outer"])
+               for inner in chosen(args.inner_fold, splits["n_inner"])]
     for target in targets:
         unused = splits_file.check_patients(splits, splits_path, slides, target)
         if unused:
             logging.info(f"{target.name}: in no fold, so not used: {counted(unused)}")
-        for outer in chosen(args.outer_fold, splits["n_outer"]):
-            for inner in chosen(args.inner_fold, splits["n_inner"]):
-                record = {"target": target.name, "outer": outer, "inner": inner, **dataclasses.asdict(config),
-                          "encoder": slides.attributes["encoder"], "weights": slides.attributes.get("weights"),
-                          "features_sha256": slides.sha256, "targets_sha256": target.sha256,
-                          "splits_sha256": checksums.of_content(splits)}
-                path = model_folder.folder(args.project_path / "results", target.name, outer, inner)
-                tasks.append(Task(target, outer, inner, config, record, path))
+    failed = []
+    if args.model != model_folder.NETWORK:  # first, because they take seconds
+        failed += train_low_rank_models(args, targets, slides, splits, numbers)
+    if args.model != model_folder.LOW_RANK:
+        failed += train_networks(args, targets, slides, splits, numbers, config)
+    if failed:
+        raise ValueError(f"{sum(task.n_models for task in failed)} models failed: "
+                         f"{', '.join(task.label for task in failed)}; fix what the lines above say and run the same "
+                         "command again, which trains only what is left")
+
+
+def train_networks(args, targets, slides, splits, numbers, config):
+    """Train the networks of the folds `numbers` that are not finished; the tasks that failed."""
+    tasks = [Task(target, outer, inner, config, *record_and_path(
+        args.project_path, model_folder.NETWORK, target, outer, inner, slides, splits, dataclasses.asdict(config)))
+        for target in targets for outer, inner in numbers]
     todo = [task for task in tasks if not model_folder.is_finished(task.path, task.record, args.overwrite)]
     logging.info(f"{len(tasks)} models, {len(tasks) - len(todo)} finished before")
     if not todo:
-        return
+        return []
     from training import train_model  # and torch with it
     pool = train_model.pooling_of(slides, config)
     n_processes = 1 if pool.device.type == "cuda" else min(args.processes, len(todo))
-    failed = share(todo, lambda task: train_model.train_one(task, slides, splits, pool), n_processes)
-    if failed:
-        names = ", ".join(f"{task.target.name} {task.path.name}" for task in failed)
-        raise ValueError(f"{len(failed)} of {len(todo)} models failed: {names}; fix what the lines above say and run "
-                         "the same command again, which trains only what is left")
+    return share(todo, lambda task: train_model.train_one(task, slides, splits, pool), n_processes)
+
+
+def train_low_rank_models(args, targets, slides, splits, numbers):
+    """The same for low-rank models; tasks of one outer fold follow one another, because they share decompositions."""
+    has_colours = bool(np.isfinite(slides.mean_rgb).all())  # features of other tools come without them
+    weights = low_rank.COLOUR_WEIGHTS if has_colours else (0.0,)
+    options = {"model": model_folder.LOW_RANK, "penalties": low_rank.PENALTIES, "ranks": low_rank.RANKS,
+               "colour_weights": weights, "colours_sha256": checksums.of_content(slides.mean_rgb)}
+    todo, n_finished = [], 0
+    for outer in sorted({outer for outer, _ in numbers}):
+        for target in targets:
+            models = [(inner, *record_and_path(args.project_path, model_folder.LOW_RANK, target, outer, inner, slides,
+                                               splits, options)) for k, inner in numbers if k == outer]
+            left = [(inner, record, path) for inner, record, path in models
+                    if not model_folder.is_finished(path, record, args.overwrite)]
+            n_finished += len(models) - len(left)
+            if left:
+                todo.append(LowRankTask(target, outer, weights, left))
+    logging.info(f"{len(targets) * len(numbers)} low-rank models, {n_finished} finished before")
+    if not todo:
+        return []
+    from training import train_low_rank  # and torch with it
+    trainer = train_low_rank.Trainer(slides, splits)
+    return share(todo, trainer.train, min(args.processes, len(todo)))
+
+
+def record_and_path(project, model, target, outer, inner, slides, splits, options):
+    """What decides the numbers of a model, for its config.json, and its folder."""
+    record = {"target": target.name, "outer": outer, "inner": inner, **options,
+              "encoder": slides.attributes["encoder"], "weights": slides.attributes.get("weights"),
+              "features_sha256": slides.sha256, "targets_sha256": target.sha256,
+              "splits_sha256": checksums.of_content(splits)}
+    return record, model_folder.folder(model_folder.root(project / "results", model), target.name, outer, inner)
 
 
 def share(tasks, work, n_processes):
@@ -113,7 +182,7 @@ def share(tasks, work, n_processes):
                 work(task)
                 done[number] = True
             except Exception as error:
-                logging.error(f"failed: {task.target.name} {task.path.name}: {type(error).__name__}: {error}")
+                logging.error(f"failed: {task.label}: {type(error).__name__}: {error}")
 
     def in_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process

@@ -6,14 +6,20 @@ from evaluation import association
 from slide_ex.project import model_folder
 
 
-def write(path, config, network, history, outputs, parts):
-    """Write the files of a model into the folder `path`, which is made; config.json last.
+def write_history(path, history):
+    """Write what the epochs of a network were; history: list of dict, see mlp.fit."""
+    from training import fold_plots
+    pd.DataFrame(history).to_csv(path / "history.csv", index=False)
+    fold_plots.save(fold_plots.losses(history), path / "loss.pdf")
 
+
+def write(path, config, state, outputs, parts):
+    """Write the other files of a model into the folder `path`, which is there; config.json last.
+
+    state : dict of tensors
     parts : dict of "valid" and "test" to dict of slide_ids, patient_ids, labels, predictions
     """
     from training import fold_plots
-    path.mkdir(exist_ok=True)
-    pd.DataFrame(history).to_csv(path / "history.csv", index=False)
     test = parts["test"]
     if config["target"] == "direct":
         table = pd.DataFrame([{"part": name, **response_metrics(part["labels"][:, 0], part["predictions"][:, 0])}
@@ -25,8 +31,7 @@ def write(path, config, network, history, outputs, parts):
         table.to_csv(path / "correlation.csv", index=False)
         best = fold_plots.best_predictions(test["labels"], test["predictions"], outputs, table["test_r"].to_numpy())
     fold_plots.save(best, path / "best_preds.pdf")
-    fold_plots.save(fold_plots.losses(history), path / "loss.pdf")
-    model_folder.write(path, config, network.state_dict(), outputs, parts)
+    model_folder.write(path, config, state, outputs, parts)
 
 
 def correlations(target, outputs, parts):

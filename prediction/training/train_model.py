@@ -31,7 +31,7 @@ def train_one(task, slides, splits, pool):
     with script.whole(task.path) as part:
         part.mkdir()
         refuse_second_process(task.path)
-        rows, labels = rows_and_labels(task, slides, splits)
+        rows, labels = rows_and_labels(task.target, task.outer, task.inner, slides, splits)
         device = pool.means.device
         on_device = {name: torch.from_numpy(of_part).to(device) for name, of_part in rows.items()}
         data = torch.from_numpy(labels).to(device), on_device["train"], on_device["valid"]
@@ -40,7 +40,8 @@ def train_one(task, slides, splits, pool):
                         "labels": labels[rows[name]], "predictions": mlp.predict(network, pool, on_device[name])}
                  for name in ("valid", "test")}
         record = {**task.record, model_folder.MADE_WITH: {"device": device.type, "torch": str(torch.__version__)}}
-        fold_folder.write(part, record, network, history, task.target.outputs, parts)
+        fold_folder.write_history(part, history)
+        fold_folder.write(part, record, network.state_dict(), task.target.outputs, parts)
     score = list(history[0])[-1]
     best = max(history, key=lambda epoch: epoch[score])
     logging.info(f"{task.target.name} {task.path.name}: best {score} {best[score]:.3f} in epoch {best['epoch']} of "
@@ -59,21 +60,21 @@ def fit_in_memory(pool, labels, train, valid, config):
     return mlp.fit(pool, labels, train, valid, config)
 
 
-def rows_and_labels(task, slides, splits):
+def rows_and_labels(target, outer, inner, slides, splits):
     """Row numbers of the slides of train, valid and test, and the labels of all slides (NaN without).
 
     ValueError for a part without slides and for a classifier's training or validation part of one class only.
     """
-    outer = splits["outer"][task.outer]
-    patients = {**outer["inner"][task.inner], "test": outer["test"]}
-    rows = {name: slides.rows_of(set(of_part) & set(task.target.patient_ids)) for name, of_part in patients.items()}
-    labels = task.target.of_slides(slides)
+    fold = splits["outer"][outer]
+    patients = {**fold["inner"][inner], "test": fold["test"]}
+    rows = {name: slides.rows_of(set(of_part) & set(target.patient_ids)) for name, of_part in patients.items()}
+    labels = target.of_slides(slides)
     for name, of_part in rows.items():
         if len(of_part) == 0:
-            raise ValueError(f"no slide in the {name} part of fold {task.outer} {task.inner}: draw fewer folds with "
+            raise ValueError(f"no slide in the {name} part of fold {outer} {inner}: draw fewer folds with "
                              "make_splits.py --outer --inner --overwrite")
-        if task.config.head == "classification" and name != "test" and len(set(labels[of_part, 0])) < 2:
-            raise ValueError(f"one class only in the {name} part of fold {task.outer} {task.inner}: draw the folds "
+        if target.name == "direct" and name != "test" and len(set(labels[of_part, 0])) < 2:
+            raise ValueError(f"one class only in the {name} part of fold {outer} {inner}: draw the folds "
                              "again with make_splits.py --stratify response --overwrite")
     return rows, labels
 

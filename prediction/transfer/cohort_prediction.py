@@ -4,10 +4,11 @@ Models are taken one after the other (running mean and sum of squares; Welford 1
 their number.
 """
 import dataclasses
+import functools
 
 import numpy as np
 
-from training import model_config
+from training import linear_head, model_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class RunningMoments:
 
 def predict(target, slides, folds):
     """CohortPrediction of the mean of the models of some folds of a trained_models.TrainedTarget."""
-    apply = {"regression": linear, "classification": classifier}[target.head](slides)
+    apply = {"regression": linear, "classification": response}[target.head](slides)
     patients, row = np.unique(slides.patient_ids, return_inverse=True)
     n_slides = np.bincount(row)[:, None]
     of_slides, of_patients = RunningMoments(), RunningMoments()
@@ -54,26 +55,23 @@ def predict(target, slides, folds):
     spread = of_patients.sd()
     return CohortPrediction(target.outputs, of_slides.mean.astype(np.float32), patients,
                             of_patients.mean.astype(np.float32), None if spread is None else spread.astype(np.float32),
-                            len(folds) or target.n_models)
+                            len(folds) * len(target.models) or target.n_models)
 
 
 def linear(slides):
-    """Function from the weights of a regression (or the mean of several) to predictions, float64 (n_slides, n_outputs).
+    """Function from the weights of a linear head (or their mean) to predictions, float64 (n_slides, n_outputs)."""
+    return lambda state: linear_head.predict(state, slides.mean_features, slides.mean_rgb)
 
-    Without dropout the mean over tiles commutes with both layers, so the mean feature of a slide is enough.
-    """
-    means = slides.mean_features.astype(float)
 
-    def apply(state):
-        if "weight" in state:
-            return means @ state["weight"].T + state["bias"]
-        hidden = means @ state["first.weight"].T + state["first.bias"]
-        return hidden @ state["last.weight"].T + state["last.bias"]
-    return apply
+def response(slides):
+    """Function from the weights of a direct model to probabilities of pCR, (n_slides, 1); a low-rank one is linear."""
+    of_networks = functools.cache(lambda: classifier(slides))  # made only where there is a network: it reads all tiles
+    of_logit = linear(slides)
+    return lambda state: linear_head.probability(of_logit(state)) if "weight" in state else of_networks()(state)
 
 
 def classifier(slides):
-    """Function from the weights of a direct model to probabilities of pCR, (n_slides, 1); every tile is read."""
+    """Function from the weights of a direct network to probabilities of pCR, (n_slides, 1); every tile is read."""
     import torch
 
     from training import mlp, pooling
@@ -88,21 +86,3 @@ def classifier(slides):
         network.load_state_dict({name: torch.from_numpy(values) for name, values in state.items()})
         return mlp.predict(network, pool, rows).astype(float)
     return apply
-
-
-def mean_matrix(states, rows=slice(None)):
-    """The one matrix and bias that predict the mean of all models of a regression, exactly; float64.
-
-    mean_m (W1_m (W0_m x + b0_m) + b1_m) = W x + b with W = mean_m W1_m W0_m and b = mean_m (W1_m b0_m + b1_m). With
-    `rows` only these outputs are computed. Of a bundle that has only the mean of its models, that is the one state.
-    """
-    weight, bias, n_models = 0.0, 0.0, 0
-    for state in states:
-        if "weight" in state:
-            weight, bias = weight + state["weight"][rows].astype(float), bias + state["bias"][rows].astype(float)
-        else:
-            last = state["last.weight"][rows].astype(float)
-            weight += last @ state["first.weight"]
-            bias += last @ state["first.bias"] + state["last.bias"][rows]
-        n_models += 1
-    return {"weight": weight / n_models, "bias": bias / n_models}

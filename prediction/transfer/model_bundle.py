@@ -2,13 +2,17 @@
 
     bundle.json                   format, version, name, licence, features (attributes of features.h5: encoder, weights,
                                   tile_px, ...), targets (by name: outputs, n_models, missing folds, folds whose weights
-                                  are here, pearson_r out of fold), training (n_patients, n_slides, n_tiles, labels,
-                                  out_of_fold, ...), all_models, versions, patients_sha256 (of the ids of the training
-                                  patients), models_sha256, files (SHA-256 of each .safetensors)
+                                  are here, pearson_r out of fold, models where there are low-rank ones), training
+                                  (n_patients, n_slides, n_tiles, labels, out_of_fold, ...), all_models, versions,
+                                  patients_sha256 (of the ids of the training patients), models_sha256, files (SHA-256
+                                  of each .safetensors)
     <target>.safetensors          weight float32 (n_outputs, n_features), bias (n_outputs,): the mean of all models of a
-                                  regression; y = weight x + bias for the mean feature x of a slide.
+                                  regression; y = weight x + bias for the mean feature x of a slide, followed by its
+                                  mean red, green and blue (0..255) where weight has three columns more.
                                   Of `direct`, and with --all-models of every target, each model's layers:
                                   <outer>_<inner>.first.weight (hidden, n_features), .first.bias, .last.weight, ...
+                                  and of low-rank models <outer>_<inner>.low-rank.first.weight, ... (direct: weight,
+                                  bias)
     training_range.safetensors    the fields of training_range.TrainingRange, float64
     README.md                     model card
 """
@@ -22,8 +26,11 @@ import safetensors.numpy
 
 from slide_ex import checksums, ids, record
 from slide_ex.ids import counted
-from transfer import cohort_prediction, trained_models, training_range
+from slide_ex.project import model_folder
+from training import linear_head
+from transfer import trained_models, training_range
 
+NETWORKS = (model_folder.NETWORK,)
 FORMAT, VERSION = "slide-ex bundle", 1
 CONTENT, CARD = "bundle.json", "README.md"
 
@@ -54,20 +61,32 @@ def write(path, models, facts):
     targets = {}
     for name, target in models.targets.items():
         folds = target.folds if facts["all_models"] or target.head == "classification" else []
-        tensors = {f"{outer}_{inner}.{layer}": values for outer, inner in folds
-                   for layer, values in next(target.states([(outer, inner)])).items()}
+        tensors = {f"{prefix(fold, model)}{layer}": values for fold in folds
+                   for model, state in zip(target.models, target.states([fold])) for layer, values in state.items()}
         if target.head == "regression":
-            mean = cohort_prediction.mean_matrix(target.states(target.folds))
+            mean = linear_head.mean_matrix(target.states(target.folds))
             tensors |= {layer: values.astype(np.float32) for layer, values in mean.items()}
+        tensors = {layer: np.ascontiguousarray(values) for layer, values in tensors.items()}  # strides are not saved
         (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
         r = [value if np.isfinite(value) else None for value in target.pearson_r.round(6)]  # JSON has no NaN
         targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
                          "folds": folds, "pearson_r": r}
+        if target.models != NETWORKS:
+            targets[name]["models"] = list(target.models)
     (path / "training_range.safetensors").write_bytes(safetensors.numpy.save(dataclasses.asdict(models.training)))
     files = {file.name: checksums.of_file(file) for file in sorted(path.glob("*.safetensors"))}
     content = {"format": FORMAT, "version": VERSION, **facts, "features": models.attributes, "targets": targets,
                "patients_sha256": sorted(models.patients_sha256), "files": files}
     (path / CONTENT).write_text(json.dumps(content, indent=1))
+
+
+def read_any(path, chosen=(), partial=False, use=None):
+    """TrainedModels of a bundle or of a trained project; ValueError for --use with a bundle, where it was chosen."""
+    if not is_bundle(path):
+        return trained_models.read_project(path, chosen, partial, use)
+    if use:
+        raise ValueError(f"{path} is a bundle, whose models were chosen when it was exported: leave out --use")
+    return read(path, chosen, partial)
 
 
 def read(path, chosen=(), partial=False):
@@ -109,16 +128,23 @@ def read_content(path):
 
 def read_target(path, name, described):
     """trained_models.TrainedTarget of one target of a bundle."""
-    folds = [tuple(fold) for fold in described["folds"]]
+    folds, models = [tuple(fold) for fold in described["folds"]], tuple(described.get("models", NETWORKS))
 
     def states(chosen):
         with safetensors.safe_open(path / f"{name}.safetensors", "numpy") as file:
             if not chosen:
                 yield {key: file.get_tensor(key) for key in ("weight", "bias")}
-            for outer, inner in chosen:
-                layers = ("first.weight", "first.bias", "last.weight", "last.bias")
-                yield {layer: file.get_tensor(f"{outer}_{inner}.{layer}") for layer in layers}
+            for fold in chosen:
+                for model in models:
+                    yield {layer: file.get_tensor(f"{prefix(fold, model)}{layer}")
+                           for layer in model_folder.layers(name, model)}
     return trained_models.TrainedTarget(name, np.array(described["outputs"]), described["n_models"],
                                         described["missing"], folds, states,
                                         pd.Series(described["pearson_r"], described["outputs"], dtype=float).dropna()
-                                        if described["pearson_r"] else pd.Series(dtype=float))
+                                        if described["pearson_r"] else pd.Series(dtype=float), models)
+
+
+def prefix(fold, model):
+    """What the names of a model's layers begin with."""
+    outer, inner = fold
+    return f"{outer}_{inner}." if model == model_folder.NETWORK else f"{outer}_{inner}.{model}."

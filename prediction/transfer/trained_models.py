@@ -15,6 +15,8 @@ from slide_ex.ids import counted
 from slide_ex.project import features_file, model_folder, predictions_file, splits_file, targets_file
 from transfer import training_range
 
+BLEND = "blend"
+USES = (*model_folder.MODELS, BLEND)
 SAME_FEATURES = ("encoder", "encoder_version", "weights_sha256", "tile_px", "magnification", "normalisation")
 
 
@@ -26,8 +28,10 @@ class TrainedTarget:
     n_models: int             # that were trained and finished
     missing: list             # names of the folds that are not, "result_<outer>_<inner>"
     folds: list               # (outer, inner) of the models whose weights are here; empty where only their mean is
-    states: collections.abc.Callable  # folds -> iterator of dict of float32 arrays, one a model (no folds: their mean)
+    states: collections.abc.Callable  # folds -> iterator of dict of float32 arrays, one a model (no folds: their mean);
+    #                           of each fold one of each kind, in the order of `models`
     pearson_r: pd.Series      # out-of-fold R of each output, empty where results were not collected
+    models: tuple = (model_folder.NETWORK,)  # kinds whose mean is the prediction
 
     @property
     def head(self):
@@ -46,8 +50,15 @@ class TrainedModels:
     sha256: str                # of all weights
 
 
-def read_project(project, chosen=(), partial=False):
+def add_arguments(parser):
+    parser.add_argument("--use", choices=USES, help="which models: network, low-rank, or blend, the mean of both; by "
+                        "default all that are trained, or what collect_results.py was told")
+
+
+def read_project(project, chosen=(), partial=False, use=None):
     """TrainedModels of a project; with `chosen` only of these targets (short forms of cell types are known).
+
+    use : one of USES; None: what collect_results.py was told, else all kinds of models that a target has
 
     Raises ValueError for missing folds without `partial`, and for models of other features, splits or labels.
     """
@@ -57,48 +68,78 @@ def read_project(project, chosen=(), partial=False):
     splits = splits_file.read(project / "splits.json")
     slides = features_file.read_slides(project / "features.h5")
     readers = choose(targets_file.readers(project), chosen, project)
-    configs = finished_folds(project / "results", readers, splits, slides, partial)
+    configs = in_use(finished_folds(project / "results", readers, splits, slides, partial), use or told(project))
     absent = [name for name in readers if chosen and name not in configs]
     if absent:
         raise ValueError(f"{project} has no trained model of {', '.join(absent)}: train them, or choose others")
-    targets = {name: read_target(project / "results", name, sorted(found), splits) for name, found in configs.items()}
+    targets = {name: read_target(project / "results", name, found, splits) for name, found in configs.items()}
     patients = splits["patients"]
     rows = slides.rows_of(patients)
-    weights = [(name, fold, checksums.of_file(
-        model_folder.folder(project / "results", name, *fold) / model_folder.WEIGHTS))
-               for name, target in targets.items() for fold in target.folds]
+    weights = [(name, fold, *[model] * (model != model_folder.NETWORK), checksums.of_file(model_folder.folder(
+        model_folder.root(project / "results", model), name, *fold) / model_folder.WEIGHTS))
+               for name, target in targets.items() for model in target.models for fold in target.folds]
     return TrainedModels(project.resolve().name, slides.attributes, targets, frozenset(map(id_sha256, patients)),
                          training_range.fit(slides.mean_features[rows], slides.patient_ids[rows]),
                          checksums.of_content(weights))
 
 
 def finished_folds(results, targets, splits, slides, partial):
-    """Configurations by target and fold; ValueError for missing folds without `partial` and for other data.
+    """Configurations by target, kind of model and fold; ValueError for missing folds without `partial`, other data.
 
     targets : dict of name to function that reads the target
     """
     configs, n_missing = {}, 0
+    sources = {"features": slides.sha256, "splits": checksums.of_content(splits),
+               "colours": checksums.of_content(slides.mean_rgb)}
     for name, read_target_now in targets.items():
-        found, absent = model_folder.read_configs(results, name, splits)
-        if not found:
+        for model in model_folder.MODELS:
+            found, absent = model_folder.read_configs(model_folder.root(results, model), name, splits)
+            if not found:
+                continue
+            for source, now in (sources | {"targets": read_target_now().sha256}).items():
+                # imported models do not know what their labels were, networks use no colours
+                if any(config.get(f"{source}_sha256", now) != now for config in found.values()):
+                    raise ValueError(f"models of {name} were trained with other {source} than there are now "
+                                     f"(encoder {found[min(found)]['encoder']}): train them again with --overwrite")
+            configs.setdefault(name, {})[model] = found
+            n_missing += len(absent)
+            if absent:
+                kind = "" if model == model_folder.NETWORK else f", {model}"
+                logging.info(f"{name}{kind}: missing {', '.join(path.name for path in absent)}")
+        if name not in configs:
             logging.info(f"{name}: not trained, left out")
-            continue
-        for source, now in (("features", slides.sha256), ("splits", checksums.of_content(splits)),
-                            ("targets", read_target_now().sha256)):
-            # imported models do not know what their labels were
-            if any(config.get(f"{source}_sha256", now) != now for config in found.values()):
-                raise ValueError(f"models of {name} were trained with other {source} than there are now "
-                                 f"(encoder {found[min(found)]['encoder']}): train them again with --overwrite")
-        configs[name] = found
-        n_missing += len(absent)
-        if absent:
-            logging.info(f"{name}: missing {', '.join(path.name for path in absent)}")
     if not configs:
         raise ValueError(f"no trained model in {results}: run 1main_cs_exp_regression.py first")
     if n_missing and not partial:
         raise ValueError(f"{n_missing} models are missing, listed above: train them, or give --partial to do with "
                          "the models there are")
     return configs
+
+
+def in_use(configs, use):
+    """Of what `finished_folds` gives, the kinds of models that a word of USES names; all of them for None.
+
+    ValueError for a target that was not trained in that way.
+    """
+    wanted = model_folder.MODELS if use in (None, BLEND) else (use,)
+    if use:
+        lacking = [name for name, of_target in configs.items() if not set(wanted) <= set(of_target)]
+        if lacking:
+            raise ValueError(f"--use {use}, but not all of its models ({' and '.join(wanted)}) are trained of "
+                             f"{counted(lacking)}: train them with --model, or leave --use out")
+    return {name: {model: of_target[model] for model in wanted if model in of_target}
+            for name, of_target in configs.items()}
+
+
+def told(project):
+    """The --use of the project's collect_results.py; None where it was left out or nothing was collected."""
+    path = project / "results" / predictions_file.NAME
+    return predictions_file.read_attributes(path).get("use") or None if path.is_file() else None
+
+
+def common_folds(configs):
+    """Folds that all kinds of models of a target have, sorted; configs: dict of kind to dict by fold."""
+    return sorted(set.intersection(*map(set, configs.values())))
 
 
 def choose(targets, chosen, path):
@@ -110,17 +151,21 @@ def choose(targets, chosen, path):
     return {name: target for name, target in targets.items() if name in names or not names}
 
 
-def read_target(results, name, folds, splits):
-    """TrainedTarget of the finished folds of a project."""
-    outputs = model_folder.read_outputs(model_folder.folder(results, name, *folds[0]))
+def read_target(results, name, configs, splits):
+    """TrainedTarget of the finished folds of a project; configs: dict of kind of model to dict by fold."""
+    folds, models = common_folds(configs), tuple(configs)
+    if not folds:
+        raise ValueError(f"{name}: no fold has both {' and '.join(models)}: train the others, or choose with --use")
+    outputs = model_folder.read_outputs(model_folder.folder(model_folder.root(results, models[0]), name, *folds[0]))
     table_path, r = results / (f"{name}.csv" if name == "abundance" else f"{name}_genes.csv"), pd.Series(dtype=float)
     if table_path.is_file():
         key = "cell_type" if name == "abundance" else "gene"
         table = text_table.read_results(table_path, predictions_file.OUT_OF_FOLD_MADE_BY, [key, "pearson_r"])
         r = table.set_index(key)["pearson_r"].reindex(outputs)
     missing = [f"result_{k}_{i}" for k, i in splits_file.numbers(splits) if (k, i) not in folds]
-    return TrainedTarget(name, outputs, len(folds), missing, folds, lambda chosen: (
-        model_folder.read_state(model_folder.folder(results, name, *fold)) for fold in chosen), r)
+    return TrainedTarget(name, outputs, len(folds) * len(models), missing, folds, lambda chosen: (
+        model_folder.read_state(model_folder.folder(model_folder.root(results, model), name, *fold))
+        for fold in chosen for model in models), r, models)
 
 
 def first_inner(target):

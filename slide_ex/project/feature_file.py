@@ -161,3 +161,9 @@ def read_attributes(path):
             raise ValueError(f"{path} is damaged ({n_tiles} features, {len(file['coords'])} coords): make it again "
                              f"with {MADE_BY} --overwrite")
         return DEFAULTS | hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}
+
+
+def read_colours(path):
+    """mean_rgb, float32 (n_tiles, 3)."""
+    with reading(path) as file:
+        return file["mean_rgb"][:]

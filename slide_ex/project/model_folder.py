@@ -1,4 +1,4 @@
-"""results/<target>_preds/result_<outer>_<inner>/, one trained model.
+"""results/<target>_preds/result_<outer>_<inner>/, one trained network; the same in results/low_rank/, a low-rank model.
 
     model_trained.pth     state dict (torch.save; load with weights_only=True): first.weight, first.bias, last.*
     config.json           outer, inner, model and everything else that changes the result, with SHA-256 of the data;
@@ -10,27 +10,39 @@
     metrics.csv           direct only: part, auc, average_precision, balanced_accuracy, f1, precision, recall
     loss.pdf, best_preds.pdf
 
+A low-rank model has choice.csv in the place of history.csv and loss.pdf: colour_weight, penalty, rank, valid_r of every
+candidate in the outer fold. Its state dict has the same layers with as many hidden units as its rank; first.weight has
+three more columns where it uses the mean colour. Of direct it is weight (1, n_inputs) and bias, of the logit.
+
 Imported models have the first three of IMPORTED and "imported" in config.json.
 """
 import json
 
 import h5py
 
-from slide_ex import hdf5, record
+from slide_ex import checksums, hdf5, record
 
 FOLDERS = {"abundance": "cell_fraction_preds", "direct": "direct_preds"}
 OF_DATA = ("target", "outer", "inner", "encoder", "features_sha256", "targets_sha256", "splits_sha256")
 MADE_WITH = "made_with"  # entry of config.json that is to be known, not compared
 CONFIG, WEIGHTS, PREDICTIONS = "config.json", "model_trained.pth", "predictions.h5"
 IMPORTED = (WEIGHTS, PREDICTIONS, CONFIG)
-TRAINED = ("history.csv", "loss.pdf", "best_preds.pdf", *IMPORTED)
+TRAINED = {"network": ("history.csv", "loss.pdf", "best_preds.pdf", *IMPORTED),
+           "low-rank": ("choice.csv", "best_preds.pdf", *IMPORTED)}
+NETWORK, LOW_RANK = MODELS = tuple(TRAINED)
 LAYERS = ("first.weight", "first.bias", "last.weight", "last.bias")
+ONE_MATRIX = ("weight", "bias")
 MADE_BY = {"abundance": "prediction/1main_abundance_regression.py", "direct": "prediction/1main_direct.py"}
 EXPRESSION_MADE_BY = "prediction/1main_cs_exp_regression.py"
 
 
+def root(results, model):
+    """Where the folders of the models of a kind are, for the folder results/ of a project."""
+    return results if model == NETWORK else results / model.replace("-", "_")
+
+
 def folder(results, target, outer, inner):
-    """Where the model of one fold is, for a cell type, "abundance" or "direct"."""
+    """Where the model of one fold is, for a cell type, "abundance" or "direct"; results: see `root`."""
     return results / FOLDERS.get(target, f"{target}_preds") / f"result_{outer}_{inner}"
 
 
@@ -44,10 +56,20 @@ def made_by(target):
     return MADE_BY.get(target, EXPRESSION_MADE_BY)
 
 
-def files(target, is_imported=False):
+def files(target, is_imported=False, model=NETWORK):
     """Names of the files of a model's folder, config.json last."""
     table = "metrics.csv" if target == "direct" else "correlation.csv"
-    return IMPORTED if is_imported else (table, *TRAINED)
+    return IMPORTED if is_imported else (table, *TRAINED[model])
+
+
+def model_of(config):
+    """The kind of a model, by its config.json."""
+    return config.get("model", NETWORK)
+
+
+def layers(target, model):
+    """Names of the weights of a model."""
+    return ONE_MATRIX if (target, model) == ("direct", LOW_RANK) else LAYERS
 
 
 def read_config(path, target):
@@ -69,7 +91,7 @@ def is_finished(path, config, overwrite=False):
     if is_imported:  # how it was trained is not known here, and no option of ours would make it again
         made, config = ({name: values.get(name) for name in made if name in OF_DATA} for values in (made, config))
     record.refuse_other(path, made, config)
-    return all((path / name).is_file() for name in files(target, is_imported))
+    return all((path / name).is_file() for name in files(target, is_imported, model_of(config)))
 
 
 def write(path, config, state, outputs, parts):
@@ -107,18 +129,24 @@ def read_outputs(path):
 
 
 def read_state(path):
-    """Weights of a model, float32 arrays by name: first.weight (hidden, n_features), first.bias, last.*"""
+    """Weights of a model, float32 arrays by name: first.weight (hidden, n_inputs), first.bias, last.*; or ONE_MATRIX"""
     import torch
     try:
         state = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
-        return {name: state[name].numpy() for name in LAYERS}
+        model = LOW_RANK if path.parents[1].name == root(path, LOW_RANK).name else NETWORK
+        return {name: state[name].numpy() for name in layers(target_of(path.parent.name), model)}
     except Exception as error:  # torch reports missing, unsafe and broken files in many ways
         raise ValueError(f"{path / WEIGHTS} is damaged ({str(error).splitlines()[0]}): train the model again with "
                          f"{made_by(target_of(path.parent.name))} --overwrite") from None
 
 
+def models_sha256(configs):
+    """Checksum of all that tables are collected from: dict of kind of model to what `read_all_configs` gives."""
+    return checksums.of_content(*(of_model for of_model in configs.values() if of_model))
+
+
 def read_all_configs(results, cell_types, splits):
-    """config.json of all models, dict of target to `read_configs`, of the targets that have some."""
+    """config.json of all models of a kind, dict of target to `read_configs`, of the targets that have some."""
     found = {target: read_configs(results, target, splits)[0] for target in (*cell_types, *FOLDERS)}
     return {target: configs for target, configs in found.items() if configs}
 

@@ -5,6 +5,7 @@ from slide_ex.project import clinical_file, features_file, model_folder, splits_
 from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, not_needed
 
 OPTIONS = ("pooling", "hidden", "max_epochs", "patience", "seed", "keep")  # of the scripts, as config.json names them
+LEARNING_RATE = 1e-4    # as published; only another one is named in a command
 STAGES = ("expression", "abundance", "direct")
 
 
@@ -24,7 +25,8 @@ def models(project, facts, to_predict_only):
         return list(states.values())
     try:
         slides = features_file.read_slides(project / features_file.NAME)
-        now = {"features_sha256": slides.sha256, "splits_sha256": checksums.of_content(facts.splits)}
+        now = {"features_sha256": slides.sha256, "splits_sha256": checksums.of_content(facts.splits),
+               "colours_sha256": checksums.of_content(slides.mean_rgb)}
         names = {"expression": facts.targets["cell_types"], "abundance": ["abundance"],
                  "direct": [] if why_not or wrong else ["direct"]}
         readers = targets_file.readers(project)
@@ -56,24 +58,26 @@ def without_direct(facts):
 
 def fill(state, project, targets, splits):
     """Units, status and text of a training stage; targets: dict of target to checksums of what there is to learn."""
-    results, options = project / "results", None
+    options, kinds = {}, kinds_of(project / "results", targets)
     state.units, state.missing = [], []
     for target, now in targets.items():
         for outer, inner in splits_file.numbers(splits):
-            unit, path = f"{target} {outer} {inner}", model_folder.folder(results, target, outer, inner)
+            unit = f"{target} {outer} {inner}"
             state.units.append(unit)
-            config = config_of(path, target)
-            if config is None:
-                (state.stale if (path / model_folder.CONFIG).is_file() else state.missing).append(unit)
-                continue
-            options = options or options_like(config, target)
-            files = model_folder.files(target, config.get("imported", False))
-            if any(config.get(name, value) != value for name, value in now.items()):
+            found = []
+            for kind in kinds:
+                path = model_folder.folder(model_folder.root(project / "results", kind), target, outer, inner)
+                config = config_of(path, target)
+                found.append(is_as_now(path, config, target, now))
+                if config:
+                    options.setdefault(kind, options_like(config, target))
+            if STALE in found:
                 state.stale.append(unit)
-            elif not all((path / name).is_file() for name in files):
+            elif MISSING in found:
                 state.missing.append(unit)
     there = len(state.units) - len(state.missing)
-    state.options = options or []
+    chosen = [] if kinds == [model_folder.NETWORK] else ["--model", "both" if len(kinds) > 1 else kinds[0]]
+    state.options = chosen + options.get(model_folder.NETWORK, [])
     state.about = f"{there} of {len(state.units)} models"
     unfinished = targets_of(state.missing)
     if len(targets) > 1 and unfinished and there:
@@ -82,6 +86,24 @@ def fill(state, project, targets, splits):
         state.about += (f"; features, targets or folds have changed since {some(targets_of(state.stale), 3)} were "
                         "trained")
     state.status = STALE if state.stale else DONE if not state.missing else PARTIAL if there else MISSING
+
+
+def kinds_of(results, targets):
+    """Kinds of models that a stage is to make: those that some of its targets have; networks where none has any."""
+    found = [kind for kind in model_folder.MODELS
+             if any(model_folder.folder(model_folder.root(results, kind), target, 0, 0).parent.is_dir()
+                    for target in targets)]
+    return found or [model_folder.NETWORK]
+
+
+def is_as_now(path, config, target, now):
+    """DONE, STALE or MISSING: whether a model is there, whole, and trained on what there is now."""
+    if config is None:
+        return STALE if (path / model_folder.CONFIG).is_file() else MISSING
+    if any(config.get(name, value) != value for name, value in now.items()):
+        return STALE
+    files = model_folder.files(target, config.get("imported", False), model_folder.model_of(config))
+    return DONE if all((path / name).is_file() for name in files) else MISSING
 
 
 def config_of(path, target):
@@ -99,5 +121,6 @@ def targets_of(units):
 
 def options_like(config, target):
     """Options that train further models of a target as this one was."""
-    return [word for key in OPTIONS if key in config and not (target == "direct" and key == "pooling")
+    optional = ["learning_rate"] * (config.get("learning_rate", LEARNING_RATE) != LEARNING_RATE)
+    return [word for key in (*OPTIONS, *optional) if key in config and not (target == "direct" and key == "pooling")
             for word in (f"--{key.replace('_', '-')}", str(config[key]))]

@@ -40,10 +40,15 @@ class Stage:
     needs: Needs | None = None   # None: it is not a step of the pipeline, but run when it is asked for
 
 
-def of_models(target, outputs):
+def of_models(target, outputs, model=model_folder.NETWORK):
     """Outputs of a training script: the files of one model."""
-    folder = model_folder.folder(Path("results"), target, "<outer>", "<inner>")
+    folder = model_folder.folder(model_folder.root(Path("results"), model), target, "<outer>", "<inner>")
     return tuple(str(folder / name) for name in outputs)
+
+
+def of_low_rank_models(target):
+    """What a training script writes with --model low-rank, in the place of a network or beside it."""
+    return of_models(target, model_folder.files(target, model=model_folder.LOW_RANK), model_folder.LOW_RANK)
 
 
 PIPELINE = (
@@ -62,12 +67,13 @@ PIPELINE = (
           needs=Needs(10, 8, 1)),
     Stage("expression", "prediction/1main_cs_exp_regression.py",
           of_models("<cell type>", model_folder.files("<cell type>")), after=("features", "targets", "splits"),
-          made_for=MODEL, needs=Needs(15, 16, 4)),
+          optional=of_low_rank_models("<cell type>"), made_for=MODEL, needs=Needs(15, 16, 4)),
     Stage("abundance", "prediction/1main_abundance_regression.py",
           of_models("abundance", model_folder.files("abundance")), after=("features", "targets", "splits"),
-          made_for=MODEL, needs=Needs(15, 16, 4)),
+          optional=of_low_rank_models("abundance"), made_for=MODEL, needs=Needs(15, 16, 4)),
     Stage("direct", "prediction/1main_direct.py", of_models("direct", model_folder.files("direct")),
-          after=("features", "targets", "splits"), made_for=MODEL, needs=Needs(15, 16, 4)),
+          after=("features", "targets", "splits"), optional=of_low_rank_models("direct"), made_for=MODEL,
+          needs=Needs(15, 16, 4)),
     Stage("results", "prediction/collect_results.py",
           ("results/summary.csv", "results/missing_slides.csv", "results/predictions.h5"),
           optional=("results/<cell type>_genes.csv", "results/abundance.csv", "results/direct.csv"),

@@ -32,10 +32,12 @@ def are_of_other_models(project, facts, marker):
         return False
     try:
         made = predictions_file.read_attributes(marker).get("models_sha256")
-        configs = model_folder.read_all_configs(project / "results", facts.targets["cell_types"], facts.splits)
+        configs = {model: model_folder.read_all_configs(model_folder.root(project / "results", model),
+                                                        facts.targets["cell_types"], facts.splits)
+                   for model in model_folder.MODELS}
     except ValueError:
         return True
-    return made != checksums.of_content(configs)
+    return made != model_folder.models_sha256(configs)
 
 
 def tables_of(project, marker):

@@ -1,0 +1,428 @@
+"""The low-rank model against independent solutions, and laws of how it is chosen and used."""
+import dataclasses
+import itertools
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize
+from sklearn.linear_model import Ridge
+
+import simulated_cohort
+from evaluation import association, baselines, out_of_fold, result_tables, training_length
+from slide_ex import checksums
+from slide_ex.project import features_file, model_folder, splits_file, targets_file
+from training import linear_head, low_rank, train_low_rank
+
+SCRIPTS = {"CAFs": ("prediction/1main_cs_exp_regression.py", "CAFs"), "abundance": (
+    "prediction/1main_abundance_regression.py",), "direct": ("prediction/1main_direct.py",)}
+SMALL = ("--hidden", "64", "--max-epochs", "60", "--patience", "20")
+
+
+def problem(n=30, n_features=12, n_outputs=5, seed=0):
+    """Features, colours and labels of slides; the last ten slides are not trained on."""
+    random = np.random.default_rng(seed)
+    features, colours = random.normal(size=(n, n_features)), 200 + 20 * random.normal(size=(n, 3))
+    labels = 4 + features @ random.normal(size=(n_features, n_outputs)) + random.normal(size=(n, n_outputs))
+    return features, colours, labels + 0.1 * colours[:, :1], np.arange(n - 10)
+
+
+def absolute(kernel, penalty):
+    return penalty * kernel.values.sum() / len(kernel.train)
+
+
+@pytest.mark.parametrize("colour_weight", [0.0, 0.3])
+def test_at_full_rank_it_is_the_ridge_of_scikit_learn(colour_weight):
+    features, colours, labels, train = problem()
+    kernel = low_rank.kernel(features, colours, train, colour_weight)
+    state = low_rank.fit(kernel, labels, 0.1, labels.shape[1])
+    oracle = Ridge(alpha=absolute(kernel, 0.1)).fit(kernel.z[train], labels[train])
+    assert np.allclose(linear_head.predict(state, features, colours), oracle.predict(kernel.z))
+    standardised = (features - features[train].mean(0)) / features[train].std(0) / features.shape[1] ** 0.5
+    assert np.allclose(kernel.z[:, :12], standardised)
+
+
+@pytest.mark.parametrize("rank, penalty", [(1, 0.03), (2, 0.3)])
+def test_no_other_matrix_of_that_rank_has_a_lower_penalised_loss(rank, penalty):
+    features, colours, labels, train = problem(n=25, n_features=6, n_outputs=4)
+    kernel = low_rank.kernel(features, colours, train, 0.0)
+    z, y, alpha = kernel.z[train], labels[train] - labels[train].mean(0), absolute(kernel, penalty)
+
+    def loss(flat):
+        left, right = flat[:6 * rank].reshape(6, rank), flat[6 * rank:].reshape(rank, 4)
+        coefficients = left @ right
+        residual = z @ coefficients - y
+        gradient = 2 * (z.T @ residual + alpha * coefficients)
+        return (residual ** 2).sum() + alpha * (coefficients ** 2).sum(), np.r_[(gradient @ right.T).ravel(),
+                                                                                (left.T @ gradient).ravel()]
+
+    starts = np.random.default_rng(1).normal(size=(10, 10 * rank))
+    found = min((optimize.minimize(loss, start, jac=True, options={"gtol": 1e-9}) for start in starts),
+                key=lambda result: result.fun)
+    coefficients = found.x[:6 * rank].reshape(6, rank) @ found.x[6 * rank:].reshape(rank, 4)
+    state = low_rank.fit(kernel, labels, penalty, rank)
+    assert np.allclose(linear_head.predict(state, features), kernel.z @ coefficients + labels[train].mean(0), atol=1e-4)
+    assert np.linalg.matrix_rank(linear_head.matrix(state)[0]) == rank
+
+
+def test_the_leading_directions_of_many_slides_are_those_of_the_full_decomposition():
+    random = np.random.default_rng(0)
+    root = random.normal(size=(200, 30)) * np.linspace(3, 1, 30)
+    found, values = low_rank.leading(root @ root.T, 6), np.linalg.eigvalsh(root @ root.T)[::-1][:6]
+    assert np.allclose((found * (root @ root.T @ found)).sum(0), values) and np.allclose(found.T @ found, np.eye(6))
+
+
+def test_rotated_inputs_change_nothing():
+    """Of the standardised inputs: their Gram matrix is all that is seen."""
+    features, colours, labels, train = problem()
+    kernel = low_rank.kernel(features, colours, train, 0.0)
+    rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(12, 12)))[0]
+    z = kernel.z @ rotation
+    values, vectors = np.linalg.eigh(z[train] @ z[train].T)
+    kept = values > low_rank.NEGLIGIBLE * values[-1]
+    rotated = dataclasses.replace(kernel, z=z, values=values[kept], vectors=vectors[:, kept], centre=np.zeros(12),
+                                  scale=np.ones(12))
+    assert np.allclose(linear_head.predict(low_rank.fit(kernel, labels, 0.1, 3), features),
+                       linear_head.predict(low_rank.fit(rotated, labels, 0.1, 3), z))
+
+
+def test_a_column_that_is_constant_in_training_is_not_used():
+    features, colours, labels, train = problem()
+    features[train, 0] = 1 / 3
+    state = low_rank.fit(low_rank.kernel(features, colours, train, 0.0), labels, 0.1, 2)
+    assert (linear_head.matrix(state)[0][:, 0] == 0).all() and np.isfinite(state["first.weight"]).all()
+    with pytest.raises(ValueError, match="the same features"):
+        low_rank.kernel(np.ones((30, 4)), colours, train, 0.0)
+
+
+def plain_scores(features, colours, labels, parts):
+    """Score of every candidate with one model and one prediction after the other."""
+    for weight, penalty, rank in itertools.product((0.0, 0.3), low_rank.PENALTIES, (1, 2, 3, 4)):
+        predictions, known = [], []
+        for train, valid in parts:
+            state = low_rank.fit(low_rank.kernel(features, colours, train, weight), labels, penalty, rank)
+            of_valid = linear_head.predict(state, features[valid], colours[valid])
+            predictions.append(of_valid - of_valid.mean(0))
+            known.append(labels[valid] - labels[valid].mean(0))
+        yield (weight, penalty, rank), association.pearson(np.concatenate(predictions), np.concatenate(known)).mean()
+
+
+def test_the_choice_is_that_of_all_inner_validation_parts_each_centred():
+    features, colours, labels, _ = problem(n=40, seed=3)
+    rows = np.random.default_rng(0).permutation(30)
+    parts = [(np.sort(np.setdiff1d(rows, rows[i:i + 10])), np.sort(rows[i:i + 10])) for i in (0, 10, 20)]
+    labels[parts[0][1]] += 50   # the level of a part says nothing
+    labels[30:] = np.nan        # no part has these slides: their labels are never read
+    choice, table = low_rank.choose(lambda *of_part: low_rank.kernel(features, colours, *of_part), parts, labels,
+                                    (0.0, 0.3))
+    plain = dict(plain_scores(features, colours, labels, parts))
+    found = {(row["colour_weight"], row["penalty"], row["rank"]): row["valid_r"] for row in table}
+    assert found == pytest.approx(plain) and dataclasses.astuple(choice) == max(plain, key=plain.get)
+
+
+def test_platt_is_calibrated_and_never_turns_scores_round():
+    random = np.random.default_rng(0)
+    scores = random.normal(size=4000)
+    labels = (random.random(4000) < 1 / (1 + np.exp(-(2 * scores - 1)))).astype(float)
+    assert train_low_rank.platt(scores, labels) == pytest.approx((2, -1), abs=0.2)
+    assert train_low_rank.platt(-scores, labels) == pytest.approx((0, np.log(labels.mean() / (1 - labels.mean()))))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, run_script):
+    """A cohort with 3 x 2 folds and both kinds of models of CAFs, abundance and response."""
+    project = simulated_cohort.write(tmp_path_factory.mktemp("low_rank") / "home", n_patients=60, noise=0.5)
+    done = run_script("prediction/make_splits.py", project, "--outer", 3, "--inner", 2, "--stratify", "response")
+    assert done.returncode == 0, done.stderr
+    for script, *cell_type in SCRIPTS.values():
+        done = run_script(script, project, "all", "all", *cell_type, "--model", "both", *SMALL)
+        assert done.returncode == 0, done.stderr
+    done = run_script("prediction/collect_results.py", project, "--bootstrap", 50)
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def predictions_of(project, target, outer, inner, part="test"):
+    path = model_folder.folder(model_folder.root(project / "results", "low-rank"), target, outer, inner)
+    return model_folder.read_predictions(path, part)[-1]
+
+
+@pytest.fixture
+def copy(home, tmp_path):
+    return shutil.copytree(home, tmp_path / "home")
+
+
+@pytest.mark.parametrize("target", SCRIPTS)
+def test_stored_weights_give_the_stored_predictions(home, target):
+    slides, splits = features_file.read_slides(home / "features.h5"), splits_file.read(home / "splits.json")
+    path = model_folder.folder(model_folder.root(home / "results", "low-rank"), target, 1, 0)
+    assert {file.name for file in path.iterdir()} == set(model_folder.files(target, model="low-rank"))
+    rows = slides.rows_of(splits["outer"][1]["test"])
+    values = linear_head.predict(model_folder.read_state(path), slides.mean_features[rows], slides.mean_rgb[rows])
+    if target == "direct":
+        values = linear_head.probability(values)
+    assert np.allclose(values, predictions_of(home, target, 1, 0), atol=1e-5)
+
+
+def test_labels_of_the_test_fold_are_never_seen(copy, run_script):
+    """The same predictions when they are shuffled; of another outer fold, which trains on them, others."""
+    before = [predictions_of(copy, "CAFs", outer, 0) for outer in range(2)]
+    tested = splits_file.read(copy / "splits.json")["outer"][0]["test"]
+    with h5py.File(copy / "targets.h5", "r+") as file:
+        rows = np.flatnonzero(np.isin(file["patient_ids"].asstr()[:], tested))
+        labels = file["expression/CAFs/labels"][:]
+        labels[rows] = np.random.default_rng(0).permutation(labels[rows]) + 3
+        file["expression/CAFs/labels"][:] = labels
+    script, *cell_type = SCRIPTS["CAFs"]
+    done = run_script(script, copy, "all", "all", *cell_type, "--model", "low-rank", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(before[0], predictions_of(copy, "CAFs", 0, 0))
+    assert not np.allclose(before[1], predictions_of(copy, "CAFs", 1, 0), atol=0.01)
+
+
+def test_one_inner_fold_is_the_same_as_in_all_and_other_data_are_refused(copy, run_script):
+    script, *cell_type = SCRIPTS["CAFs"]
+    before = predictions_of(copy, "CAFs", 2, 1)
+    shutil.rmtree(copy / "results" / "low_rank" / "CAFs_preds")
+    command = (script, copy, 2, 1, *cell_type, "--model", "low-rank", "--processes", 1)
+    assert run_script(*command).returncode == 0
+    assert np.array_equal(before, predictions_of(copy, "CAFs", 2, 1))
+    assert "1 low-rank models, 1 finished before" in run_script(*command).stdout
+    with h5py.File(copy / "features.h5", "r+") as file:
+        file["mean_rgb"][0] += 1
+    done = run_script(*command)
+    assert done.returncode == 1 and "colours_sha256" in done.stderr and "Traceback" not in done.stderr
+    done = run_script("prediction/collect_results.py", copy, "--partial")
+    assert done.returncode == 1 and "trained with other colours" in done.stderr
+
+
+def test_without_colours_the_features_alone_are_used(copy, run_script):
+    with h5py.File(copy / "features.h5", "r+") as file:
+        file["mean_rgb"][:] = np.nan
+    script, *cell_type = SCRIPTS["CAFs"]
+    assert run_script(script, copy, 0, "all", *cell_type, "--model", "low-rank", "--overwrite").returncode == 0
+    path = copy / "results" / "low_rank" / "CAFs_preds" / "result_0_0"
+    assert model_folder.read_state(path)["first.weight"].shape[1] == 24
+    assert (pd.read_csv(path / "choice.csv")["colour_weight"] == 0).all()
+
+
+def test_the_blend_is_the_mean_of_both_means_of_all_inner_models(home):
+    summary = pd.read_csv(home / "results" / "summary.csv").set_index(["target", "model"])
+    for target in SCRIPTS:
+        both = [out_of_fold.collect(model_folder.root(home / "results", kind), target,
+                                    list(itertools.product(range(3), range(2)))) for kind in model_folder.MODELS]
+        with h5py.File(home / "results" / "predictions.h5") as file:
+            name = f"expression/{target}" if target == "CAFs" else target
+            found = file[name]["predictions"][:].reshape(both[0].predictions.shape)
+            assert json.loads(file.attrs["models"])[target] == "blend" and file.attrs["use"] == ""
+        assert np.allclose(found, (both[0].predictions + both[1].predictions) / 2, atol=1e-6)
+        rows = summary.loc[target]
+        assert list(rows.loc[["slide-ex", "network", "low-rank"], "head"]) == ["blend", "network", "low-rank"]
+        quality = "auc" if target == "direct" else "median_r_in_folds"
+        assert rows.loc["low-rank", "minus_network"] == pytest.approx(
+            rows.loc["low-rank", quality] - rows.loc["network", quality], abs=1e-5)
+        assert rows.loc["slide-ex", "minus_colour_low"] <= rows.loc["slide-ex", "minus_colour_high"]
+        assert np.isnan(rows.loc["shuffled labels", "minus_network"])
+
+
+@pytest.mark.parametrize("use", model_folder.MODELS)
+def test_use_decides_what_is_collected_exported_and_applied(copy, use, run_script):
+    done = run_script("prediction/collect_results.py", copy, "--use", use, "--bootstrap", 5, "--no-baselines")
+    assert done.returncode == 0, done.stderr
+    summary = pd.read_csv(copy / "results" / "summary.csv").set_index(["target", "model"])
+    assert summary.loc[("CAFs", "slide-ex"), "head"] == use
+    assert {"blend", *model_folder.MODELS} - {use} == set(summary.loc["CAFs"].index) - {"slide-ex"}
+    bundle = copy.parent / "bundle"
+    assert run_script("prediction/export_model.py", copy, bundle).returncode == 0
+    content = json.loads((bundle / "bundle.json").read_text())
+    assert all(target.get("models", ["network"]) == [use] for target in content["targets"].values())
+    shutil.rmtree(copy / "results" / "low_rank" / "CAFs_preds")
+    done = run_script("prediction/collect_results.py", copy, "--use", "low-rank")
+    assert done.returncode == 1 and "--use low-rank" in done.stderr and "CAFs" in done.stderr
+
+
+def test_another_hospital_gets_the_same_from_project_and_bundle(home, tmp_path, run_script):
+    away = simulated_cohort.write(tmp_path / "away", n_patients=12, seed=0)
+    with h5py.File(away / "features.h5", "r+") as file:
+        patients = [f"Q{patient}" for patient in file["patient_ids"].asstr()[:]]
+        file["patient_ids"][:] = np.array(patients, dtype=object)
+    for name in ("targets.h5", "clinical.csv"):
+        (away / name).unlink()
+    bundle = tmp_path / "bundle"
+    assert run_script("prediction/export_model.py", home, bundle, "--all-models").returncode == 0
+    found = []
+    for models in (home, bundle):
+        done = run_script("prediction/predict_cohort.py", away, "--models", models, "--overwrite")
+        assert done.returncode == 0, done.stderr
+        with h5py.File(away / "predictions" / "home" / "predictions.h5") as file:
+            assert file["expression/CAFs"].attrs["n_models"] == 12
+            found.append([file[name]["predictions"][:] for name in ("expression/CAFs", "abundance", "direct")])
+    for of_project, of_bundle in zip(*found):
+        assert np.allclose(of_project, of_bundle, atol=1e-5)
+    slides = features_file.read_slides(away / "features.h5")
+    states = [model_folder.read_state(model_folder.folder(model_folder.root(home / "results", kind), "CAFs", *fold))
+              for kind in model_folder.MODELS for fold in itertools.product(range(3), range(2))]
+    plain = np.mean([linear_head.predict(state, slides.mean_features, slides.mean_rgb) for state in states], axis=0)
+    averaged = out_of_fold.per_patient(slides.patient_ids, plain, plain, [])[-1]
+    assert np.allclose(found[0][0], averaged, atol=1e-5)
+
+
+def test_models_with_and_without_colours_have_one_mean_matrix():
+    random = np.random.default_rng(0)
+    features, colours = random.normal(size=(6, 4)), random.normal(size=(6, 3))
+    states = [{"weight": random.normal(size=(2, n)), "bias": random.normal(size=2)} for n in (4, 7, 4)]
+    mean = linear_head.mean_matrix(iter(states))
+    assert np.allclose(linear_head.predict(mean, features, colours),
+                       np.mean([linear_head.predict(state, features, colours) for state in states], axis=0))
+    with pytest.raises(ValueError, match="--use network"):
+        linear_head.predict(mean, features, np.full((6, 3), np.nan))
+
+
+def test_a_project_with_low_rank_models_is_finished_when_all_of_both_kinds_are_there(copy, run_script):
+    with h5py.File(copy / "targets.h5", "r+") as file:
+        del file["expression/Cancer Epithelial"]
+    checked = run_script("data/check_project.py", copy).stdout
+    assert "expression    6 of 6 models" in checked and "direct        6 of 6 models" in checked
+    shutil.rmtree(copy / "results" / "low_rank" / "CAFs_preds" / "result_1_1")
+    checked = run_script("data/check_project.py", copy).stdout
+    assert "expression    5 of 6 models" in checked and "all all CAFs --model both" in checked
+    shutil.rmtree(copy / "results" / "CAFs_preds")
+    checked = run_script("data/check_project.py", copy).stdout
+    assert "all all CAFs --model low-rank" in checked
+
+
+# What the faithful model and its statistics rest on
+
+@pytest.mark.parametrize("n_epochs, best, found", [(60, 40, (1, 0, 1)), (25, 5, (0, 1, 1)), (26, 6, (0, 0, 1))])
+def test_networks_that_are_hardly_trained_are_counted(tmp_path, n_epochs, best, found):
+    path = model_folder.folder(tmp_path, "CAFs", 0, 0)
+    path.mkdir(parents=True)
+    epochs = np.arange(1, n_epochs + 1)
+    pd.DataFrame({"epoch": epochs, "valid_r": 0.5 - 0.01 * abs(epochs - best)}).to_csv(path / "history.csv", index=False)
+    configs = {(0, 0): {"max_epochs": 60, "keep": "best"}, (0, 1): {"imported": True}}
+    assert training_length.hardly_trained(tmp_path, "CAFs", configs) == found
+
+
+def test_the_learning_rate_is_recorded_and_goes_on(copy, run_script):
+    script, *cell_type = SCRIPTS["CAFs"]
+    done = run_script(script, copy, 0, 0, *cell_type, *SMALL, "--learning-rate", "1e-3")
+    assert done.returncode == 1 and "learning_rate was 0.0001, now 0.001" in done.stderr
+    shutil.rmtree(copy / "results" / "CAFs_preds")
+    done = run_script(script, copy, 0, 0, *cell_type, *SMALL, "--learning-rate", "1e-3")
+    assert done.returncode == 0, done.stderr
+    assert "--learning-rate 0.001" in run_script("data/check_project.py", copy).stdout
+
+
+
+def grouped_by_hand(predictions, labels, groups):
+    """Pearson R of one column after the mean of each group is taken away, with loops."""
+    x, y = predictions.astype(float).copy(), labels.astype(float).copy()
+    for group in set(groups):
+        members = [i for i, of_row in enumerate(groups) if of_row == group]
+        x[members] -= np.mean(x[members])
+        y[members] -= np.mean(y[members])
+    return np.corrcoef(x, y)[0, 1]
+
+
+@pytest.mark.parametrize("offset", [0, 1e6])
+def test_the_bootstrap_in_folds_is_the_slow_one(offset):
+    random = np.random.default_rng(0)
+    labels, groups = random.normal(size=(25, 4)), np.arange(25) % 3
+    predictions = labels + random.normal(size=(25, 4)) + 5 * groups[:, None]
+    labels = labels + offset
+    r = result_tables.bootstrap_r(predictions, labels, 20, 3, groups)
+    for replicate, rows in zip(r, result_tables.resampled(25, 20, seed=3)):
+        slow = [grouped_by_hand(predictions[rows, i], labels[rows, i], groups[rows]) for i in range(4)]
+        assert np.allclose(replicate, slow, atol=1e-6)
+    pooled = result_tables.bootstrap_r(predictions, labels, 20, 3)
+    for replicate, rows in zip(pooled, result_tables.resampled(25, 20, seed=3)):
+        assert np.allclose(replicate, association.pearson(predictions[rows], labels[rows]), atol=1e-6)
+    assert np.allclose(association.pearson_within(predictions, labels, groups),
+                       [grouped_by_hand(predictions[:, i], labels[:, i], groups) for i in range(4)])
+
+
+def test_a_draw_without_variance_has_no_r():
+    labels = np.r_[np.zeros(5), 1.0][:, None]
+    predictions = np.arange(6.0)[:, None]
+    r = result_tables.bootstrap_r(predictions, labels, 200, 0)[:, 0]
+    constant = [len(set(labels[rows, 0])) == 1 for rows in result_tables.resampled(6, 200, 0)]
+    assert (np.isnan(r) == constant).all() and any(constant)
+
+
+def test_folds_of_other_levels_hide_what_folds_know():
+    """Each fold predicts the mean of the other folds: pooled R of perfect predictions is below 0, R in folds is 1."""
+    random = np.random.default_rng(0)
+    folds = np.arange(60) // 12
+    signal = random.normal(size=(60, 1))
+    labels = signal + 3 * random.normal(size=5)[folds][:, None]
+    others = np.array([labels[folds != fold].mean() for fold in range(5)])[folds][:, None]
+    assert association.pearson(signal + others, labels)[0] < 0
+    assert association.pearson_within(signal + others, labels, folds)[0] == pytest.approx(1)
+
+
+def test_sites_count_where_there_are_two(copy, run_script):
+    table = pd.read_csv(copy / "clinical.csv")
+    table["Site"] = ["north", "south", ""] * 20
+    table.to_csv(copy / "clinical.csv", index=False)
+    done = run_script("prediction/collect_results.py", copy, "--bootstrap", 5, "--no-baselines")
+    assert done.returncode == 0, done.stderr
+    genes = pd.read_csv(copy / "results" / "CAFs_genes.csv")
+    with h5py.File(copy / "results" / "predictions.h5") as file:
+        group = file["expression/CAFs"]
+        sites = table.set_index("Patient.ID").loc[group["patient_ids"].asstr()[:], "Site"].to_numpy()
+        known = sites != ""
+        oracle = [grouped_by_hand(group["predictions"][known, i], group["labels"][known, i], sites[known])
+                  for i in range(len(genes))]
+    assert np.allclose(genes["pearson_r_in_sites"], oracle, atol=1e-5) and "median_r_in_sites" in pd.read_csv(
+        copy / "results" / "summary.csv")
+
+
+def test_an_interval_of_95_percent_leaves_out_5():
+    assert result_tables.interval(np.arange(1001)) == pytest.approx((25, 975))
+
+
+def test_weighted_auc_is_that_of_repeated_samples():
+    random = np.random.default_rng(0)
+    labels, scores = (random.random(30) < 0.4).astype(float), random.integers(0, 6, 30).astype(float)
+    weights = result_tables.draws(30, 20, 0)
+    plain = [association.delong(np.repeat(labels, w), np.repeat(scores, w))[0] for w in weights]
+    assert np.allclose(association.weighted_auc(labels, scores, weights), plain, equal_nan=True)
+
+
+def test_the_checksum_of_a_target_knows_its_labels_and_that_of_slides_their_means(tmp_path):
+    project = simulated_cohort.write(tmp_path / "project", n_patients=10)
+    target, slides = (read() for read in (
+        lambda: targets_file.read_abundance(project / "targets.h5"),
+        lambda: features_file.read_slides(project / "features.h5")))
+    with h5py.File(project / "targets.h5", "r+") as file:
+        file["abundance/labels"][:2] = file["abundance/labels"][:2][::-1]
+    assert targets_file.read_abundance(project / "targets.h5").sha256 != target.sha256
+    with h5py.File(project / "features.h5", "r+") as file:
+        means = file["mean_features"][:]
+        means[0, 0] += 1
+        file["mean_features"][:] = means
+    assert features_file.read_slides(project / "features.h5").sha256 != slides.sha256
+    assert checksums.of_content(slides.mean_features) != checksums.of_content(means)
+
+
+def test_the_mean_of_inner_models_is_collected(home):
+    folds = list(itertools.product(range(3), range(2)))
+    found = out_of_fold.collect(home / "results", "CAFs", folds)
+    firsts = out_of_fold.collect(home / "results", "CAFs", [(outer, 0) for outer in range(3)])
+    seconds = out_of_fold.collect(home / "results", "CAFs", [(outer, 1) for outer in range(3)])
+    assert np.allclose(found.predictions, (firsts.predictions + seconds.predictions) / 2, atol=1e-6)
+    assert not np.allclose(firsts.predictions, seconds.predictions, atol=1e-3)
+
+
+def test_the_penalty_of_the_baseline_is_not_chosen_on_test_labels():
+    """Labels of the rows to predict may be anything, or not there at all."""
+    features, _, labels, _ = problem(n=40)
+    train, valid, test = np.arange(20), np.arange(20, 30), np.arange(30, 40)
+    expected = baselines.ridge(features, labels, train, valid, test)
+    labels[test] = np.nan
+    assert np.array_equal(baselines.ridge(features, labels, train, valid, test), expected)
+    labels[valid] = -labels[valid]
+    assert not np.allclose(baselines.ridge(features, labels, train, valid, test), expected)
