@@ -301,7 +301,8 @@ def test_networks_that_are_hardly_trained_are_counted(tmp_path, n_epochs, best, 
     path = model_folder.folder(tmp_path, "CAFs", 0, 0)
     path.mkdir(parents=True)
     epochs = np.arange(1, n_epochs + 1)
-    pd.DataFrame({"epoch": epochs, "valid_r": 0.5 - 0.01 * abs(epochs - best)}).to_csv(path / "history.csv", index=False)
+    pd.DataFrame({"epoch": epochs, "valid_r": 0.5 - 0.01 * abs(epochs - best)}).to_csv(
+        path / "history.csv", index=False)
     configs = {(0, 0): {"max_epochs": 60, "keep": "best"}, (0, 1): {"imported": True}}
     assert training_length.hardly_trained(tmp_path, "CAFs", configs) == found
 
