@@ -117,11 +117,14 @@ def end_with_parent():
     """
     if multiprocessing.current_process().name == "MainProcess":
         return
-    parent = os.getppid()
+    known, parent = multiprocessing.parent_process(), os.getppid()
 
     def watch():
         while os.getppid() == parent:
-            time.sleep(WATCH_PARENT_S)
+            try:
+                known.join(WATCH_PARENT_S)    # comes back at once when it ends
+            except (AttributeError, ValueError):    # joblib's workers have no handle of it
+                time.sleep(WATCH_PARENT_S)
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
