@@ -249,8 +249,14 @@ def test_a_thousand_slides_stay_below_50_megabytes(tmp_path, browser):
                              ("mean_rgb", np.ones((n_slides, 3), np.float32))):
             del file[name]
             file[name] = values
-    rows = "".join(f"L{i},S{i % 3}.svs\n" for i in range(n_slides))
-    (project / "metadata.csv").write_text("Slide.ID,Filename\n" + rows)
+        for name in set(features_file.OF_SLIDES) & set(file):
+            values = np.resize(file[name][:], n_slides)
+            del file[name]
+            file[name] = values
+    for i in range(n_slides):
+        (project / "slides" / f"L{i}.svs").symlink_to(f"S{i % 3}.svs")
+    rows = "".join(f"L{i},L{i}.svs,P{i}\n" for i in range(n_slides))
+    (project / "metadata.csv").write_text("Slide.ID,Filename,Patient.ID\n" + rows)
     rng = np.random.default_rng(0)
     (project / "results").mkdir()
     for name in names:
