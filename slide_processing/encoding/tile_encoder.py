@@ -95,7 +95,7 @@ def slow_precision(device, precision):
     if device.type != "cpu" or not flags or not cpu_info.is_file() or flags & set(cpu_info.read_text().split()):
         return ""
     return (f"this CPU has no instructions for {precision} ({' or '.join(sorted(flags))}), "
-            "which is several times slower here than fp32: use "
+            "which is slower here than fp32: use "
             "--precision fp32; to halve features.h5 use --dtype float16 of collect_features.py")
 
 
