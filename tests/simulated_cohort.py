@@ -45,3 +45,11 @@ def write(folder, n_patients=40, n_second_slides=4, n_tiles=(2, 6), n_features=2
         rows.writerow(["Patient.ID", "Response"])
         rows.writerows([patient, "pCR" if state > 0 else "RD"] for patient, state in zip(patients, states[:, 0]))
     return folder
+
+
+def change(path, name, function):
+    """Replace a dataset of an HDF5 file by a function of its values; type and shape may change."""
+    with h5py.File(path, "r+") as file:
+        values = function(file[name][:])
+        del file[name]
+        file[name] = values

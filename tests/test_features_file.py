@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 
 import simulated_cohort
+from simulated_cohort import change
 from slide_ex.project import features_file
 
 
 @pytest.fixture
 def project(tmp_path):
     return simulated_cohort.write(tmp_path / "cohort")
-
-
-def change(path, name, function):
-    with h5py.File(path, "r+") as file:
-        values = function(file[name][:])
-        del file[name]
-        file[name] = values
 
 
 def test_slides_without_tiles_are_left_out_with_a_note(project, caplog):

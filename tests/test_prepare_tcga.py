@@ -247,6 +247,15 @@ def test_bad_input_is_named(download, run_script, tmp_path, fault, message):
     assert not (tmp_path / "p" / "bulk_expression.tsv.gz").exists()
 
 
+@pytest.fixture(scope="module")
+def demo(run_script, tmp_path_factory):
+    """A small demo cohort, which tests only read."""
+    folder = tmp_path_factory.mktemp("cohort") / "demo"
+    sizes = ["--patients", 20, "--genes", 300, "--width-px", 1536, "--height-px", 1024]
+    assert run_script("data/make_demo_cohort.py", folder, *sizes).returncode == 0
+    return folder
+
+
 def download_of_demo(demo, folder):
     """A demo cohort as if it had been downloaded: barcodes for its patients, STAR counts for its bulk."""
     download = Download(folder)
@@ -266,11 +275,9 @@ def download_of_demo(demo, folder):
 
 
 @pytest.mark.slow
-def test_gdc_download_to_trained_models(run_script, tmp_path):
+def test_gdc_download_to_trained_models(run_script, demo, tmp_path):
     """The commands of the README for one's own cohort, on a download that is a demo cohort in disguise."""
-    demo, project = tmp_path / "demo", tmp_path / "brca"
-    sizes = ["--patients", 20, "--genes", 300, "--width-px", 1536, "--height-px", 1024]
-    assert run_script("data/make_demo_cohort.py", demo, *sizes).returncode == 0
+    project = tmp_path / "brca"
     download = download_of_demo(demo, tmp_path / "gdc")
     arguments = download.arguments("--manifest", tmp_path / "gdc" / "manifest.txt")
     done = run_script("data/prepare_tcga.py", project, *arguments)
@@ -294,11 +301,9 @@ LUNG = ["CD8+ T-NK", "Cancer", "T cells, regulatory", "\u03b2-cell"]
 
 
 @pytest.mark.slow
-def test_another_tissue_from_download_to_report(run_script, tmp_path):
+def test_another_tissue_from_download_to_report(run_script, demo, tmp_path):
     """Nothing is specific to breast: four types with names of their own, labels to base 10, a word for the tissue."""
-    demo, project = tmp_path / "demo", tmp_path / "luad"
-    sizes = ["--patients", 20, "--genes", 300, "--width-px", 1536, "--height-px", 1024]
-    assert run_script("data/make_demo_cohort.py", demo, *sizes).returncode == 0
+    project = tmp_path / "luad"
     download = download_of_demo(demo, tmp_path / "gdc")
     done = run_script("data/prepare_tcga.py", project, *download.arguments(), "--tissue", "lung")
     assert done.returncode == 0, done.stderr

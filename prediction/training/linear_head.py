@@ -9,8 +9,6 @@ ReLU and is no linear head; the direct low-rank model is one, of the logit.
 """
 import numpy as np
 
-N_COLOURS = 3  # red, green, blue: columns of W after the features, where it has them
-
 
 def predict(state, features, colours=None):
     """Predictions, float64 (n_rows, n_outputs), of rows of features and of colours (NaN or None: not known)."""

@@ -81,8 +81,7 @@ class Solution:
 def solve(of_kernel, gram, labels, penalty, n_ranks):
     """Solution for one penalty, relative to the mean eigenvalue.
 
-    gram : (n_directions, n_directions) or None
-        V' Y Y' V, which all penalties share; see `rotated_gram`
+    gram : (n_directions, n_directions)   V' Y Y' V, which all penalties share; see `rotated_gram`
     labels : (n_train, n_outputs)
     """
     penalty = penalty * of_kernel.values.sum() / len(of_kernel.train)
