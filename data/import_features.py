@@ -32,6 +32,8 @@ def main(args):
         if not args.allow_missing or len(missing) == len(slides):
             raise FileNotFoundError(f"{message}; extract them, or go on without them with --allow-missing")
         logging.info(message)
+    if (slides["mask_file"] != "").any():
+        logging.warning("masks (column Mask of metadata.csv) are not applied to features that are imported")
     slides = slides[slides["path"].notna()]
     def bags():
         return (extracted_features.read(slide, args.clam_patches, args.tile_level0_px) for slide in slides.itertuples())

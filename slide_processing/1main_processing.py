@@ -2,7 +2,7 @@
 
 Pathology encoders take the tiles that their model cards state, see slide_processing/encoding/encoders.py.
 
-Reads   <project>/metadata.csv and <project>/slides/
+Reads   <project>/metadata.csv and <project>/slides/, <project>/regions/ (masks of its column Mask)
 Writes  <project>/features/<Slide.ID>.h5   features and level-0 coordinates of the tissue tiles
         <project>/mask/<Slide.ID>.pdf      the slide, and the tiles that were kept
         <project>/logs/slide_processing.csv   one row for each slide that was tried
@@ -42,6 +42,9 @@ def arguments():
                    help="of the stains, default as published (macenko) or of the model card")
     p.add_argument("--drop", nargs="+", default=[], choices=quality.DROPS,
                    help="leave out tissue tiles that are blurred or under pen; default: none, as published")
+    p.add_argument("--mask-class", nargs="+", default=[], metavar="NAME",
+                   help="classes (of a PNG: grey values) of the regions in the slides' masks that are kept; needed where "
+                        "a mask has several")
     p.add_argument("--scale", default="", choices=scale.PREFERENCES, metavar="power|mpp",
                    help="which statement of a slide counts where its objective power and MPP contradict each other; "
                         "without it such slides fail")
@@ -72,7 +75,8 @@ def tile_settings(args):
     if wanted != row.tiles:
         logging.warning("%s was trained on other tiles (%s; now %s): its features will differ from those elsewhere",
                         row.name, described(row.tiles), described(wanted))
-    return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))))
+    return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))),
+                               mask_class=";".join(sorted(set(args.mask_class))))
 
 
 def described(tiles):
