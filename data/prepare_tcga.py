@@ -5,6 +5,8 @@ Diagnostic slides of primary tumours (sample type 01); one expression sample a p
 without expression are left out; patients with expression alone stay, they help deconvolution. What gdc-client did not
 finish stops the script, which then writes a manifest to download it again.
 
+clinical.csv gets overall survival (Time in days, Event) of the portal's clinical.tsv.
+
 Reads   --slides and --expression (folders as gdc-client leaves them, one folder a file), their sample sheets;
         or as --expression a table genes x samples (Xena, cBioPortal); --clinical, --manifest: optional
 Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv, preparation.csv (every file,

@@ -219,7 +219,7 @@ def read_results(path, made_by, columns=()):
     return table
 
 
-TEXT_COLUMNS = {"gene", "cell_type", "target", "model", "head", "term", "features", "kind", "slide_id", "patient_id", "status",
+TEXT_COLUMNS = {"gene", "cell_type", "target", "model", "head", "term", "features", "kind", "group", "slide_id", "patient_id", "status",
                 "reason", "part", "id"}
 
 
