@@ -4,6 +4,7 @@ from drawing.response import KIND_COLOURS, MADE_BY
 from drawing.style import BLUE, GREY, RED
 from slide_ex import text_table
 
+N_COLUMNS = 3
 GROUP_COLOURS = {"low": BLUE, "middle": GREY, "high": RED}
 
 
@@ -11,7 +12,7 @@ def survival(project):
     """Kaplan-Meier curves with 95 % bands; a panel for the feature set of each kind that has the highest C."""
     panels = [(folder, row) for folder in sorted(project.glob("survival/*")) if (folder / "comparison.csv").is_file()
               for row in best_of_kinds(text_table.read_results(folder / "comparison.csv", MADE_BY))]
-    figure, axes = style.small_multiples(len(panels), 4, 1.5, sharey=True)
+    figure, axes = style.small_multiples(len(panels), N_COLUMNS, 1.7, sharey=True)
     for axis, (folder, row) in zip(axes, panels):
         curves = text_table.read_results(folder / "kaplan_meier.csv", MADE_BY)
         for name, curve in curves[curves["features"] == row["features"]].groupby("group", sort=False):
@@ -23,8 +24,8 @@ def survival(project):
         axis.set(title=f"{row['features']}, {folder.name.replace('_', ' ')}\nC {row['c_index']:.2f} "
                        f"[{row['c_index_low']:.2f}, {row['c_index_high']:.2f}], log-rank p {row['p_log_rank']:.2g}",
                  ylim=(0, 1.02), xlim=(0, None))
-        axis.legend(title="log hazard: events of patients", loc="lower left")
-    figure.supxlabel("Time, as in clinical.csv")
+        axis.legend(loc="upper right")
+    figure.supxlabel("Time, as in clinical.csv (tertiles of the score: events of patients)")
     figure.supylabel("Share without event")
     return figure
 
