@@ -47,7 +47,7 @@ def main(args):
     settings = settings_of(args, rows, patients, arrays)
     marker = plan.outputs(args.project_path, stage, setting=setting)[-1]
     folder = marker.parent
-    if is_finished(marker, settings, args.overwrite):
+    if record.is_finished_folder(marker, "prediction/predict_response.py", settings, args.overwrite):
         logging.info(f"{stage}: finished ({folder})")
         return
     if "xgboost" not in settings.get("classifiers", ["xgboost"]):
@@ -86,16 +86,6 @@ def check(args):
                          "--train-on with it")
     if args.genes_from and not (args.genes_from / "results").is_dir():
         raise FileNotFoundError(f"{args.genes_from / 'results'} is not a folder: --genes-from takes a trained project")
-
-
-def is_finished(marker, settings, overwrite):
-    """Whether all files of a setting are there, made as now; ValueError when they were made in another way."""
-    if overwrite or not marker.is_file():
-        return False
-    made = record.read(marker, "prediction/predict_response.py")
-    files = made.pop("files", [])
-    record.refuse_other(marker.parent, made, settings)
-    return bool(files) and all((marker.parent / name).is_file() for name in files)
 
 
 def settings_of(args, rows, patients, arrays):

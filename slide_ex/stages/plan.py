@@ -101,6 +101,10 @@ ON_DEMAND = (
           ("maps/<Slide.ID>/<name>.png", "maps/<Slide.ID>/<name>.pdf", "maps/<Slide.ID>/<name>.csv",
            "maps/<Slide.ID>/<name>.geojson", "maps/<Slide.ID>/<name>.json"),
           optional=("maps/<Slide.ID>/<name>.h5ad",), after=("expression", "abundance")),
+    Stage("spatial truth", "prediction/validate_spatial.py",
+          ("spatial/<Slide.ID>/maps.png", "spatial/<Slide.ID>/maps.pdf", "spatial/<Slide.ID>/spatial.json"),
+          optional=("spatial/<Slide.ID>/genes.csv", "spatial/<Slide.ID>/cell_types.csv"),
+          after=("expression", "abundance")),
     Stage("report", "prediction/report.py", ("report.html",), after=("results", "figures")),
     Stage("demo summary", "data/summarise_demo.py", ("results/demo_summary.csv",),
           optional=("results/demo_response.csv", "predictions/<name>/demo_summary.csv"), after=("results",)))
