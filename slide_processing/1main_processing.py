@@ -9,12 +9,13 @@ Writes  <project>/features/<Slide.ID>.h5   features and level-0 coordinates of t
 
     python slide_processing/1main_processing.py my_project 0-9,12
 """
+import argparse
 import dataclasses
 import logging
 
 from tqdm import tqdm
 
-from encoding import encoder_weights
+from encoding import encoder_weights, encoders, own_encoder
 from encoding.encoders import ENCODERS
 from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
@@ -28,7 +29,8 @@ RANDOM = ": random convolution features"
 def arguments():
     p = parser(__doc__)
     p.add_argument("slide_index", help="row of metadata.csv from 0, ranges such as 0-9,12, Slide.ID, or all")
-    p.add_argument("--encoder", default="resnet50", choices=list(ENCODERS), help="default %(default)s")
+    p.add_argument("--encoder", default="resnet50", type=encoder_name, metavar="NAME",
+                   help=f"{', '.join(ENCODERS)}, or FILE.py:FUNCTION of your own (docs/own-data.md); default %(default)s")
     p.add_argument("--weights", default="imagenet", help="imagenet (default), random, or the path of a state dict")
     p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
     p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"],
@@ -57,6 +59,14 @@ def arguments():
     return p.parse_args()
 
 
+def encoder_name(text):
+    """A type of option: a name of the table of encoders, or a file and function of the user's own."""
+    if text not in ENCODERS and not own_encoder.is_own(text):
+        raise argparse.ArgumentTypeError(f"there is no encoder {text!r}: choose {', '.join(ENCODERS)}, or give "
+                                         "FILE.py:FUNCTION of your own")
+    return text
+
+
 def positive(kind):
     """A type of option: a number above 0."""
     def parsed(text):
@@ -69,10 +79,10 @@ def positive(kind):
 
 def tile_settings(args):
     """What a tile is: as the encoder's row says, where no option says otherwise; a line where they differ."""
-    row = ENCODERS[args.encoder]
+    row = encoders.row_of(args.encoder)
     given = {name: getattr(args, name) for name in ("tile_px", "magnification", "normalisation")}
     wanted = dataclasses.replace(row.tiles, **{name: value for name, value in given.items() if value is not None})
-    if wanted != row.tiles:
+    if wanted != row.tiles and not own_encoder.is_own(args.encoder):
         logging.warning("%s was trained on other tiles (%s; now %s): its features will differ from those elsewhere",
                         row.name, described(row.tiles), described(wanted))
     return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))),
@@ -102,7 +112,7 @@ def main(args):
 
     encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device,
                           wanted.normalisation)
-    logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, args.weights, RANDOM * (args.weights == "random"),
+    logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, encoder.settings["weights"], RANDOM * (args.weights == "random"),
                  args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):

@@ -102,11 +102,12 @@ def options_like(made):
     Settings of the tiles are named always where they are not the published ones; an encoder whose model card states
     just these does not need them, and takes them.
     """
+    is_own = ".py:" in made["encoder"]      # a file of the user's own, of which only the name is known
     options = [word for name, (option, published) in TILE_OPTIONS.items() if made.get(name, published) != published
                for word in (option, f"{made[name]:g}" if name == "magnification" else str(made[name]))]
     if made["encoder"] != "resnet50":
-        options += ["--encoder", made["encoder"]]
-    if made["weights"] != "imagenet":  # of a file only the name is known
+        options += ["--encoder", f"PATH/{made['encoder']}" if is_own else made["encoder"]]
+    if made["weights"] != "imagenet" and not is_own:  # of a file only the name is known
         options += ["--weights", "random" if made["weights"] == "random" else f"PATH/{made['weights']}"]
     if made.get("weights_seed", -1) not in (-1, 0):
         options += ["--seed", str(made["weights_seed"])]
