@@ -5,8 +5,8 @@ without a partner is an error that shows the nearest ids, unless --allow-unmatch
 
 Reads   --table (.csv or .tsv): a row a slide with Filename (in --slides) and Patient.ID; optional Slide.ID (else the
         file name without its ending), Expression.ID (column of --expression, else Patient.ID), Magnification, MPP,
-        Mask (its files belong into <project_path>/regions/), Response (pCR, RD or empty; other words with --responders). A row with an empty Filename is a patient with
-        expression alone.
+        Mask (its files belong into <project_path>/regions/), Response (pCR, RD or empty; other words with
+        --responders). A row with an empty Filename is a patient with expression alone.
         --slides, --expression (genes x samples, TPM): either may be left out
 Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv (with Response),
         preparation.csv (every row, used or left out and why), preparation.json

@@ -68,7 +68,8 @@ def main(args):
 if __name__ == "__main__":
     p = parser(__doc__)
     p.add_argument("--slides", type=Path, required=True, help="folder of downloaded slides")
-    p.add_argument("--slide-sheet", type=Path, required=True, help="sample sheet of the slides, of the portal or the API (docs/tcga-brca.md)")
+    p.add_argument("--slide-sheet", type=Path, required=True,
+                   help="sample sheet of the slides, of the portal or the API (docs/tcga-brca.md)")
     p.add_argument("--expression", type=Path, required=True,
                    help="folder of downloaded STAR counts, or a table genes x samples")
     p.add_argument("--expression-sheet", type=Path, help="sample sheet of the STAR counts")

@@ -1,7 +1,8 @@
-"""Predict response to chemotherapy (pCR), or survival, from cell-type expression; compare with bulk, the direct model, ...
+"""Predict response to chemotherapy (pCR), or survival, from cell-type expression, and compare with bulk and others.
 
-Reads   clinical.csv (Patient.ID, Response; with --endpoint time and event) and one of: results/predictions.h5 (default), predictions/<name>/
-        predictions.h5 (--from <name>), targets.h5 (--from targets: the RNA itself, the upper reference)
+Reads   clinical.csv (Patient.ID, Response; with --endpoint time and event) and one of: results/predictions.h5
+        (default), predictions/<name>/predictions.h5 (--from <name>), targets.h5 (--from targets: RNA, the upper
+        reference)
 Writes  <project_path>/response/<setting>/: comparison.csv (AUC, average precision, odds ratio, tests; one row a
         feature set), scores.csv (patients x feature sets: probability of pCR), settings.json; with --train-on
         new_patients.csv, the scores of patients whose response is not known (columns: data/README.md)
@@ -79,7 +80,7 @@ def check(args):
     telling = [column for column in args.clinical_columns if args.endpoint
                and (column in args.endpoint or column.rpartition(".")[2] in clinical_file.OF_SURVIVAL)]
     if telling:
-        raise ValueError(f"--clinical-columns {ids.some(telling)}: it tells the endpoint that is to be predicted; leave "
+        raise ValueError(f"--clinical-columns {ids.some(telling)}: it tells the endpoint that is predicted; leave "
                          "it out")
     if args.scale_in_cohort and not args.train_on:
         raise ValueError("--scale-in-cohort changes nothing inside one cohort, which is scaled alike anyway: give "

@@ -4,8 +4,8 @@ The models are applied to each tile, as in map_slide.py; a spot is compared with
 gene: Pearson R over spots, with an interval from blocks of the slide, beside mean colour, total counts and a smooth of
 the measured values as opponents. The same per cell type where the file has fractions.
 
-Reads   what map_slide.py reads, and --spots: .h5ad (X counts, obsm "spatial" in pixels of the slide's full resolution, obs
-        columns named like cell types: fractions; needs anndata), or a table of spots with columns x, y and genes
+Reads   what map_slide.py reads, and --spots: .h5ad (X counts, obsm "spatial" in pixels of the slide's full resolution,
+        obs columns named like cell types: fractions; needs anndata), or a table of spots with columns x, y and genes
 Writes  <project_path>/spatial/<Slide.ID>/genes.csv, cell_types.csv, maps.pdf, maps.png and spatial.json (columns:
         data/README.md)
 
@@ -15,11 +15,13 @@ import itertools
 import logging
 from pathlib import Path
 
+from slide_ex import script  # before every library
+
 import numpy as np
 import pandas as pd
 
 from maps import choice, slide_tiles, tile_predictions
-from slide_ex import checksums, ids, record, script, text_table
+from slide_ex import checksums, ids, record, text_table
 from slide_ex.project import features_file, metadata_file, model_folder, targets_file
 from slide_ex.slides import files
 from slide_ex.stages import plan
@@ -63,7 +65,8 @@ def main(args):
     cell_types = targets["abundance"][0].outputs if "abundance" in targets else ()
     measured, tile = spots.in_tiles(spots.read(args.spots, predicted, cell_types), layout.coords, layout.edge_px,
                                     args.min_inside)
-    marker, now = plan.outputs(project, "spatial truth", slide_id=slide.slide_id)[-1], settings_of(args, slides, row, targets)
+    marker = plan.outputs(project, "spatial truth", slide_id=slide.slide_id)[-1]
+    now = settings_of(args, slides, row, targets)
     if record.is_finished_folder(marker, MADE_BY, now, args.overwrite):
         logging.info(f"{slide.slide_id}: finished ({marker.parent})")
         return
@@ -93,7 +96,7 @@ def slide_of(project, slide_index):
 
 
 def read_targets(args, slides, patient_id):
-    """Models by target, as tile_predictions gives them; of the patient's own project those that never saw the patient."""
+    """Models by target, as tile_predictions gives them; of the project itself those that never saw the patient."""
     project = args.project_path
     if args.models:
         found = tile_predictions.read_others(args.models, (), slides, args.use)
@@ -137,8 +140,8 @@ def compared(args, slides, row, targets, layout, measured, tile):
             best = table["pearson_r"].fillna(-1).sort_values(ascending=False).index[:args.draw]
             pairs += [(f"{name} {outputs[i]}", values[:, i], of_tiles[:, i], table["pearson_r"][i]) for i in best]
     if not pairs:
-        raise ValueError(f"nothing that is predicted was measured in {args.spots}: genes are named by symbols, fractions "
-                         "by the cell types of the models")
+        raise ValueError(f"nothing that is predicted was measured in {args.spots}: genes are named by symbols, "
+                         "fractions by the cell types of the models")
     return {name: pd.concat(of_file).set_index("target").reset_index() for name, of_file in tables.items()}, pairs
 
 
@@ -161,7 +164,8 @@ def summary(table):
 
 def settings_of(args, slides, row, targets):
     """Everything that changes the result."""
-    models = {name: checksums.of_content(*(np.asarray(value) for state in target.states(folds) for value in state.values()))
+    models = {name: checksums.of_content(*(np.asarray(values) for state in target.states(folds)
+                                           for values in state.values()))
               for name, (target, folds, _) in targets.items()}
     return record.plain({"slide_id": str(slides.slide_ids[row]), "spots": args.spots.name,
                          "spots_sha256": checksums.of_file(args.spots), "features_sha256": slides.sha256,

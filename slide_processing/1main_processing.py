@@ -32,7 +32,8 @@ def arguments():
     p = parser(__doc__)
     p.add_argument("slide_index", help="row of metadata.csv from 0, ranges such as 0-9,12, Slide.ID, or all")
     p.add_argument("--encoder", default="resnet50", type=encoder_name, metavar="NAME",
-                   help=f"{', '.join(ENCODERS)}, or FILE.py:FUNCTION of your own (docs/own-data.md); default %(default)s")
+                   help=f"{', '.join(ENCODERS)}, or FILE.py:FUNCTION of your own (docs/own-data.md); default "
+                        "%(default)s")
     p.add_argument("--weights", default="imagenet", help="imagenet (default), random, or the path of a state dict")
     p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
     p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"],
@@ -47,8 +48,8 @@ def arguments():
     p.add_argument("--drop", nargs="+", default=[], choices=quality.DROPS,
                    help="leave out tissue tiles that are blurred or under pen; default: none, as published")
     p.add_argument("--mask-class", nargs="+", default=[], metavar="NAME",
-                   help="classes (of a PNG: grey values) of the regions in the slides' masks that are kept; needed where "
-                        "a mask has several")
+                   help="classes (of a PNG: grey values) of the regions in the slides' masks that are kept; needed "
+                        "where a mask has several")
     p.add_argument("--scale", default="", choices=scale.PREFERENCES, metavar="power|mpp",
                    help="which statement of a slide counts where its objective power and MPP contradict each other; "
                         "without it such slides fail")
@@ -117,8 +118,8 @@ def main(args):
 
     encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device,
                           wanted.normalisation)
-    logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, encoder.settings["weights"], RANDOM * (args.weights == "random"),
-                 args.precision, encoder.device)
+    logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, encoder.settings["weights"],
+                 RANDOM * (args.weights == "random"), args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
         slide = slides.loc[i]

@@ -79,7 +79,8 @@ def test_it_is_recorded_and_another_is_refused(tmp_path, run_script):
     ("def build(): return 1, 2, (0, 0, 0), (1, 1, 1)", "gave int, 2"),
     ("import torch\ndef build(): return torch.nn.Flatten(), 8, (0, 0, 0), (1, 1, 0)", "gave Flatten"),
     ("import torch\ndef build(): return torch.nn.Flatten(), 8, (124, 116, 104), (58, 57, 57)", "values from 0 to 1"),
-    ("import torch\ndef build(): return torch.nn.Identity(), 8, (0, 0, 0), (1, 1, 1)", r"gives \(2, 3, 8, 8\) of 2 pictures"),
+    ("import torch\ndef build(): return torch.nn.Identity(), 8, (0, 0, 0), (1, 1, 1)",
+     r"gives \(2, 3, 8, 8\) of 2 pictures"),
     ("import torch\ndef build(): return torch.nn.Linear(3, 4), 8, (0, 0, 0), (1, 1, 1)", "fails on pictures of 8 px")])
 def test_what_is_no_encoder(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):

@@ -217,7 +217,8 @@ def process(project, content=None, mask_class="", **options):
         written(project / "regions" / "m.geojson", content)
     slide = row_of()
     slide["mask_file"] = "m.geojson"
-    return slide_files.process(project, slide, MeanColour(), wanted=tiling.TileSettings(mask_class=mask_class), **options)
+    wanted = tiling.TileSettings(mask_class=mask_class)
+    return slide_files.process(project, slide, MeanColour(), wanted=wanted, **options)
 
 
 def made_of(project):

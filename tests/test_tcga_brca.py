@@ -15,8 +15,8 @@ from gdc import gdc_download
 
 PAGE = (ROOT / "docs" / "tcga-brca.md").read_text()
 EXTRA = QUICK | {"make_signature.py": [], "collect_results.py": ["--bootstrap", "20"],
-                 "predict_response.py": ["--repeats", "1", "--bootstrap", "20", "--features", "Bulk", "abundance", "clinical",
-                                         "mean features", "--min-r", "-1", "--processes", "1"]}
+                 "predict_response.py": ["--repeats", "1", "--bootstrap", "20", "--features", "Bulk", "abundance",
+                                         "clinical", "mean features", "--min-r", "-1", "--processes", "1"]}
 
 
 def commands():
@@ -36,8 +36,8 @@ def test_filters_are_those_of_the_api():
         {"cases.project.project_id": ["TCGA-BRCA"], "data_type": ["Gene Expression Quantification"],
          "analysis.workflow_type": ["STAR - Counts"]}, {"project.project_id": ["TCGA-BRCA"]}]
     fields, = re.findall(r"^columns=(.*)$", PAGE, re.MULTILINE)
-    assert {field.replace("cases.", "cases.0.").replace("samples.", "samples.0.") for field in fields.split(",")} == set(
-        gdc_download.OF_API)
+    columns = {field.replace("cases.", "cases.0.").replace("samples.", "samples.0.") for field in fields.split(",")}
+    assert columns == set(gdc_download.OF_API)
 
 
 def test_every_command_of_the_page_is_a_script():
@@ -68,7 +68,8 @@ def write_miniature(demo, folder):
     days = rng.integers(30, 4000, len(patients))
     pd.DataFrame({"demographic.days_to_death": np.where(dead, days, ""), "demographic.vital_status": np.where(
         dead, "Dead", "Alive"), "diagnoses.0.age_at_diagnosis": rng.integers(9000, 30000, len(patients)),
-        "diagnoses.0.ajcc_pathologic_stage": "Stage IIA", "diagnoses.0.days_to_last_follow_up": np.where(dead, "", days),
+        "diagnoses.0.ajcc_pathologic_stage": "Stage IIA",
+        "diagnoses.0.days_to_last_follow_up": np.where(dead, "", days),
         "id": patients, "submitter_id": patients}).to_csv(folder / "clinical.tsv", sep="\t", index=False)
     write_single_cells(demo, folder / "Wu_etal_2021_BRCA_scRNASeq")
 

@@ -112,6 +112,14 @@ def test_anndata_gives_the_same(project, validated, run_script, tmp_path):
                                       rtol=1e-3, atol=1e-5)
 
 
+def test_spots_of_several_slides_in_one_file_are_refused(tmp_path):
+    anndata = pytest.importorskip("anndata", reason="anndata is optional: prediction/requirements-maps.txt")
+    anndata.AnnData(np.ones((3, 1)), obsm={"spatial": np.ones((3, 2))}, uns={"spatial": {"a": {"n": 1}, "b": {"n": 1}}}
+                    ).write_h5ad(tmp_path / "two.h5ad")
+    with pytest.raises(ValueError, match=r"holds spots of 2 slides \(a, b\)"):
+        spots.read(tmp_path / "two.h5ad", ["MARK"], [])
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda t: t.assign(x=t.x / 4, y=t.y / 4), "spots lie in tiles of the slide: spots reach from"),
     (lambda t: t.rename(columns={"x": "column"}), "has no column x: give an .h5ad, or a table"),

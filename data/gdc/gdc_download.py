@@ -1,6 +1,7 @@
 """A download from the Genomic Data Commons (GDC) as it lies on disk: sample sheet, manifest, one folder a file.
 
-Formats: "Sample Sheet" (or the same columns of the API, as TSV) and "Manifest" of the portal's cart, and the folders of the GDC Data Transfer Tool (gdc-client)
+Formats: "Sample Sheet" (or the same columns of the API, as TSV) and "Manifest" of the portal's cart, and the folders of
+the GDC Data Transfer Tool (gdc-client)
 <file id>/<file name>, with logs/ and annotations.txt beside the file and <file name>.partial while it is incomplete.
 """
 import pandas as pd

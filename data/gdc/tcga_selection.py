@@ -13,7 +13,7 @@ SAMPLE_BARCODE = rf"^{PATIENT}-(?P<sample_type>\d\d)(?P<vial>[A-Z]?)(?=-|$)"
 SLIDE_NAME = rf"^(?P<slide_id>{PATIENT}-(?P<sample_type>\d\d)[A-Z]-\d\d-(?P<section>DX|TS|MS|BS)\w*)\."
 PRIMARY_TUMOUR = "01"
 DIAGNOSTIC, FROZEN = ("DX",), ("TS", "BS")
-CASE_COLUMNS = ("cases.submitter_id", "case_submitter_id", "submitter_id")  # of clinical.tsv, since 2025 and before; API
+CASE_COLUMNS = ("cases.submitter_id", "case_submitter_id", "submitter_id")  # of clinical.tsv, new and old; of the API
 
 
 def leave_out(table, condition, reason):

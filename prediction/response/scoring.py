@@ -63,7 +63,8 @@ def of_sets(arrays, y, parts, n_search, processes, model=classifiers):
             fitted = parallel(delayed(fit_and_score)(
                 os.getpid(), model.fit_and_score, x[part.train], y[part.train], x_new[part.new], n_search, part.seed)
                 for part in parts)
-            logging.info(f"{name}: {x.shape[1]} features, {metric} in inner folds {np.mean([auc for _, auc in fitted]):.3f}")
+            inner = np.mean([of_part for _, of_part in fitted])
+            logging.info(f"{name}: {x.shape[1]} features, {metric} in inner folds {inner:.3f}")
             yield name, fitted
 
 

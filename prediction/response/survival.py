@@ -2,9 +2,9 @@
 
 y is everywhere float64 (n_patients, 2): time, and event (1, or 0 where censored; NaN where nothing is known). A pair of
 patients is comparable when the one with the shorter time had the event (of equal times, when one of the two had it);
-it is concordant when that one has the higher score, and half so when scores are equal (Harrell's C). Groups are tertiles
-of the scores of patients by models that never saw them. Intervals of C are of a bootstrap over patients and take scores
-as given; no p is corrected for the number of rows.
+it is concordant when that one has the higher score, and half so when scores are equal (Harrell's C). Groups are
+tertiles of the scores of patients by models that never saw them. Intervals of C are of a bootstrap over patients and
+take scores as given; no p is corrected for the number of rows.
 """
 import numpy as np
 import pandas as pd
@@ -119,7 +119,7 @@ def curves(scores, y):
 
 
 def write(folder, scores, patients, table):
-    """Write comparison.csv, scores.csv and kaplan_meier.csv of known survival, new_patients.csv of what is not known."""
+    """Write comparison.csv, scores.csv and kaplan_meier.csv of known survival, new_patients.csv of the others."""
     known = np.isfinite(patients.new_y).all(axis=1)
     if known.any():
         with_survival = scores[known].reset_index()

@@ -3,7 +3,8 @@
 R is Pearson's over spots, each with the value of its tile. Spots are not independent: intervals resample square blocks
 of the slide. Where tissue changes over more than a block they are still too narrow: of two random fields on 24 x 24
 tiles that know nothing of each other, smoothed over 2 tiles, 27 % of the 95 % intervals of single spots held 0, 69 % of
-those of blocks of 4 tiles and 74 % of 6. The opponents have learnt from the measured spots, which the models never saw, so they are strong ones:
+those of blocks of 4 tiles and 74 % of 6. The opponents have learnt from the measured spots, which the models never saw,
+so they are strong ones:
 
     colour      mean red, green, blue of the tile; least squares
     total       log total counts of the spot; the same
@@ -47,7 +48,7 @@ def by_position(place, tile, values, bandwidth_px):
 
 
 def correlations(predicted, values, blocks, n_bootstrap, seed):
-    """R of each column, (n_outputs,), and of each draw of blocks, (n_bootstrap, n_outputs); NaN where one is constant."""
+    """R of each column, (n_outputs,), and of each draw of blocks, (n_bootstrap, n_outputs); NaN of a constant one."""
     names, n_blocks = np.unique(blocks, return_inverse=True)[1], len(np.unique(blocks))
     member = (names == np.arange(n_blocks)[:, None]).astype(float)
     x, y = predicted - predicted.mean(0), values - values.mean(0)     # sums of squares stay small

@@ -10,7 +10,7 @@ from slide_ex.ids import counted, some
 
 PLACE = ["x", "y"]          # columns of a table: centre of a spot, level-0 pixels
 PER_SPOT = 1e4              # counts of a spot are scaled to this total
-MIN_INSIDE = 0.5            # share of the spots that lie in tiles; below it the coordinates are probably of another image
+MIN_INSIDE = 0.5            # share of the spots that lie in tiles; below it they are probably those of another image
 MIN_SPOTS = 10
 MAX_SPOTS = 20_000          # of which all pairs fit into memory
 WHAT = "an .h5ad, or a table with columns x, y (centres, level-0 pixels) and one column a gene"
@@ -37,12 +37,13 @@ def read(path, genes, cell_types):
     genes, cell_types : names that are predicted; other genes count in the totals of spots alone, and columns of obs (of
         a table: columns) that are named like cell types are fractions
     """
-    place, values, fractions = read_anndata(path, cell_types) if path.suffix == ".h5ad" else read_table(path, cell_types)
+    reader = read_anndata if path.suffix == ".h5ad" else read_table
+    place, values, fractions = reader(path, cell_types)
     if not np.isfinite(place).all() or not np.isfinite(values.to_numpy()).all():
         raise ValueError(f"{path} has places or values that are not finite: take those spots out")
     if len(place) > MAX_SPOTS:
-        raise ValueError(f"{path} has {len(place):,} spots, more than {MAX_SPOTS:,}: add up bins or cells to spots of about "
-                         "50 um; a tile is 256 um wide")
+        raise ValueError(f"{path} has {len(place):,} spots, more than {MAX_SPOTS:,}: add up bins or cells to spots of "
+                         "about 50 um; a tile is 256 um wide")
     repeated = values.columns[values.columns.duplicated()]
     if len(repeated):
         logging.info(f"genes that occur twice, left out: {counted(sorted(set(repeated)))}")
@@ -51,8 +52,8 @@ def read(path, genes, cell_types):
     total = whole.sum(axis=1)
     kept = values.loc[:, ~values.columns.isin(repeated) & values.columns.isin(genes)]
     if kept.shape[1] == 0 and fractions.shape[1] == 0:
-        raise ValueError(f"{path}: none of its columns ({some(values.columns, 4)}) is a gene that is predicted: genes are "
-                         "named by symbols")
+        raise ValueError(f"{path}: none of its columns ({some(values.columns, 4)}) is a gene that is predicted: genes "
+                         "are named by symbols")
     if is_counts:
         empty = total == 0
         if empty.any():
@@ -68,7 +69,8 @@ def read_anndata(path, cell_types):
     try:
         import anndata
     except ImportError:
-        raise ValueError(f"reading {path.name} needs anndata: pip install -r prediction/requirements-maps.txt") from None
+        raise ValueError(f"reading {path.name} needs anndata: pip install -r "
+                         "prediction/requirements-maps.txt") from None
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give {WHAT}")
     try:
@@ -78,6 +80,9 @@ def read_anndata(path, cell_types):
     if "spatial" not in data.obsm or data.obsm["spatial"].ndim != 2 or data.obsm["spatial"].shape[1] < 2:
         raise ValueError(f"{path} has no obsm['spatial'] (centres of spots, full-resolution pixels); obsm has "
                          f"{some(data.obsm) or 'nothing'}")
+    if len(libraries := data.uns.get("spatial", {})) > 1:
+        raise ValueError(f"{path} holds spots of {len(libraries)} slides ({some(libraries, 3)}): write those of this slide "
+                         "into a file of their own")
     if "in_tissue" in data.obs:
         on_tissue = data.obs["in_tissue"].astype(float).to_numpy() > 0
         logging.info(f"spots that do not lie in tissue, left out: {(~on_tissue).sum()} of {len(on_tissue)}")
@@ -122,8 +127,8 @@ def in_tiles(spots, coords, edge_px, min_inside=MIN_INSIDE):
         spot_from, spot_to = spots.place.min(0), spots.place.max(0)
         tile_from, tile_to = coords.min(0), coords.max(0) + edge_px
         raise ValueError(f"{inside.sum()} of {len(tile)} spots lie in tiles of the slide: spots reach from "
-                         f"({spot_from[0]:.0f}, {spot_from[1]:.0f}) to ({spot_to[0]:.0f}, {spot_to[1]:.0f}), tiles from "
-                         f"({tile_from[0]}, {tile_from[1]}) to ({tile_to[0]}, {tile_to[1]}): give places in pixels of the "
-                         "slide's full resolution, or accept a smaller share with --min-inside")
+                         f"({spot_from[0]:.0f}, {spot_from[1]:.0f}) to ({spot_to[0]:.0f}, {spot_to[1]:.0f}), tiles "
+                         f"from ({tile_from[0]}, {tile_from[1]}) to ({tile_to[0]}, {tile_to[1]}): give pixels "
+                         "of the slide's full resolution, or accept a smaller share with --min-inside")
     logging.info(f"{inside.sum()} of {len(tile)} spots lie in {len(set(tile[inside]))} tiles")
     return spots.of(np.flatnonzero(inside)), tile[inside]

@@ -46,8 +46,8 @@ def apply(models, features, encoder, colours=None, targets=()):
 
     Parameters
     ----------
-    models : a bundle (prediction/export_model.py) or the folder of a trained project; all its models are used, so rows of
-        patients that it was trained on are predicted too well
+    models : a bundle (prediction/export_model.py) or the folder of a trained project; all its models are used, so rows
+        of patients that it was trained on are predicted too well
     features : DataFrame or array (n_rows, n_features), of tiles, or means over the tiles of slides
     encoder : which encoder made them; ValueError where the models learnt from another. That weights, tile size and
         normalisation are the same is not seen here; predict_cohort.py looks

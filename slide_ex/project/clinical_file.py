@@ -4,8 +4,8 @@
     Response     pCR (pathological complete response), RD (residual disease) or empty; other columns and words as
                  description_file says
     Site         hospital, optional
-    Time, Event  survival, optional: time from diagnosis (any unit, one for all) and whether the event happened then, 1, or
-                 0 where the patient was last seen without it; other names by --endpoint of predict_response.py
+    Time, Event  survival, optional: time from diagnosis (any unit, one for all) and whether the event happened then,
+                 1, or 0 where the patient was last seen without it; other names by --endpoint of predict_response.py
     ...          covariates, optional
 
 Cells that mean "missing" (clinical_words) are empty in every column but Patient.ID.
@@ -117,8 +117,9 @@ def known_survival(path, time_column, event_column):
     words = {patient: event_of(word) for patient, word in events.items()}
     wrong = sorted({events[patient] for patient, event in words.items() if event is None})
     if wrong:
-        raise ValueError(f"{path}, column {event_column}: {ids.some(map(repr, wrong))} is no event: write 1 (it happened) "
-                         "or 0 (censored); dead and alive, true and false, 1:DECEASED and 0:LIVING are known, too")
+        raise ValueError(f"{path}, column {event_column}: {ids.some(map(repr, wrong))} is no event: write 1 (it "
+                         "happened) or 0 (censored); dead and alive, true and false, 1:DECEASED and 0:LIVING are "
+                         "known, too")
     numbers = clinical_words.as_numbers(read(path)[time_column], time_column, path)
     if numbers is None or (numbers < 0).any():
         raise ValueError(f"{path}, column {time_column}: " + ("it holds no numbers" if numbers is None else

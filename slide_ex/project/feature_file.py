@@ -31,11 +31,11 @@ from slide_ex.slides import files, scale
 MADE_BY = "slide_processing/1main_processing.py"
 DECIDING = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
             "magnification", "drop", "mask_class")    # alike in all slides of a cohort
-DEFAULTS = {"drop": "", "mask_class": "", "mask_file": "", "mask_sha256": ""}     # of attributes that files of earlier versions lack
+DEFAULTS = {"drop": "", "mask_class": "", "mask_file": "", "mask_sha256": ""}     # of what earlier versions lack
 OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes", "slide_files_sha256", "slide_says_power",
        "slide_says_mpp_x", "slide_says_mpp_y", "slide_magnification", "magnification_source", "scale_choice",
-       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total", "n_dropped",
-       "n_outside", "mask_file", "mask_sha256", "he_share", "blurred_share", "pen_share")
+       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total",
+       "n_dropped", "n_outside", "mask_file", "mask_sha256", "he_share", "blurred_share", "pen_share")
 MIN_HE_SHARE = 0.5      # median share of tissue with an H&E hue; below it a slide is stained otherwise
 MANY = 0.1              # share of a slide's tiles that are blurred, or under pen, from which on it is told
 SAYS = {"power": "slide_says_power", "mpp_x": "slide_says_mpp_x", "mpp_y": "slide_says_mpp_y"}    # Said, attributes

@@ -1,8 +1,9 @@
 """An encoder in a file of the user's own: --encoder my_encoder.py:build.
 
-build() takes nothing and gives (module, input_px, mean, sd): a torch module with its weights, (n, 3, input_px, input_px)
--> (n, n_features); the side of its input; mean and standard deviation of each colour, of values from 0 to 1. The file is
-run, so use only one that you trust. What it is known by in records: its name, SHA-256 of the file, SHA-256 of the weights.
+build() takes nothing and gives (module, input_px, mean, sd): a torch module with its weights, which makes (n,
+n_features) of (n, 3, input_px, input_px); the side of its input; mean and standard deviation of each colour, of values
+from 0 to 1. The file is run, so use only one that you trust. Records know it by its name, SHA-256 of the file, and of
+file and weights.
 """
 import functools
 import hashlib
@@ -77,7 +78,8 @@ def refuse_unfit(name, module, input_px, mean, sd):
     are_colours = mean.shape == sd.shape == (3,) and (np.abs(mean) <= 1).all() and (sd > 0).all()
     if not (isinstance(module, torch.nn.Module) and is_side and are_colours):
         raise ValueError(f"--encoder {name} gave {type(module).__name__}, {input_px}, {mean}, {sd}, needed: a "
-                         "torch.nn.Module, the side of its input in px, mean and sd of three colours, values from 0 to 1")
+                         "torch.nn.Module, the side of its input in px, mean and sd of three colours, of values from 0 "
+                         "to 1")
 
 
 def n_features_of(module, input_px, name):
@@ -91,8 +93,8 @@ def n_features_of(module, input_px, name):
                          f"{' '.join(str(error).split())[:300]})") from None
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 2 or not found.isfinite().all():
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-        raise ValueError(f"--encoder {name} gives {shape} of 2 pictures, needed: finite numbers (2, n_features); take the "
-                         "class token, or a mean, in a module around it")
+        raise ValueError(f"--encoder {name} gives {shape} of 2 pictures, needed: finite numbers (2, n_features); take "
+                         "the class token, or a mean, in a module around it")
     return found.shape[1]
 
 

@@ -24,8 +24,7 @@ WINDOW_TILES = 8            # tiles a thread that are being prepared or wait for
 
 @dataclass
 class Tile:
-    """One tile on its way. Glass, and what lies outside the regions, is not prepared; an unreadable tile has only `error`.
-    """
+    """One tile on its way. Glass, and what lies outside, is not prepared; an unreadable one has `error` only."""
 
     thumbnail: np.ndarray = None        # uint8 (THUMBNAIL_PX, THUMBNAIL_PX, 3), as scanned
     mean_rgb: tuple = None              # as scanned, 0..255

@@ -156,8 +156,8 @@ def refuse_beyond(extent, size, path):
     left, top, right, bottom = extent
     over = MAX_OVERHANG * np.array(size)
     if left < -over[0] or top < -over[1] or right > size[0] + over[0] or bottom > size[1] + over[1]:
-        raise ValueError(f"{path} reaches from ({left:g}, {top:g}) to ({right:g}, {bottom:g}), the slide is {size[0]} x "
-                         f"{size[1]} px: give the mask of this slide, in level-0 pixels")
+        raise ValueError(f"{path} reaches from ({left:g}, {top:g}) to ({right:g}, {bottom:g}), the slide is {size[0]} "
+                         f"x {size[1]} px: give the mask of this slide, in level-0 pixels")
 
 
 # PNG
@@ -171,15 +171,15 @@ def picture_in(path, size, bounds, classes):
     whole, scanned = (0, 0, *size), (*bounds[:2], bounds[2] - bounds[0], bounds[3] - bounds[1])
     fitting = [one for one in dict.fromkeys((whole, scanned)) if has_aspect(marked.shape, one)]
     if len(fitting) != 1:
-        raise ValueError(f"{path} is {marked.shape[1]} x {marked.shape[0]} px, level 0 of the slide {size[0]} x {size[1]}"
-                         f", {scanned[2]} x {scanned[3]} of it scanned: " +
+        raise ValueError(f"{path} is {marked.shape[1]} x {marked.shape[0]} px, level 0 of the slide {size[0]} x "
+                         f"{size[1]}, {scanned[2]} x {scanned[3]} of it scanned: " +
                          ("it fits both; draw the regions as GeoJSON" if fitting else
                           "give a mask of the whole slide, with its aspect ratio"))
     return Picture(marked, *fitting)
 
 
 def grey_values(path):
-    """The values of a PNG, whole numbers (height, width): grey values, indexes of a palette of colours; 0 where transparent."""
+    """Whole numbers (height, width): grey values of a PNG, indexes of a palette of colours; 0 where transparent."""
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -239,10 +239,12 @@ def refuse_misplaced(region, inside, is_tissue, coords, edge, n_rows, n_columns)
         Whether a tile has its centre in the region, whether it is tissue.
     """
     share = is_tissue[inside].mean()
-    hint = at_coarser_level(region, coords, edge, n_rows, n_columns, is_tissue, share) if share < MIN_TISSUE_SHARE else ""
+    hint = ""
+    if share < MIN_TISSUE_SHARE:
+        hint = at_coarser_level(region, coords, edge, n_rows, n_columns, is_tissue, share)
     if not share or hint:
-        raise ValueError(f"the mask misses the tissue: of {inside.sum()} tiles inside, {(inside & is_tissue).sum()} are "
-                         f"tissue (of all {is_tissue.sum()}): give the mask of this slide, in level-0 pixels{hint}")
+        raise ValueError(f"the mask misses the tissue: of {inside.sum()} tiles inside, {(inside & is_tissue).sum()} "
+                         f"are tissue (of all {is_tissue.sum()}): give the mask of this slide, in level-0 pixels{hint}")
 
 
 def at_coarser_level(region, coords, edge, n_rows, n_columns, is_tissue, share):
