@@ -7,9 +7,11 @@ import torch
 from PIL import Image
 
 import painted_slides
-from encoding import own_encoder
+from encoding import encoder_weights, own_encoder
 from encoding.tile_encoder import TileEncoder
+from slide_ex.project import metadata_file
 from slide_ex.stages import slide_states
+from tiles import slide_files
 
 ENCODER = """
 import torch
@@ -66,8 +68,9 @@ def test_it_is_recorded_and_another_is_refused(tmp_path, run_script):
     assert (made["encoder_sha256"], made["weights_sha256"]) == (own.file_sha256, own.weights_sha256)
     assert slide_states.options_like(pd.Series(made)) == ["--encoder", "PATH/my_encoder.py:build"]
     write(tmp_path, ENCODER.format(seed=4))
-    done = run_script(script, project, "all", "--encoder", name)
-    assert done.returncode == 1 and "weights_sha256 was" in done.stderr and "encoder_sha256 was" in done.stderr
+    settings = encoder_weights.settings(name, "imagenet", 0, "fp32")
+    with pytest.raises(ValueError, match="weights_sha256 was .*encoder_sha256 was"):
+        slide_files.is_finished(project, metadata_file.read(project).loc[0], settings)
     done = run_script(script, project, "all", "--encoder", "uni9")
     assert done.returncode == 2 and "there is no encoder 'uni9': choose resnet50" in done.stderr
 

@@ -285,8 +285,10 @@ def test_a_cohort_with_masks(tmp_path, run_script):
     project = painted_slides.make_project(tmp_path / "p", pictures, Mask=["a.geojson", "", "absent.png"])
     (project / "regions").mkdir()
     written(project / "regions" / "a.geojson", [tumour(square(500, 0, 500))])
-    command = ("slide_processing/1main_processing.py", project, "all", "--weights", "random", "--mask-class", "Tumor")
-    done = run_script(*command)
+    (tmp_path / "mean.py").write_text("import torch\ndef build():\n    pool = torch.nn.AdaptiveAvgPool2d(1)\n"
+                                      "    return torch.nn.Sequential(pool, torch.nn.Flatten()), 8, [0] * 3, [1] * 3\n")
+    done = run_script("slide_processing/1main_processing.py", project, "all", "--encoder", f"{tmp_path}/mean.py:build",
+                      "--mask-class", "Tumor")
     log = pd.read_csv(project / "logs" / "slide_processing.csv", index_col="slide_id")
     assert done.returncode == 1 and "1 of 3 slides failed" in done.stderr and log.kept["a"] == 1 and log.kept["b"] == 2
     assert "absent.png is missing: check Mask in metadata.csv" in log.reason["c"]
