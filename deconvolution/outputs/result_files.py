@@ -61,7 +61,7 @@ def write(project_path, result, parameters, inputs, with_text):
         report.draw(part, result, summary)
     with whole(marker) as part:
         expression_file.write(part, result.expression, result.bulk.to_numpy(), cell_types, genes, patients,
-                              result.method, parameters, inputs)
+                              result.method, parameters, inputs, tables)
     return summary
 
 

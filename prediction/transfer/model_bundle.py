@@ -17,7 +17,6 @@
     README.md                     model card
 """
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
@@ -67,7 +66,7 @@ def write(path, models, facts):
             mean = linear_head.mean_matrix(target.states(target.folds))
             tensors |= {layer: values.astype(np.float32) for layer, values in mean.items()}
         tensors = {layer: np.ascontiguousarray(values) for layer, values in tensors.items()}  # strides are not saved
-        (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
+        (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors, whose(name, target.outputs)))
         r = [value if np.isfinite(value) else None for value in target.pearson_r.round(6)]  # JSON has no NaN
         targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
                          "folds": folds, "pearson_r": r}
@@ -77,7 +76,12 @@ def write(path, models, facts):
     files = {file.name: checksums.of_file(file) for file in sorted(path.glob("*.safetensors"))}
     content = {"format": FORMAT, "version": VERSION, **facts, "features": models.attributes, "targets": targets,
                "patients_sha256": sorted(models.patients_sha256), "files": files}
-    (path / CONTENT).write_text(json.dumps(content, indent=1))
+    (path / CONTENT).write_text(record.text(content), encoding="utf-8")
+
+
+def whose(name, outputs):
+    """What a file of weights says of itself: its target, and which outputs its rows are, in order."""
+    return {"target": name, "outputs_sha256": checksums.of_content(list(map(str, outputs)))}
 
 
 def read_any(path, chosen=(), partial=False, use=None):
@@ -114,7 +118,7 @@ def read_content(path):
         content = record.read(path / CONTENT, "prediction/export_model.py")
         listed, known = content["files"], (content["format"], content["version"]) == (FORMAT, VERSION)
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path / 'bundle.json'} is damaged: get the bundle again") from None
+        raise ValueError(f"{path / 'bundle.json'} is damaged, or was edited: get the bundle again") from None
     if not known:
         raise ValueError(f"{path / 'bundle.json'} is not of version {VERSION} of the format: export the bundle again")
     ids.refuse_unsafe([content["name"], *content["targets"], *listed], "the name", path / CONTENT)
@@ -130,14 +134,22 @@ def read_target(path, name, described):
     """trained_models.TrainedTarget of one target of a bundle."""
     folds, models = [tuple(fold) for fold in described["folds"]], tuple(described.get("models", NETWORKS))
 
+    weights, n_outputs = path / f"{name}.safetensors", len(described["outputs"])
+
     def states(chosen):
-        with safetensors.safe_open(path / f"{name}.safetensors", "numpy") as file:
-            if not chosen:
-                yield {key: file.get_tensor(key) for key in ("weight", "bias")}
-            for fold in chosen:
-                for model in models:
-                    yield {layer: file.get_tensor(f"{prefix(fold, model)}{layer}")
-                           for layer in model_folder.layers(name, model)}
+        with safetensors.safe_open(weights, "numpy") as file:
+            said = file.metadata()
+            if said and said != whose(name, described["outputs"]):
+                raise ValueError(f"{weights} holds the weights of {said.get('target')}, or of other outputs than "
+                                 f"{CONTENT} says: get the bundle again")
+            keys = [{layer: f"{prefix(fold, model)}{layer}" for layer in model_folder.layers(name, model)}
+                    for fold in chosen for model in models] or [{layer: layer for layer in model_folder.ONE_MATRIX}]
+            for of_model in keys:
+                try:
+                    yield model_folder.checked_state({layer: file.get_tensor(key) for layer, key in of_model.items()},
+                                                     n_outputs)
+                except (ValueError, safetensors.SafetensorError) as error:
+                    raise ValueError(f"{weights} is damaged ({error}): get the bundle again") from None
     return trained_models.TrainedTarget(name, np.array(described["outputs"]), described["n_models"],
                                         described["missing"], folds, states,
                                         pd.Series(described["pearson_r"], described["outputs"], dtype=float).dropna()

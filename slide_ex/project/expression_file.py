@@ -12,7 +12,7 @@
 """
 import json
 
-import h5py
+import numpy as np
 
 from slide_ex import hdf5, record
 
@@ -20,14 +20,15 @@ MADE_BY = "deconvolution/1main_deconvolution.py"
 NAMES = ("cell_types", "genes", "patient_ids")
 
 
-def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs):
-    """Write the file described above."""
-    with h5py.File(path, "w") as file:
-        file["expression"] = expression.astype("float32", copy=False)
-        file["bulk"] = bulk.astype("float32", copy=False)
+def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs, tables=()):
+    """Write the file described above; `tables`: paths of those beside it that it is the record of."""
+    with hdf5.writing(path) as file:
+        hdf5.write_array(file, "expression", expression, np.float32)
+        hdf5.write_array(file, "bulk", bulk, np.float32)
         for name, strings in zip(NAMES, (cell_types, genes, patient_ids)):
             hdf5.write_strings(file, name, strings)
         file.attrs.update(method=method, parameters=record.as_text(parameters), inputs=record.as_text(inputs))
+        hdf5.record_files(file, tables, path.parent)
 
 
 def read_names(path):

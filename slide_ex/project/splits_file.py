@@ -5,8 +5,6 @@
 
 Imported folds have "imported", the SHA-256 of the file they come from, in the place of the first five.
 """
-import json
-
 from slide_ex import ids, record, script
 
 NAME = "splits.json"
@@ -27,7 +25,7 @@ def read(path):
 
 def write(path, splits):
     with script.whole(path) as part:
-        part.write_text(json.dumps(splits, indent=1))
+        part.write_text(record.text(splits), encoding="utf-8")
 
 
 def check(splits, path):
