@@ -15,7 +15,7 @@ import numpy as np
 
 from slide_ex import checksums, record
 
-TEXTS = "texts_sha256"
+TEXTS, SUMS = "texts_sha256", "sums_sha256"
 FORMAT = ("v110", "v110")       # the oldest of which all structure has checksums
 CHUNK_BYTES = 1 << 20           # of a dataset, at most: what HDF5 reads, checks and keeps at a time
 SUM_BYTES = 4                   # of fletcher32, at the end of a chunk
@@ -134,18 +134,23 @@ def chunk_of(shape, itemsize, grows=False):
     return tuple(chunk)
 
 
-def sums(path, dataset):
-    """The checksums of a dataset's chunks as they are stored, without reading the chunks; b"" where there are none.
+def record_sums(path, dataset):
+    """Keep the checksum of all chunks of a dataset that is written, to be compared with `sums_sha256`."""
+    dataset.file.flush()
+    dataset.attrs[SUMS] = sums_sha256(path, dataset)
 
-    They differ wherever a number does (but for one change in 2^32), so they stand for what is too large to be read.
+
+def sums_sha256(path, dataset):
+    """SHA-256 of the checksums of a dataset's chunks as they are stored, without reading the chunks.
+
+    It differs wherever a number does (but for one change in 2^32), so it stands for what is too large to be read.
     """
-    if not dataset.fletcher32:
-        return b""
     chunks = []
     dataset.id.chunk_iter(chunks.append)
     with open(path, "rb") as file:
-        return b"".join(os.pread(file.fileno(), SUM_BYTES, chunk.byte_offset + chunk.size - SUM_BYTES)
-                        for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset))
+        sums = [os.pread(file.fileno(), SUM_BYTES, chunk.byte_offset + chunk.size - SUM_BYTES)
+                for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset)]
+    return hashlib.sha256(b"".join(sums)).hexdigest()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import json
 
 import numpy as np
 
-from slide_ex import hdf5, record
+from slide_ex import hdf5, ids, record
 
 MADE_BY = "deconvolution/1main_deconvolution.py"
 NAMES = ("cell_types", "genes", "patient_ids")
@@ -35,9 +35,13 @@ def read_names(path):
     """Cell types, genes and patients; three lists of str."""
     with hdf5.reading(path, MADE_BY) as file:
         names = [hdf5.strings(file, name).tolist() for name in NAMES]
-        if file["expression"].shape != tuple(map(len, names)):
+        if file["expression"].shape != tuple(map(len, names)) or file["expression"].dtype.kind != "f":
             raise ValueError(f"{path} is damaged (its names are not as many as its values): make it again with "
                              f"{MADE_BY} --overwrite")
+        twice = [ids.some(sorted({name for name in of_kind if of_kind.count(name) > 1})) for of_kind in names
+                 if len(set(of_kind)) < len(of_kind)]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} twice")
         return names
 
 

@@ -38,6 +38,7 @@ NAME = "features.h5"
 MADE_BY = "slide_processing/collect_features.py"
 OF_SLIDES = ("patch_size_level0", "overlap", "level0_width", "level0_height", "level0_mpp", "scale_difference",
              "he_share", "blurred_share", "pen_share")
+MEAN_RTOL = 3e-7     # by which means of float32 differ that were summed in another order
 KINDS = {"features": "f", "mean_features": "f", "mean_rgb": "f", "coords": "iu", "first_tile": "iu"}   # of numbers
 WEIGHTS_OF_IMPORTS = {"weights": "imported", "weights_sha256": "", "weights_seed": -1}
 
@@ -54,8 +55,8 @@ class Slides:
     mean_features: np.ndarray  # float32 (n_slides, n_features)
     mean_rgb: np.ndarray       # float32 (n_slides, 3)
     attributes: dict           # encoder, weights, ...
-    sha256: str                # of ids, tile counts, mean features, attributes and the checksums of all tiles, so that
-    #                            any changed tile changes it; without these where the file has none (hdf5.sums)
+    sha256: str                # of ids, tile counts, mean features and attributes (with content_sha256 of all tiles), and
+    #                            of what `changed_tiles` says: any changed tile changes it
 
     def rows_of(self, patients):
         """Row numbers of the slides of some patients, ascending; int64 (n_rows,)."""
@@ -109,7 +110,7 @@ def read_slides(path):
         means, rgb = file["mean_features"][:].astype(np.float32), file["mean_rgb"][:].astype(np.float32)
         if means.ndim != 2 or rgb.shape != (len(means), 3):
             raise ValueError(f"means of shape {means.shape}, mean colours of shape {rgb.shape}")
-        tiles = hdf5.sums(path, file["features"]) if "features" in file else b""
+        changed = changed_tiles(path, file, first_tile, means) if "features" in file else ""
     n_tiles = np.diff(first_tile)
     kept = n_tiles > 0
     if not kept.all():
@@ -121,9 +122,25 @@ def read_slides(path):
         raise ValueError(f"{path} has features that are not finite in {ids.counted(broken)}: process them again with "
                          "slide_processing/1main_processing.py --overwrite")
     sha256 = checksums.of_content(slide_ids[kept], patient_ids[kept], n_tiles[kept], means[kept], attributes,
-                                   *[tiles] * bool(tiles))
+                                   *[changed] * bool(changed))
     return Slides(path, slide_ids[kept], patient_ids[kept], np.flatnonzero(kept), first_tile[:-1][kept], n_tiles[kept],
                   means[kept], rgb[kept], attributes, sha256)
+
+
+def changed_tiles(path, file, first_tile, means):
+    """"" where the tiles of an open file are those that were collected, else a checksum of what they are now.
+
+    The sums that HDF5 keeps of its chunks are compared. Files of earlier versions have none: all their tiles are read,
+    and those that do not have the mean of their slide any more count as changed.
+    """
+    tiles = file["features"]
+    if hdf5.SUMS in tiles.attrs:
+        now = hdf5.sums_sha256(path, tiles)
+        return "" if now == tiles.attrs[hdf5.SUMS] else now
+    changed = [slide for slide, (start, stop) in enumerate(zip(first_tile, first_tile[1:])) if start < stop
+               and not np.allclose(mean_of(tiles[start:stop], tiles.shape[1]), means[slide], MEAN_RTOL, MEAN_RTOL,
+                                   equal_nan=True)]
+    return checksums.of_content(*(tiles[first_tile[slide]:first_tile[slide + 1]] for slide in changed)) if changed else ""
 
 
 def read_geometry(path):
@@ -250,6 +267,7 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=())
             counts.append(len(features))
             means.append(mean_of(features, features.shape[1]))
             colours.append(mean_of(rgb, 3))
+        hdf5.record_sums(path, datasets[0])
         hdf5.write_array(file, "mean_features", means, np.float32)
         hdf5.write_array(file, "mean_rgb", colours, np.float32)
         hdf5.write_array(file, "first_tile", [0, *np.cumsum(counts)], np.int64)
