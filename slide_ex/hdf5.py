@@ -184,7 +184,8 @@ def check_texts(file, path, made_by):
     if recorded is None:
         checksums.say_unverified(path, made_by)
     elif recorded != texts_sha256(file):
-        raise ValueError("its names or attributes are not as they were written")
+        raise ValueError(f"its names or attributes are not as they were written; delete its attribute {TEXTS} if the "
+                         "change is meant")
 
 
 def attributes(file):
