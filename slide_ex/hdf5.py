@@ -31,8 +31,8 @@ CAUSES = {  # why a whole file cannot be read, and what helps
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)"}
 UNREADABLE = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)  # as h5py and NumPy say it
 
-
-CALLS = "seek", "tell", "read", "readinto"
+CALLS = "seek", "tell", "read", "readinto"  # of a file, besides those that write
+found_whole = set()             # files, as they were then, whose names and attributes this process has compared
 
 
 class Disk:
@@ -79,8 +79,8 @@ def writing(path, add=False):
                 file.attrs[TEXTS] = texts_sha256(file)
         finally:
             if disk.error:
-                raise OSError(disk.error.errno, f"{disk.error.strerror}: no room for {path}, make room and run the same "
-                              "command again") from disk.error
+                raise OSError(disk.error.errno, f"{disk.error.strerror}: no room for {path}, make room and run the "
+                              "same command again") from disk.error
 
 
 def reserve(path, n_bytes):
@@ -125,7 +125,7 @@ def new_array(group, name, shape, dtype, grows=False):
 
 
 def chunk_of(shape, itemsize, grows=False):
-    """Shape of the chunks of a dataset: whole rows where they fit CHUNK_BYTES, alike and so hardly larger than needed."""
+    """Shape of the chunks of a dataset: whole rows where they fit CHUNK_BYTES, so many that hardly any room is wasted."""
     chunk = [CHUNK_BYTES if grows else shape[0], *shape[1:]]
     for axis, length in enumerate(chunk):
         row_bytes = itemsize * int(np.prod(chunk[axis + 1:]))
@@ -180,12 +180,16 @@ def reading(path, made_by):
 
 def check_texts(file, path, made_by):
     """ValueError unless names and attributes are as they were written; a line for files of earlier versions."""
-    recorded = file.attrs.get(TEXTS)
+    status, recorded = path.stat(), file.attrs.get(TEXTS)
+    version = path, status.st_ino, status.st_size, status.st_mtime_ns
+    if version in found_whole:
+        return
     if recorded is None:
         checksums.say_unverified(path, made_by)
     elif recorded != texts_sha256(file):
         raise ValueError(f"its names or attributes are not as they were written; delete its attribute {TEXTS} if the "
                          "change is meant")
+    found_whole.add(version)
 
 
 def attributes(file):

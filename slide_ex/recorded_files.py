@@ -46,8 +46,8 @@ def refuse_cut(path, sha256, made_by):
     if checksums.of_file(path) == sha256:
         return
     if path.suffix != ".gz" and not path.read_bytes().endswith(b"\n"):
-        raise ValueError(f"{path} is not as {made_by} wrote it, and its last line does not end: it was cut off; make it "
-                         "again with --overwrite, or end that line if you edited it")
+        raise ValueError(f"{path} is not as {made_by} wrote it, and its last line does not end: it was cut off; make "
+                         "it again with --overwrite, or end that line if you edited it")
     say_edited(path, made_by)
 
 

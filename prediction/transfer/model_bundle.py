@@ -5,7 +5,7 @@
                                   are here, pearson_r out of fold, models where there are low-rank ones), training
                                   (n_patients, n_slides, n_tiles, labels, out_of_fold, ...), all_models, versions,
                                   patients_sha256 (of the ids of the training patients), models_sha256, files (SHA-256
-                                  of each .safetensors)
+                                  of each .safetensors), record_sha256 (of bundle.json itself, record.py)
     <target>.safetensors          weight float32 (n_outputs, n_features), bias (n_outputs,): the mean of all models of a
                                   regression; y = weight x + bias for the mean feature x of a slide, followed by its
                                   mean red, green and blue (0..255) where weight has three columns more.
@@ -13,6 +13,7 @@
                                   <outer>_<inner>.first.weight (hidden, n_features), .first.bias, .last.weight, ...
                                   and of low-rank models <outer>_<inner>.low-rank.first.weight, ... (direct: weight,
                                   bias)
+                                  Metadata: target, and outputs_sha256 of the names of its outputs in order
     training_range.safetensors    the fields of training_range.TrainingRange, float64
     README.md                     model card
 """

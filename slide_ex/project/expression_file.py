@@ -1,7 +1,7 @@
 """deconvolution/expression.h5, expression of each cell type in each patient (truth/expression.h5 has the same format).
 
-    expression     float32 (n_cell_types, n_genes, n_patients)   linear, in the units of bulk (TPM), contiguous: one
-                                                                 cell type or one block of genes is read on its own
+    expression     float32 (n_cell_types, n_genes, n_patients)   linear, in the units of bulk (TPM): one cell
+                                                                 type or one block of genes is read on its own
     bulk           float32 (n_genes, n_patients)                 what was deconvolved, after the checks
     cell_types     str (n_cell_types,)
     genes          str (n_genes,)

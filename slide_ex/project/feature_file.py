@@ -1,6 +1,6 @@
 """features/<Slide.ID>.h5, the features of one slide.
 
-    features   float32 or float16 (n_tiles, n_features)   contiguous; zero rows when no tile is tissue
+    features   float32 or float16 (n_tiles, n_features)   zero rows when no tile is tissue
     coords     int32 (n_tiles, 2)      x, y of the top-left corner, pixels of level 0, row by row
         attributes as TRIDENT names them: patch_size (px of a tile as encoded), patch_size_level0,
         level0_magnification, target_magnification, overlap, name, level0_width, level0_height

@@ -1,6 +1,7 @@
 """features.h5, the features of all slides, slide after slide.
 
-    features        float32 or float16 (n_tiles_of_all_slides, n_features)   slides in the order of metadata.csv
+    features        float32 or float16 (n_tiles_of_all_slides, n_features)   slides in the order of metadata.csv; its
+                    attribute sums_sha256: of the checksums of its blocks (hdf5.record_sums)
     coords          int32 (n_tiles_of_all_slides, 2)
     slide_ids       str (n_slides,)
     patient_ids     str (n_slides,)
@@ -55,8 +56,8 @@ class Slides:
     mean_features: np.ndarray  # float32 (n_slides, n_features)
     mean_rgb: np.ndarray       # float32 (n_slides, 3)
     attributes: dict           # encoder, weights, ...
-    sha256: str                # of ids, tile counts, mean features and attributes (with content_sha256 of all tiles), and
-    #                            of what `changed_tiles` says: any changed tile changes it
+    sha256: str                # of ids, tile counts, mean features, attributes (with content_sha256 of all tiles) and
+    #                            what `changed_tiles` says: any changed tile changes it
 
     def rows_of(self, patients):
         """Row numbers of the slides of some patients, ascending; int64 (n_rows,)."""
@@ -140,7 +141,8 @@ def changed_tiles(path, file, first_tile, means):
     changed = [slide for slide, (start, stop) in enumerate(zip(first_tile, first_tile[1:])) if start < stop
                and not np.allclose(mean_of(tiles[start:stop], tiles.shape[1]), means[slide], MEAN_RTOL, MEAN_RTOL,
                                    equal_nan=True)]
-    return checksums.of_content(*(tiles[first_tile[slide]:first_tile[slide + 1]] for slide in changed)) if changed else ""
+    of_changed = (tiles[first_tile[slide]:first_tile[slide + 1]] for slide in changed)
+    return checksums.of_content(*of_changed) if changed else ""
 
 
 def read_geometry(path):

@@ -2,6 +2,7 @@
 
     model_trained.pth     state dict (torch.save; load with weights_only=True): first.weight, first.bias, last.*
     config.json           outer, inner, model and everything else that changes the result, with SHA-256 of the data;
+                          files_sha256 of the weights and tables (record.py), compared when they are read;
                           made_with: device and version of torch, by which numbers differ no more than by rounding
     history.csv           epoch, train_loss, valid_loss, valid_r (direct: valid_accuracy)
     predictions.h5        valid/ and test/: slide_ids, patient_ids, labels, predictions float32 (n_slides, n_outputs);
@@ -131,13 +132,18 @@ def read_state(path):
     """Weights of a model, float32 arrays by name: first.weight (hidden, n_inputs), first.bias, last.*; or ONE_MATRIX"""
     import torch
     check_weights(path)
-    model, target = LOW_RANK if path.parents[1].name == root(path, LOW_RANK).name else NETWORK, target_of(path.parent.name)
+    model, target = model_at(path), target_of(path.parent.name)
     try:
         state = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
         return checked_state({name: state[name].numpy() for name in layers(target, model)})
     except Exception as error:  # torch reports missing, unsafe and broken files in many ways
         raise ValueError(f"{path / WEIGHTS} is damaged ({str(error).splitlines()[0]}): train the model again with "
                          f"{made_by(target_of(path.parent.name))} --overwrite") from None
+
+
+def model_at(path):
+    """The kind of model that a folder is the place of."""
+    return LOW_RANK if path.parents[1].name == root(path, LOW_RANK).name else NETWORK
 
 
 def checked_state(state, n_outputs=None):
