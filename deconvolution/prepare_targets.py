@@ -82,7 +82,8 @@ def main(args):
     if not args.labels:
         attributes["deconvolution_sha256"] = inputs["expression.h5"]
     with whole(targets) as part:
-        targets_file.write(part, source.patient_ids, kept, source.abundance, attributes, tables)
+        targets_file.write(part, source.patient_ids, kept, source.abundance, attributes,
+                           checksums.of_files(tables, targets.parent))
 
 
 def write_summary(project, abundance, r):

@@ -82,7 +82,7 @@ def main(args):
     with script.whole(marker) as part:
         predictions_file.write(part, predicted, made_from | {
             "models": json.dumps(used), "encoder": slides.attributes["encoder"],
-            "weights": slides.attributes.get("weights", "")}, [*tables.values(), summary_path, missing_path])
+            "weights": slides.attributes.get("weights", "")}, checksums.of_files([*tables.values(), summary_path, missing_path], marker.parent))
 
 
 def trained_predictions(results, name, kinds, folds):

@@ -209,9 +209,9 @@ def files_sha256(path, made_by):
         return json.loads(file.attrs[record.FILES]) if record.FILES in file.attrs else None
 
 
-def record_files(file, paths, folder):
-    """Write the checksums of files (by their paths from `folder`, that of the open file) into its attributes."""
-    file.attrs[record.FILES] = record.as_text(checksums.of_files(paths, folder))
+def record_files(file, sha256):
+    """Write what checksums.of_files gives into the attributes of an open file, their record."""
+    file.attrs[record.FILES] = record.as_text(sha256)
 
 
 def strings(group, name):

@@ -156,7 +156,7 @@ def table(tmp_path):
     path.parent.mkdir()
     path.write_text("gene,pearson_r\nA,0.5\nB,0.25\nC,0.125\n")
     with hdf5.writing(path.parent / "predictions.h5") as file:
-        hdf5.record_files(file, [path], path.parent)
+        hdf5.record_files(file, checksums.of_files([path], path.parent))
     return path
 
 

@@ -20,15 +20,15 @@ MADE_BY = "deconvolution/1main_deconvolution.py"
 NAMES = ("cell_types", "genes", "patient_ids")
 
 
-def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs, tables=()):
-    """Write the file described above; `tables`: paths of those beside it that it is the record of."""
+def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs, tables=None):
+    """Write the file described above; `tables`: checksums of those beside it (checksums.of_files)."""
     with hdf5.writing(path) as file:
         hdf5.write_array(file, "expression", expression, np.float32)
         hdf5.write_array(file, "bulk", bulk, np.float32)
         for name, strings in zip(NAMES, (cell_types, genes, patient_ids)):
             hdf5.write_strings(file, name, strings)
         file.attrs.update(method=method, parameters=record.as_text(parameters), inputs=record.as_text(inputs))
-        hdf5.record_files(file, tables, path.parent)
+        hdf5.record_files(file, tables or {})
 
 
 def read_names(path):

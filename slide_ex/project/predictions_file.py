@@ -15,7 +15,7 @@ import json
 
 import numpy as np
 
-from slide_ex import hdf5
+from slide_ex import checksums, hdf5
 
 NAME = "predictions.h5"
 GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
@@ -50,15 +50,15 @@ def write_target(file, name, ids, outputs, **values):
     return group
 
 
-def write(path, predicted, attributes, tables=()):
+def write(path, predicted, attributes, tables=None):
     """Write predictions out of fold: dict of target to its patient_ids, outputs, labels and predictions; `tables`:
-    paths of those beside it that it is the record of."""
+    checksums of those beside it (checksums.of_files)."""
     with hdf5.writing(path) as file:
         for name, of_target in predicted.items():
             write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
                          labels=of_target.labels, predictions=of_target.predictions)
         file.attrs.update(attributes)
-        hdf5.record_files(file, tables, path.parent)
+        hdf5.record_files(file, tables or {})
 
 
 def write_cohort_target(path, name, slides, predicted, labels):
@@ -78,7 +78,7 @@ def write_attributes(path, attributes):
     """Write the attributes, after everything else in the folder, whose tables they are the record of."""
     with hdf5.writing(path, add=True) as file:
         file.attrs.update(attributes)
-        hdf5.record_files(file, sorted(path.parent.glob("*.csv")), path.parent)
+        hdf5.record_files(file, checksums.of_files(sorted(path.parent.glob("*.csv")), path.parent))
 
 
 def read_attributes(path, made_by=OUT_OF_FOLD_MADE_BY):

@@ -40,8 +40,8 @@ class Target:
         return np.where(row[:, None] >= 0, self.labels[row], np.float32(np.nan))
 
 
-def write(path, patient_ids, expression, abundance, attributes, tables=()):
-    """Write the file described above; `tables`: paths of those that it is the record of.
+def write(path, patient_ids, expression, abundance, attributes, tables=None):
+    """Write the file described above; `tables`: checksums of those that it is the record of (checksums.of_files).
 
     `expression`: list of (cell type, genes, labels, confidence); `abundance`: table patients x cell types.
     """
@@ -56,7 +56,7 @@ def write(path, patient_ids, expression, abundance, attributes, tables=()):
         hdf5.write_array(file, "abundance/labels", abundance, np.float32)
         hdf5.write_strings(file["abundance"], "cell_types", abundance.columns)
         file.attrs.update(attributes)
-        hdf5.record_files(file, tables, path.parent)
+        hdf5.record_files(file, tables or {})
 
 
 def reading(path):
