@@ -112,10 +112,10 @@ def one_case(path, command, spoil, projects, work, undisturbed):
     before = (work / path).read_bytes()
     (work / path).write_bytes(spoil(before))
     code, said, lines = run(command, work)
-    names = path.name in said or path.parent.name in said
     if code:
         is_line = said.count("\n") == 1 and said.startswith("error: ") and "Traceback" not in said
-        return ("refused" if is_line and names else "badly refused"), f"exit {code}, {said[-400:]}"
+        is_named = any(name in said + lines for name in (path.name, path.parent.name))  # lines: of one model or slide
+        return ("refused" if is_line and is_named else "badly refused"), f"exit {code}, {said[-400:]}"
     if any(path.name in line and "is not as" in line for line in lines.splitlines()):
         return "told", lines
     found = killed_runs.contents(work)
