@@ -21,6 +21,7 @@ from slide_ex.project import (
     feature_file,
     features_file,
     model_folder,
+    processing_log,
     targets_file,
 )
 from slide_ex.stages import plan
@@ -353,3 +354,16 @@ def test_a_file_with_twins_among_its_patients_or_genes_is_refused(tmp_path):
     expression_file.write(path, np.ones((1, 2, 2)), np.ones((2, 2)), ["T"], ["A", "A"], ["p", "q"], "native", {}, {})
     with pytest.raises(ValueError, match=f"{path} is damaged .*A"):
         expression_file.read_names(path)
+
+
+@pytest.mark.parametrize("spoil", [lambda rows: rows[:-9], lambda rows: rows[:40] + b'"' + rows[40:],
+                                   lambda rows: rows[:90] + b"\0\xff,,\n" + rows[90:], lambda rows: b"\xff\xfe" + rows])
+def test_of_a_torn_log_only_the_torn_row_is_skipped(tmp_path, spoil):
+    (tmp_path / "logs").mkdir()
+    for slide in range(9):
+        processing_log.append(tmp_path, {"slide_index": slide, "slide_id": f"s{slide}", "status": "failed",
+                                         "reason": 'OSError: "x.svs", cut off', "tiles": 4})
+    path = processing_log.path_of(tmp_path)
+    assert processing_log.last_attempts(tmp_path).reason["s8"] == 'OSError: "x.svs", cut off'
+    path.write_bytes(spoil(path.read_bytes()))
+    assert len(processing_log.last_attempts(tmp_path)) >= 8
