@@ -20,25 +20,31 @@ OF_INPUTS = {"preparation.json": "data/prepare_tcga.py, prepare_cohort.py or imp
 
 
 def check(path, made_by=None):
-    """Compare a table with its record, where there is one; ValueError for one that was cut or, of results, changed."""
+    """Compare a table with its record, where there is one; ValueError for one that was cut or, of results, changed.
+
+    made_by : the script whose result it is; of a table that may be anybody's it is not known
+    """
     for name, writer in (RECORDS | OF_INPUTS).items():
         recorded = of_record(path.parent / name, writer)
         own = os.path.relpath(path, (path.parent / name).parent)
-        if recorded is None and name in RECORDS:
-            checksums.say_unverified(path, made_by or writer)
+        if recorded is None and name in RECORDS and made_by:
+            checksums.say_unverified(path, made_by)
         elif own in (recorded or ()):
             (refuse_cut if name in OF_INPUTS else record.refuse_changed)(path, recorded[own], made_by or writer)
 
 
 def of_record(path, made_by):
-    """Checksums by path in a record; none where there is no such file, None where it is of an earlier version."""
+    """Checksums by path in a record; None where it has none, {} where there is no such file or it is no record."""
     return read_once(path, made_by, path.stat().st_mtime_ns) if path.is_file() else {}
 
 
 @functools.cache
 def read_once(path, made_by, time_ns):
     """Checksums by path in a record as it was at that time."""
-    return (record if path.suffix == ".json" else hdf5).files_sha256(path, made_by)
+    try:
+        return (record if path.suffix == ".json" else hdf5).files_sha256(path, made_by)
+    except (ValueError, OSError):   # who reads the record itself says what is wrong with it; or it is somebody's own
+        return {}
 
 
 def refuse_cut(path, sha256, made_by):

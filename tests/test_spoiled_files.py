@@ -182,6 +182,15 @@ def test_tables_without_a_record_are_somebodys_own(table, caplog):
     assert "CAFs_genes.csv: written without checksums" in caplog.text
 
 
+@pytest.mark.parametrize("content", ["[1, 2]", "{", '{"files_sha256": {}}', '{"mine": 1}'])
+def test_files_of_others_beside_a_table_are_no_records(tmp_path, caplog, content):
+    caplog.set_level(logging.INFO)
+    for name in ("config.json", "predictions.h5", "preparation.json"):
+        (tmp_path / name).write_text(content)
+    (tmp_path / "own.tsv").write_text("gene\tP1\nA\t1\n")
+    assert len(text_table.read_strings(tmp_path / "own.tsv", "a table")) == 1 and not caplog.text
+
+
 def test_inputs_may_be_edited_with_a_line_and_are_refused_where_they_are_cut(tmp_path, caplog):
     path = tmp_path / "metadata.csv"
     path.write_text("Slide.ID,Patient.ID\ns1,P1\ns2,P2\n")
