@@ -34,8 +34,9 @@ def last_attempts(project_path):
     path = path_of(project_path)
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS, dtype=str).set_index("slide_id")
-    rows = [row for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-            for row in csv.reader([line.replace("\0", "")]) if len(row) == len(COLUMNS)]
+    rows = [row + [""] * (len(COLUMNS) - len(row))
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            for row in csv.reader([line.replace("\0", "")]) if len(row) <= len(COLUMNS)]
     rows = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
     known = rows.status.isin(["done", "empty", "failed"])
     return rows[known].drop_duplicates("slide_id", keep="last").set_index("slide_id")
