@@ -61,7 +61,8 @@ def main(args):
         part.mkdir()
         statistics.write(part, scores, patients, comparison)
         files = sorted(path.name for path in part.iterdir())
-        record.write(part / "settings.json", settings | {"files": files})
+        record.write(part / "settings.json", settings | {"files": files},
+                     [part / name for name in files])
     for _, row in comparison.iterrows():
         if len(rows[row["features"]]) != 2:  # the many pairs are in the table
             logging.info(f"{row['features']}: {METRICS[metric]} {row[metric]:.2f} [{row[f'{metric}_low']:.2f}, "
