@@ -80,7 +80,8 @@ def main(args):
             text_table.write_results(table, part / name)
         figure.savefig(part / "maps.png", dpi=200)
         figure.savefig(part / "maps.pdf", metadata={"CreationDate": None})
-        record.write(part / marker.name, now | {"files": sorted(path.name for path in part.iterdir())})
+        made = sorted(part.iterdir())
+        record.write(part / marker.name, now | {"files": [path.name for path in made]}, made)
     for line in itertools.chain.from_iterable(map(summary, tables.values())):
         logging.info(line)
 

@@ -42,7 +42,7 @@ def validated(project, tmp_path_factory, run_script):
     path = tmp_path_factory.mktemp("spots") / "spots.csv"
     spots_of_truth().to_csv(path, index=False)
     done = run_script(SCRIPT, project, "S0", "--spots", path, *QUICK)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and not done.stderr, done.stderr
     return project / "spatial" / "S0", path, done.stdout
 
 

@@ -93,7 +93,8 @@ def table(outputs, predicted, values, tile, blocks, opponents, n_bootstrap, seed
     means = [pd.DataFrame(of_spots).groupby(groups).mean().to_numpy() for of_spots in (predicted, values)]
     made = pd.DataFrame({"output": outputs, "n_spots": len(tile), "n_tiles": groups.max() + 1, "pearson_r": r})
     made[["pearson_r_low", "pearson_r_high"]] = intervals(drawn)
-    made["pearson_r_tiles"] = association.pearson(*means)
+    with np.errstate(invalid="ignore"):     # NaN where one is constant
+        made["pearson_r_tiles"] = association.pearson(*means)
     for name, (its_r, its_draws) in opponents.items():
         made[f"r_{name}"], made[f"minus_{name}"] = its_r, r - its_r
         made[[f"minus_{name}_low", f"minus_{name}_high"]] = intervals(drawn - its_draws)
