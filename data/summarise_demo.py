@@ -69,7 +69,7 @@ def show(table, path):
 def table_of_kinds(path):
     """What each of the KINDS of models reached for each target, from summary.csv."""
     summary = text_table.read_results(path, "prediction/collect_results.py")
-    summary["kind"] = summary["head"].fillna(summary["model"])
+    summary["kind"] = summary["head"].where(summary["head"] != "", summary["model"])
     summary["quality"] = summary["median_r_in_folds"].fillna(summary.get("auc"))
     table = summary.pivot(index="target", columns="kind", values="quality")
     return table.reindex(index=summary["target"].unique(), columns=KINDS).rename_axis(columns=None)
