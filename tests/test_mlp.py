@@ -218,3 +218,16 @@ def test_a_constant_feature_is_no_obstacle_to_standardising():
     features = torch.randn(4, 2)
     before = layer(features)
     assert torch.allclose(layer.plain()(features), before, atol=1e-6)
+
+
+def test_of_epochs_that_score_alike_the_first_is_kept(cohort):
+    """Labels are noise, so that accuracies on the few validation slides tie; the network is that of the first best."""
+    train, valid, test = rows_of(cohort)
+    labels = torch.from_numpy(np.random.default_rng(3).integers(0, 2, (len(cohort[0].slide_ids), 1))).float()
+    config, pool = dataclasses.replace(CLASSIFIER, max_epochs=15), pooling.TilePooling(cohort[0], CPU)
+    network, history = mlp.fit(pool, labels, train, valid, config)
+    scores = [epoch["valid_accuracy"] for epoch in history]
+    first = scores.index(max(scores)) + 1
+    assert scores.count(max(scores)) > 1 and len(history) == 15
+    stopped, _ = mlp.fit(pool, labels, train, valid, dataclasses.replace(config, max_epochs=first, keep="last"))
+    assert np.array_equal(mlp.predict(network, pool, test), mlp.predict(stopped, pool, test))
