@@ -41,7 +41,6 @@ HEADINGS = {
     "demo summary": "Predictions against the known truth"}
 # Few patients leave few genes at the default confidence; at 0.5 a gene is more likely than not ranked right.
 OPTIONS = {
-    "demo cohort": "--height-px 1024",
     "targets": "--confidence 0.5 --bulk",
     "slides": "all --weights random",
     "splits": "--stratify response --inner 4",
@@ -73,7 +72,7 @@ def demo(project, second):
     labels_and_features(project)
     for name in ("splits", "expression"):
         stage(name, project)
-    run("Networks, as published, of three targets", plan.BY_NAME["expression"].script, project, *NETWORKS)
+    run("Networks of three targets, beside them", plan.BY_NAME["expression"].script, project, *NETWORKS)
     for name in ("abundance", "direct", "results"):
         stage(name, project)
     stage("enrichment", project, "--gmt", project / "gene_sets.gmt")
