@@ -325,6 +325,14 @@ def test_models_with_and_without_colours_have_one_mean_matrix():
         linear_head.predict(mean, features, np.full((6, 3), np.nan))
 
 
+def test_a_target_needs_the_kinds_that_were_begun_for_it(copy, run_script):
+    """Of a target that has none yet, those of the others."""
+    assert "all all 'Cancer Epithelial' --model both" in run_script("data/check_project.py", copy).stdout
+    (copy / "results" / "low_rank" / "Cancer Epithelial_preds").mkdir()
+    checked = run_script("data/check_project.py", copy).stdout
+    assert "expression    6 of 12 models" in checked and "all all 'Cancer Epithelial' --model low-rank" in checked
+
+
 def test_a_project_with_low_rank_models_is_finished_when_all_of_both_kinds_are_there(copy, run_script):
     with h5py.File(copy / "targets.h5", "r+") as file:
         del file["expression/Cancer Epithelial"]
