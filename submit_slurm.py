@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from slide_ex.project import model_folder
-from slide_ex.slurm import jobs, status, steps, task_lists
+from slide_ex.slurm import jobs, requests, status, steps, task_lists
 from slide_ex.stages import plan, project_states
 
 SLIDES_PER_TASK = 16  # 7 s of start-up are 5 % of a task on a GPU (300 tiles/s, 2,400 tiles a slide), less on CPUs
@@ -48,8 +48,11 @@ def arguments():
                    help="models of one target, default %(default)s")
     p.add_argument("--max-running", type=positive, metavar="N", help="tasks of a stage at a time")
     p.add_argument("--allow-missing", type=int, default=0, metavar="N", help="go on without up to N slides that fail")
-    for option in ("partition", "account", "constraint", "time", "mem", "cpus-per-task"):
-        p.add_argument(f"--{option}", action="append", default=[], metavar="[STAGE:]VALUE", help="as sbatch takes it")
+    p.add_argument("--max-submitted", type=positive, metavar="N",
+                   help="jobs that you may have in the queue; the chain submits later what does not fit")
+    for option in ("partition", "account", "constraint", "time", "mem", "mem-per-cpu", "cpus-per-task"):
+        p.add_argument(f"--{option}", action="append", default=[], metavar="[STAGE:]VALUE",
+                       help=f"as sbatch takes it{'; none: do not ask for it' * option.startswith('mem')}")
     p.add_argument("--gres", action="append", default=[], metavar="[STAGE:]VALUE",
                    help="without STAGE for the stages that use a GPU (slides); none for no GPU")
     p.add_argument("--sbatch-args", action="append", default=[], metavar="[STAGE:]ARGS", help="more options of sbatch")
@@ -69,7 +72,7 @@ def main(args):
         return run_task(Path(args.run_task[0]), int(args.run_task[1]))
     prepare(args)
     if args.status:
-        report(args, queue(args))
+        report(args, queue(args)[0])
         return 0
     if args.commands:
         state = next(state for state in states_of(args) if state.name == args.commands)
@@ -95,12 +98,13 @@ def prepare(args):
             setattr(args, option, by_stage(values, is_joined=option.endswith("_args")))
     if "" in args.stage_args:
         raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
+    requests.check(args)
     args.wanted = model_folder.kinds(args.model) if args.model else ()
     own = plan.ROOT / ".venv" / "bin" / "python"
     args.python = args.python or (str(own) if own.exists() else sys.executable)
     args.cpus = max(1, len(os.sched_getaffinity(0)) // args.local) if args.local else None
     models = plan.BY_NAME["expression"]
-    args.cpus_of_models = args.cpus or jobs.setting(args.cpus_per_task, models, models.needs.cpus)
+    args.cpus_of_models = args.cpus or requests.setting(args.cpus_per_task, models, models.needs.cpus)
 
 
 def positive(text):
@@ -135,27 +139,28 @@ def tried_so_far(args, queued, since):
     ended = {}
     for key, where in (status.attempts(args.project_path, since) if since else {}).items():
         ended[key] = status.read_attempt(*where)
-    lacked = {key for key, attempt in ended.items() if attempt.lacked_memory and not attempt.was_retry}
+    lacked = {key for key, attempt in ended.items() if attempt.lacked_memory and not attempt.was_retry
+              and key[0] in plan.BY_NAME and requests.can_have_more(plan.BY_NAME[key[0]], args)}
     under_way = {(job.stage_name, unit) for job in queued for unit in job.units}
     return steps.Tried(frozenset(under_way), frozenset(ended), frozenset(lacked))
 
 
 def queue(args):
-    """Jobs in the queue; where Slurm does not answer and nothing would be submitted, none, and a line that says so."""
+    """jobs.queue; where Slurm does not answer and nothing would be submitted, nothing, and a line that says so."""
     try:
         return jobs.queue(args.project_path)
     except OSError as error:
         if not (args.status or args.dry_run):
             raise
         print(f"what runs and waits is not known: {error}")
-        return []
+        return [], 0
 
 
 def submit(args):
     """Submit what is missing or stale and not in the queue, and after it the job that goes on."""
     if set(str(args.project_path)) & set("%\\\n\t"):
         raise ValueError(f"Slurm cannot write logs to {args.project_path}: rename it without % and \\")
-    queued = queue(args)  # before the outputs: a task that ends now is seen here or there
+    queued, n_submitted = queue(args)  # before the outputs: a task that ends now is seen here or there
     in_queue = collections.Counter((job.stage_name, job.job_id, job.state) for job in queued)
     for (name, job_id, state), n_tasks in in_queue.items():
         print(f"in the queue: {name}, job {job_id}: {n_tasks} {state}")
@@ -165,12 +170,24 @@ def submit(args):
     todo = steps.make(states_of(args), args, tried_so_far(args, queued, args.since))
     if not todo and not queued:
         return conclude(args)
+    todo = within_limit(todo, n_submitted, args.max_submitted)
     folder = task_lists.new_folder(args.project_path, args.dry_run)
     given = [word for word in args.given if word != "--dry-run"]
     again = [sys.executable, str(Path(__file__).resolve()), *given, "--continue", args.since or folder.name]
     todo.append(steps.Step(steps.CONTINUE, (steps.Task((shlex.join(again),), (steps.CONTINUE.name,)),)))
     jobs.submit(folder, todo, queued, args)
     return 0
+
+
+def within_limit(todo, n_submitted, limit):
+    """The steps, or the part of them that fits beside what is in the queue and the job that goes on."""
+    if not limit or not todo:
+        return todo
+    fitting = steps.fitting(todo, max(0, limit - n_submitted - 1))
+    if not fitting:
+        raise ValueError(f"--max-submitted {limit}: {n_submitted} jobs of yours are in the queue; run the same command "
+                         "again when there are fewer")
+    return fitting
 
 
 def run_here(args):

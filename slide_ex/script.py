@@ -2,13 +2,12 @@
 import argparse
 import contextlib
 import functools
-import glob
 import logging
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
-import socket
 import sys
 import threading
 import time
@@ -16,7 +15,15 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from slide_ex import claim
+
 WATCH_PARENT_S = 0.5    # how often a worker looks whether its parent is still there
+OBEY_S = 5              # after a signal; Slurm kills after 30 s
+STOPPED = "interrupted: run the same command again to go on"
+TOKEN_BYTES = 8         # of the name of a room
+ROOM = ".part-" + "[0-9a-f]" * 2 * TOKEN_BYTES
+LOCK = ".part.lock"     # in a room
+rooms = set()           # of this process that are in use, see `whole`
 
 
 def parser(doc):
@@ -31,7 +38,7 @@ def parser(doc):
 def run(main, args, log_name):
     """Run `main(args)` and exit with what it returns; one line of `logging.info` per unit of work goes to
     stdout and to <project_path>/logs/<log_name>.log, an error becomes one line on stderr and exit code 1."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that temporary files are removed
+    obey_signals()
     try:
         if not args.project_path.is_dir():
             raise FileNotFoundError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
@@ -40,7 +47,7 @@ def run(main, args, log_name):
         with logging_redirect_tqdm():
             sys.exit(main(args))
     except KeyboardInterrupt:
-        sys.exit("interrupted: run the same command again to go on")
+        sys.exit(STOPPED)
     except Exception as error:
         if args.debug:
             raise
@@ -48,6 +55,34 @@ def run(main, args, log_name):
             sys.exit(f"error: {error.filename}: {error.strerror}; check the path that you gave")
         kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         sys.exit(f"error: {kind}{' '.join(str(error).split())}")
+
+
+def obey_signals():
+    """End on SIGTERM and SIGINT: by an exception, so that temporary files are removed, and soon.
+
+    The main thread hears of a signal only when the call at hand comes back, and waits for its threads; a batch of a
+    slow encoder takes longer than Slurm waits. So a thread looks after it, and does what must be done in its place.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def listen(descriptor):
+        if threading.current_thread() is threading.main_thread():    # nobody else may
+            signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    listen(tell)
+    os.register_at_fork(before=lambda: listen(-1), after_in_parent=lambda: listen(tell))  # a worker's are its own
+
+    def look_after():
+        while (number := os.read(told, 1)[0]) not in (signal.SIGTERM, signal.SIGINT):
+            pass
+        time.sleep(OBEY_S)
+        for room in list(rooms):
+            remove(room)
+        if number == signal.SIGINT:
+            print(STOPPED, file=sys.stderr, flush=True)
+        os._exit(128 + number)
+    threading.Thread(target=look_after, daemon=True).start()
 
 
 PUBLISHED = ("splits/train_valid_test_idx.npz", "breast_*_log_exp_merged.pkl", "breast_cell_frac_merged.pkl",
@@ -87,57 +122,61 @@ class LogFile(logging.FileHandler):
 
 @contextlib.contextmanager
 def whole(path):
-    """Give a temporary path in the folder of `path` that takes that name only when the block ends well.
+    """Give a temporary path that takes the name `path` only when the block ends well.
 
-    What a block writes there (a file or a folder) is therefore whole or absent under its final name. The name
-    keeps its suffix, by which pandas and matplotlib choose a format, and carries host and process, so that two
-    processes never share a part and a later run can sweep away what a killed one left.
+    What a block writes there (a file or a folder) is therefore whole or absent under its final name. The temporary
+    path has the same name, by which pandas and matplotlib choose a format, in a folder of its own beside `path` that
+    nobody else can guess or write to. A later run sweeps away what a killed one left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    before_pid = f".part-{socket.gethostname()}-"
-    part = path.with_name(f"{before_pid}{os.getpid()}-{path.name}")
-    try:
+    with room_beside(path) as room:
+        part = room / path.name
         yield part
         if part.is_dir() and path.is_dir():
             shutil.rmtree(path)  # a folder cannot be renamed over a filled one
         os.replace(part, path)
-        for other in path.parent.glob(f"{glob.escape(before_pid)}*-{glob.escape(path.name)}"):
-            pid = other.name[len(before_pid):-len(path.name) - 1]
-            if pid.isdigit() and not is_running(int(pid)):
+    for other in path.parent.glob(ROOM):
+        with contextlib.suppress(OSError), claim.held(other / LOCK) as is_abandoned:
+            if is_abandoned:
                 remove(other)
-    finally:
-        remove(part)
+
+
+@contextlib.contextmanager
+def room_beside(path):
+    """A new folder beside `path` that this process claims, and removes at the end."""
+    with contextlib.ExitStack() as stack:
+        is_ours = False
+        while not is_ours:    # until no other run takes it for abandoned before it is claimed
+            room = path.with_name(f".part-{secrets.token_hex(TOKEN_BYTES)}")
+            room.mkdir(mode=0o700)
+            with contextlib.suppress(FileNotFoundError):
+                is_ours = stack.enter_context(claim.held(room / LOCK))
+        stack.callback(remove, room)
+        rooms.add(room)
+        stack.callback(rooms.discard, room)
+        yield room
 
 
 @functools.cache
-def end_with_parent():
+def end_with_parent(parent=None):
     """Let this process, a worker, end soon after the one that started it, even when that is killed.
 
     Workers call it, of any kind (forked, spawned, joblib's); in the main process it does nothing.
+
+    parent : int, process number of the parent, where multiprocessing does not know it (joblib's workers)
     """
     if multiprocessing.current_process().name == "MainProcess":
         return
-    known, parent = multiprocessing.parent_process(), os.getppid()
+    known = multiprocessing.parent_process()
 
     def watch():
-        while os.getppid() == parent:
+        while os.getppid() == (parent or known.pid):
             try:
                 known.join(WATCH_PARENT_S)    # comes back at once when it ends
             except (AttributeError, ValueError):    # joblib's workers have no handle of it
                 time.sleep(WATCH_PARENT_S)
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
-
-
-def is_running(pid):
-    """Whether this machine has a process `pid`."""
-    try:
-        os.kill(pid, 0)  # signal 0 only asks
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def remove(path):

@@ -10,12 +10,14 @@ Writes  <project>/features/<Slide.ID>.h5   features and level-0 coordinates of t
     python slide_processing/1main_processing.py my_project 0-9,12
 """
 import dataclasses
+import functools
 import logging
 
 from tqdm import tqdm
 
 from encoding import encoder_weights
 from encoding.encoders import ENCODERS
+from slide_ex import claim
 from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
 from slide_ex.script import parser, run
@@ -89,8 +91,11 @@ def main(args):
     wanted = tile_settings(args)
     settings = (encoder_weights.settings(args.encoder, args.weights, args.seed, args.precision)
                 | dataclasses.asdict(wanted))
-    todo = [i for i in indexes
-            if not slide_files.is_finished(args.project_path, slides.loc[i], settings, args.overwrite, args.scale)]
+
+    def is_finished(i):
+        return slide_files.is_finished(args.project_path, slides.loc[i], settings, args.overwrite, args.scale)
+
+    todo = [i for i in indexes if not is_finished(i)]
     logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))
     if not todo:
         return
@@ -102,9 +107,13 @@ def main(args):
                  args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
-        with slide_files.attempt(args.project_path, slides.loc[i]) as attempt:
-            attempt.update(slide_files.process(args.project_path, slides.loc[i], encoder, args.allow_upsampling,
-                                               args.max_unreadable, wanted, args.scale))
+        slide = slides.loc[i]
+        to_do = claim.left_to_do(slide_files.paths(args.project_path, slide.slide_id)[-1],
+                                 f"slide {i} {slide.slide_id}", functools.partial(is_finished, i))
+        with slide_files.attempt(args.project_path, slide) as attempt, to_do as is_left:
+            if is_left:
+                attempt.update(slide_files.process(args.project_path, slide, encoder, args.allow_upsampling,
+                                                   args.max_unreadable, wanted, args.scale))
         if attempt["status"] == "failed":
             failed.append(i)
     for line in slide_status.remarks(args.project_path, slides.loc[todo]):

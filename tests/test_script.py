@@ -1,4 +1,8 @@
-"""How scripts log: our lines to stdout and a file, of libraries warnings only, and no error where no file can be."""
+"""How scripts log, stop and write, and how processes keep out of each other's way."""
+import errno
+import fcntl
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -6,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from slide_ex import claim, script
+
 LINES = """
 import logging
 import sys
 import time
-from pathlib import Path
 from pathlib import Path
 from slide_ex import script
 script.start_logging(Path(sys.argv[1]))
@@ -46,21 +51,21 @@ def test_without_a_place_for_the_log_there_is_a_line_about_it(say, tmp_path):
 
 
 WORKERS = """
-import concurrent.futures, multiprocessing, sys, time
+import concurrent.futures, multiprocessing, os, sys, time
 from slide_ex import script
 
-def work(_):
-    script.end_with_parent()
+def work(parent):
+    script.end_with_parent(parent)
     time.sleep(60)
 
 if __name__ == "__main__":
     if sys.argv[1] == "joblib":
         from sklearn.utils.parallel import Parallel, delayed
         with Parallel(n_jobs=2) as parallel:
-            parallel(delayed(work)(i) for i in range(2))
+            parallel(delayed(work)(os.getpid()) for i in range(2))
     else:
         with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context(sys.argv[1])) as pool:
-            list(pool.map(work, range(2)))
+            list(pool.map(work, [None] * 2))
 """
 
 
@@ -77,15 +82,16 @@ def is_alive(pid):
     return status.is_file() and "State:\tZ" not in status.read_text()
 
 
-@pytest.mark.parametrize("kind", ["fork", "spawn", "joblib"])
-def test_workers_end_when_their_parent_is_killed(kind, tmp_path):
+@pytest.mark.parametrize("kind, at_work_s", [("fork", 1), ("spawn", 0), ("joblib", 0), ("joblib", 2)])
+def test_workers_end_when_their_parent_is_killed(kind, at_work_s, tmp_path):
+    """At work, or still on their way to it."""
     program = tmp_path / "program.py"
     program.write_text(WORKERS)
     process = subprocess.Popen([sys.executable, program, kind])
     while len(descendants(process.pid)) < 2:
         assert process.poll() is None
         time.sleep(0.1)
-    time.sleep(3)    # until they are at work
+    time.sleep(at_work_s)
     workers = descendants(process.pid)
     process.kill()
     process.wait()
@@ -93,3 +99,153 @@ def test_workers_end_when_their_parent_is_killed(kind, tmp_path):
     while any(map(is_alive, workers)):
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.1)
+
+
+@pytest.fixture
+def in_python(tmp_path):
+    """Start a program that begins with these imports, with tmp_path as its argument; ended after the test."""
+    started = []
+
+    def start(text):
+        program = tmp_path / f"program_{len(started)}.py"
+        program.write_text("import fcntl, hashlib, os, sys, time\nfrom pathlib import Path\n"
+                           "from slide_ex import claim, script\nfolder = Path(sys.argv[1])\n" + text)
+        started.append(subprocess.Popen([sys.executable, program, tmp_path], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True))
+        return started[-1]
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(process, word):
+    assert process.stdout.readline() == f"{word}\n", process.stderr.read()
+
+
+def parts(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".part-")]
+
+
+WRITES_FOR_EVER = """
+with script.whole(folder / "out") as part:
+    part.write_text("half")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_is_swept_away_before_anybody_asked_for_its_exit_code(in_python, tmp_path):
+    killed, running = in_python(WRITES_FOR_EVER), in_python(WRITES_FOR_EVER)
+    for process in (killed, running):
+        wait_for(process, "begun")
+    killed.kill()
+    while is_alive(killed.pid):
+        time.sleep(0.01)
+    assert len(parts(tmp_path)) == 2 and Path(f"/proc/{killed.pid}").exists(), "a zombie has its number still"
+    with script.whole(tmp_path / "out") as part:
+        part.write_text("all")
+    left = parts(tmp_path)
+    assert len(left) == 1 and (tmp_path / left[0] / "out").read_text() == "half", "of the one that still runs"
+    assert (tmp_path / "out").read_text() == "all"
+
+
+def test_the_place_of_a_part_cannot_be_guessed_or_entered_by_others(tmp_path):
+    seen = set()
+    for _ in range(3):
+        with script.whole(tmp_path / "out.csv") as part:
+            assert part.parent.stat().st_mode & 0o777 == 0o700 and part.name == "out.csv"
+            part.touch()
+            seen.add(part.parent)
+    assert len(seen) == 3 and [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_link_planted_in_the_place_of_a_claim_is_not_followed(tmp_path):
+    (tmp_path / "claim").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="claim"), claim.held(tmp_path / "claim"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def no_locks(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+@pytest.mark.parametrize("flock", [fcntl.flock, no_locks])
+def test_a_claim_ends_with_its_process(in_python, tmp_path, monkeypatch, caplog, flock):
+    """Also on a file system without locks, which is said."""
+    monkeypatch.setattr(fcntl, "flock", flock)
+    claim.say_no_locks.cache_clear()
+    without = "def none(*_): raise OSError(37, 'No locks available')\nfcntl.flock = none\n" * (flock is no_locks)
+    process = in_python(without + "with claim.held(folder / 'claim') as is_free:\n    print(is_free, flush=True)\n"
+                        "    time.sleep(60)")
+    wait_for(process, "True")
+    with claim.held(tmp_path / "claim") as is_free:
+        assert not is_free and claim.holder(tmp_path / "claim") == f"process {process.pid} on {os.uname().nodename}"
+    process.kill()
+    while is_alive(process.pid):
+        time.sleep(0.01)
+    with claim.held(tmp_path / "claim") as is_free:
+        assert is_free
+        with claim.held(tmp_path / "claim") as is_free_again:
+            assert not is_free_again
+    assert not (tmp_path / "claim").exists()
+    assert ("has no locks" in caplog.text) == (flock is no_locks)
+
+
+def test_without_locks_the_same_number_in_another_container_is_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    for started, is_ours in ((int(claim.start_of(os.getpid())) - 1, True), (claim.start_of(os.getpid()), False)):
+        (tmp_path / "claim").write_text(f"{os.uname().nodename} {os.getpid()} {started}\n")
+        with claim.held(tmp_path / "claim") as is_free:
+            assert is_free == is_ours
+    (tmp_path / "claim").write_text(f"another-host {os.getpid()} 1\n")
+    with claim.held(tmp_path / "claim") as is_free:
+        assert not is_free, "nobody can tell from here"
+
+
+BUSY = """
+import argparse
+script.OBEY_S = 1
+def main(args):
+    with script.whole(folder / "out") as part:
+        part.write_text("half")
+        print("begun", flush=True)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 500_000_000)    # minutes in C, deaf to signals
+script.run(main, argparse.Namespace(project_path=folder, debug=False), "busy")
+"""
+
+
+@pytest.mark.parametrize("number, said", [(signal.SIGTERM, ""), (signal.SIGINT, script.STOPPED + "\n")])
+def test_a_signal_is_obeyed_within_ten_seconds_in_the_middle_of_a_long_call(in_python, tmp_path, number, said):
+    process = in_python(BUSY)
+    wait_for(process, "begun")
+    process.send_signal(number)
+    assert process.wait(5) == 128 + number and script.OBEY_S < 8
+    assert process.stderr.read() == said and parts(tmp_path) == [] and not (tmp_path / "out").exists()
+
+
+FORKS = """
+import argparse, multiprocessing, signal
+script.OBEY_S = 1
+def main(args):
+    begun = multiprocessing.get_context("fork").Event()
+
+    def work():
+        begun.set()
+        time.sleep(60)
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    begun.wait()
+    os.kill(child.pid, signal.SIGTERM)
+    child.join()
+    time.sleep(script.OBEY_S + 1)
+    print("alive", flush=True)
+script.run(main, argparse.Namespace(project_path=folder, debug=False), "forks")
+"""
+
+
+def test_a_signal_to_a_worker_is_not_one_to_the_script(in_python):
+    process = in_python(FORKS)
+    wait_for(process, "alive")
+    assert process.wait(10) == 0

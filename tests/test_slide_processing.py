@@ -181,6 +181,7 @@ def test_two_processes_share_a_cohort(finished, tmp_path, weights):
     both = [start(project, weights) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert outputs(project) == outputs(finished) and not parts(project)
+    assert not pd.read_csv(project / "logs" / "slide_processing.csv").slide_id.duplicated().any(), "each slide once"
 
 
 def test_full_disk(finished, tmp_path, weights):

@@ -19,7 +19,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import submit_slurm
 from slide_ex.project import targets_file
+from slide_ex.slurm import requests
+from slide_ex.stages import plan
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SLURM = ROOT.parent / "shared" / "slurm" / "start-slurm.sh"
@@ -233,17 +236,26 @@ def stand_in_slurm(tmp_path):
     folder = tmp_path / "bin"
     folder.mkdir()
     executable(folder / "sbatch", f"""#!{sys.executable}
-import json, sys
+import json, re, sys
 from pathlib import Path
 asked = Path({str(tmp_path)!r}) / "asked.jsonl"
 number = len(asked.read_text().splitlines()) + 1 if asked.exists() else 1
-if (asked.parent / "refuse").exists() and number == 3:
-    sys.exit("sbatch: error: Unable to contact slurm controller")
+refuse = asked.parent / "refuse"
+text, words = refuse.read_text() if refuse.exists() else "", " ".join(sys.argv[1:])
+for line in text.splitlines():      # a pattern of the command line, and the complaint
+    pattern, complaint = line.split("|")
+    if re.search(pattern, words):
+        sys.exit(f"sbatch: error: {{complaint}}")
+print("*** Welcome to the cluster. Maintenance: 2026-12-24 ***")
+if "--test-only" in sys.argv:
+    sys.exit()
 with open(asked, "a") as file:
     file.write(json.dumps(sys.argv[1:]) + "\\n")
 print(f"{{100 + number}};cluster")
 """)
-    executable(folder / "squeue", f"#!/bin/bash\ncat '{tmp_path}/queue.txt'\n")
+    executable(folder / "squeue", "#!/bin/bash\necho '*** Welcome ***'\n"
+               f"echo 'slide-ex|ARRAY_JOB_ID|ARRAY_TASK_ID|STATE|REASON|COMMAND'\nsed 's/^/slide-ex|/' '{tmp_path}/queue.txt'\n")
+    executable(folder / "scancel", f"#!/bin/bash\necho \"$@\" > '{tmp_path}/cancelled.txt'\n")
     executable(folder / "scontrol", "#!/bin/bash\necho 'MaxArraySize = 3'\n")
     (tmp_path / "queue.txt").write_text("")
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
@@ -480,11 +492,21 @@ def test_jobs_in_the_queue_are_named_and_not_submitted_twice(project, tmp_path, 
     assert rest["features"]["--dependency"] == "afterany:903:103:906"
 
 
-def test_a_submission_that_breaks_off_is_completed(project, tmp_path, stand_in_slurm):
-    (tmp_path / "refuse").touch()
+@pytest.mark.parametrize("can_cancel", [True, False])
+def test_a_submission_that_breaks_off(project, tmp_path, stand_in_slurm, can_cancel):
+    """What was submitted is cancelled; where that is not possible either, the next submission recognises it."""
+    (tmp_path / "refuse").write_text("^(?!--test-only).*/slides.sh|Unable to contact slurm controller\n")
+    if not can_cancel:
+        executable(tmp_path / "bin" / "scancel", "#!/bin/bash\nexit 1\n")
     broken = submit(project, **stand_in_slurm)
-    assert broken.returncode == 1 and "run the same command again" in broken.stderr
+    assert broken.returncode == 1 and broken.stderr.endswith("run the same command again: it recognises what is in the "
+                                                             "queue\n")
+    assert ("cancelled again: 101, 102" if can_cancel else "in the queue: 101, 102") in broken.stderr
     first = asked(tmp_path)
+    assert list(first) == ["deconvolution", "targets"]
+    if can_cancel:
+        assert (tmp_path / "cancelled.txt").read_text() == "101 102\n"
+        return
     (tmp_path / "refuse").unlink()
     (tmp_path / "queue.txt").write_text("".join(f"{n}|0|PENDING|None|{job['script']}\n" for n, job in
                                                 zip((101, 102), first.values())))
@@ -496,13 +518,110 @@ def test_a_submission_that_breaks_off_is_completed(project, tmp_path, stand_in_s
     assert "--dependency=afterany:101:102:103:105" in lines[5]
 
 
-def test_no_answer_from_the_queue_means_no_submission(project, tmp_path, stand_in_slurm):
-    executable(tmp_path / "bin" / "squeue", "#!/bin/bash\necho 'slurm_load_jobs error' >&2\nexit 1\n")
+@pytest.mark.parametrize("complaint, remedy", [
+    ("Invalid generic resource (gres) specification", "--gres none where there are no GPUs"),
+    ("invalid partition specified: gpu", "--partition"),
+    ("Batch job submission failed: Requested node configuration is not available", "--mem, --cpus-per-task, --gres"),
+    ("Memory specification can not be satisfied", "--mem none or --mem-per-cpu"),
+    ("Please do not use --mem on this cluster", "--mem none or --mem-per-cpu"),
+    ("Invalid account or account/partition combination specified", "--account"),
+    ("QOSMaxSubmitJobPerUserLimit", "--max-submitted N"),
+    ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", "--max-submitted N"),
+    ("Requested time limit is invalid (missing or exceeds some limit)", "--time"),
+    ("Invalid qos specification", "--qos=NAME"),
+    ("the moon is full", "submit_slurm.py (--help)")])
+def test_what_helps_against_a_refusal_that_lasts(complaint, remedy):
+    advice = requests.advice(f"sbatch failed: {complaint}")
+    assert advice.startswith("it will be refused again until you change ") and remedy in advice
+
+
+@pytest.mark.parametrize("complaint", ["Unable to contact slurm controller (connect failure)", "Connection refused",
+                                       "Batch job submission failed: Socket timed out on send/recv operation",
+                                       "Slurm temporarily unable to accept job, sleeping and retrying"])
+def test_what_helps_against_a_refusal_that_passes(complaint):
+    assert requests.advice(f"sbatch failed: {complaint}").startswith("run the same command again")
+
+
+def test_what_slurm_will_never_take_is_refused_before_anything_is_submitted(project, tmp_path, stand_in_slurm):
+    (tmp_path / "refuse").write_text("/features.sh|Requested node configuration is not available\n")
     done = submit(project, **stand_in_slurm)
-    assert done.returncode == 1 and done.stderr == "error: squeue failed: slurm_load_jobs error\n"
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: features: sbatch failed: sbatch: error: Requested node configuration is not "
+                                  "available; nothing was submitted; it will be refused again until you change --mem")
+    assert not (tmp_path / "asked.jsonl").exists() and not list((project / "logs" / "slurm").glob("2*"))
+
+
+def test_no_more_than_may_be_submitted_and_the_chain_submits_the_rest(project, tmp_path, stand_in_slurm):
+    (tmp_path / "queue.txt").write_text("7|N/A|RUNNING|None|/elsewhere/other.sh\n")
+    limit = ["--max-submitted", 6, "--slides-per-task", 1]
+    submit(project, *limit, **stand_in_slurm)
+    jobs = asked(tmp_path)
+    assert {step: job["--array"] for step, job in jobs.items()} == {
+        "deconvolution": "0-0", "targets": "0-0", "slides": "0-1", "continue": "0-0"}
+    assert jobs["continue"]["--dependency"] == "afterany:101:102:103"
+    folder = Path(jobs["slides"]["script"]).parent
+    for step, index in (("deconvolution", 0), ("targets", 0), ("slides", 0), ("slides", 1)):
+        words = (folder / f"{step}.tsv").read_text().splitlines()[index].split("\t")[1]
+        subprocess.run(["bash", "-c", words], check=True)
+        (folder / f"{step}_{index}.log").write_text("# 2026 node, job\n$ c\nexit 0 after 2 s\n")
+    (tmp_path / "asked.jsonl").unlink()
+    submit(project, *limit, "--continue", folder.name, **stand_in_slurm)
+    assert {step: job["--array"] for step, job in asked(tmp_path).items()} == {
+        "slides": "0-2", "masks": "0-0", "continue": "0-0"}
+    (tmp_path / "queue.txt").write_text("".join(f"7|{n}|RUNNING|None|/elsewhere/other.sh\n" for n in range(5)))
+    full = submit(project, *limit, **stand_in_slurm)
+    assert full.returncode == 1 and "5 jobs of yours are in the queue" in full.stderr
+
+
+@pytest.mark.parametrize("given, first, again", [
+    (["--mem", "slides:100M"], ["--mem=100M"], ["--mem=200M"]),
+    (["--mem", "slides:16g"], ["--mem=16g"], ["--mem=32g"]),
+    (["--mem", "2000"], ["--mem=2000"], ["--mem=4000"]),
+    (["--mem", "slides:4GB"], ["--mem=4GB"], ["--mem=8GB"]),
+    (["--mem-per-cpu", "2G"], ["--mem-per-cpu=2G"], ["--mem-per-cpu=4G"]),
+    (["--mem", "8G", "--mem-per-cpu", "slides:2G"], ["--mem-per-cpu=2G"], ["--mem-per-cpu=4G"]),
+    (["--sbatch-args", "slides:--mem 8G"], ["--mem", "8G"], ["--mem", "16G"]),
+    (["--sbatch-args", "slides:--mem-per-gpu=8G"], ["--mem-per-gpu=8G"], ["--mem-per-gpu=16G"]),
+    ([], ["--mem=32G"], ["--mem=64G"]),
+    (["--mem", "none"], [], None),
+    (["--mem", "slides:0"], ["--mem=0"], None)])
+def test_memory_in_all_its_spellings_and_what_a_retry_asks_for(project, monkeypatch, given, first, again):
+    """None: a retry would get no more, so there is none."""
+    monkeypatch.setattr(sys, "argv", ["submit_slurm.py", str(project), *given])
+    args = submit_slurm.arguments()
+    submit_slurm.prepare(args)
+    slides = plan.BY_NAME["slides"]
+
+    def asked_memory(**options):
+        words = requests.resources(slides, 1, args, **options)
+        return [word for word, before in zip(words, ["", *words])
+                if word.startswith("--mem") or before in requests.MEMORY_OPTIONS]
+    assert asked_memory() == first
+    assert requests.can_have_more(slides, args) == (again is not None)
+    assert again is None or asked_memory(is_retry=True) == again
+
+
+@pytest.mark.parametrize("given, complaint", [
+    (["--mem", "1.5G"], "--mem 1.5G: give a whole number"), (["--mem", "slides:lots"], "--mem slides:lots: give"),
+    (["--mem-per-cpu", "2P"], "--mem-per-cpu 2P"), (["--mem", "2G", "--mem-per-cpu", "2G"], "are both given"),
+    (["--mem", "slides:2G", "--mem-per-cpu", "slides:2G"], "both given for slides")])
+def test_memory_that_slurm_cannot_read(project, given, complaint):
+    done = submit(project, "--dry-run", *given)
+    assert done.returncode == 1 and complaint in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("reply, complaint", [
+    ("echo 'slurm_load_jobs error' >&2\nexit 1", "squeue failed: slurm_load_jobs error"),
+    ("echo 'The queue is closed for maintenance'", "squeue answered otherwise than it was asked: The queue is closed"),
+    ("", "squeue answered otherwise than it was asked: nothing"),
+    ("echo 'slide-ex|A|B|C|D|COMMAND'\necho 'slide-ex|12|0|PEND'", "squeue answered otherwise")])
+def test_no_answer_from_the_queue_means_no_submission(project, tmp_path, stand_in_slurm, reply, complaint):
+    executable(tmp_path / "bin" / "squeue", f"#!/bin/bash\n{reply}\n")
+    done = submit(project, **stand_in_slurm)
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {complaint}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "asked.jsonl").exists()
     dry = submit(project, "--dry-run", **stand_in_slurm)
-    assert dry.returncode == 0 and dry.stdout.startswith("what runs and waits is not known: squeue failed")
+    assert dry.returncode == 0 and dry.stdout.startswith(f"what runs and waits is not known: {complaint}")
     assert "1main_processing.py" in dry.stdout
 
 

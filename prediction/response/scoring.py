@@ -9,6 +9,7 @@ as that of one cell type. A pair that is picked from the finished table because 
 import collections
 import dataclasses
 import logging
+import os
 
 import numpy as np
 import pandas as pd
@@ -57,14 +58,14 @@ def of_sets(arrays, y, parts, n_search, processes):
         for name in tqdm([name for name in arrays if name != "direct"], unit="feature set", disable=None):
             x, x_new = arrays[name]
             fitted = parallel(delayed(fit_and_score)(
-                x[part.train], y[part.train], x_new[part.new], n_search, part.seed) for part in parts)
+                os.getpid(), x[part.train], y[part.train], x_new[part.new], n_search, part.seed) for part in parts)
             logging.info(f"{name}: {x.shape[1]} features, AUC in inner folds {np.mean([auc for _, auc in fitted]):.3f}")
             yield name, fitted
 
 
-def fit_and_score(*arguments):
-    """classifiers.fit_and_score in a worker that ends with its parent."""
-    script.end_with_parent()
+def fit_and_score(parent, *arguments):
+    """classifiers.fit_and_score in a worker that ends with its parent (a process number)."""
+    script.end_with_parent(parent)
     return classifiers.fit_and_score(*arguments)
 
 

@@ -4,6 +4,7 @@ Networks are trained one by one; the low-rank models of a target and outer fold 
 their choice of penalty, rank and colour weight. A model is trained on one thread from its own seed, so its numbers
 depend neither on other folds nor on the number of processes. Torch is imported only when there is a model to train.
 """
+import contextlib
 import dataclasses
 import logging
 import multiprocessing
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from slide_ex import checksums, script
+from slide_ex import checksums, claim, script
 from slide_ex.ids import counted
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
 from training import low_rank, model_config
@@ -134,7 +135,12 @@ def train_networks(args, targets, slides, splits, numbers, config):
     from training import train_model  # and torch with it
     pool = train_model.pooling_of(slides, config)
     n_processes = 1 if pool.device.type == "cuda" else min(args.processes, len(todo))
-    return share(todo, lambda task: train_model.train_one(task, slides, splits, pool), n_processes)
+
+    def work(task):
+        with left_to_do(task.label, task.path, task.record, args.overwrite) as is_left:
+            if is_left:
+                train_model.train_one(task, slides, splits, pool)
+    return share(todo, work, n_processes)
 
 
 def train_low_rank_models(args, targets, slides, splits, numbers):
@@ -158,7 +164,19 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
         return []
     from training import train_low_rank  # and torch with it
     trainer = train_low_rank.Trainer(slides, splits)
-    return share(todo, trainer.train, min(args.processes, len(todo)))
+
+    def work(task):
+        with contextlib.ExitStack() as claims:
+            left = [model for model in task.models
+                    if claims.enter_context(left_to_do(task.label, model[2], model[1], args.overwrite))]
+            if left:
+                trainer.train(dataclasses.replace(task, models=left))
+    return share(todo, work, min(args.processes, len(todo)))
+
+
+def left_to_do(label, path, record, overwrite):
+    """Claim the folder of a model for a with-block; gives whether it is to be made here, see claim.left_to_do."""
+    return claim.left_to_do(path, label, lambda: model_folder.is_finished(path, record, overwrite))
 
 
 def record_and_path(project, model, target, outer, inner, slides, splits, options):

@@ -80,7 +80,6 @@ class Trainer:
                            "labels": labels[rows[name]], "predictions": values.astype(np.float32)}
         with script.whole(path) as part:
             part.mkdir()
-            train_model.refuse_second_process(path)
             pd.DataFrame(table).to_csv(part / "choice.csv", index=False, float_format="%.6g")
             made_with = {"device": "cpu", "numpy": np.__version__}
             fold_folder.write(part, {**record, model_folder.MADE_WITH: made_with},

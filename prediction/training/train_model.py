@@ -1,8 +1,5 @@
 """Trains one model: picks the slides of its fold, fits, predicts and writes the fold's folder."""
-import glob
 import logging
-import os
-import socket
 import time
 
 import torch
@@ -30,7 +27,6 @@ def train_one(task, slides, splits, pool):
     started = time.perf_counter()
     with script.whole(task.path) as part:
         part.mkdir()
-        refuse_second_process(task.path)
         labels = task.target.of_slides(slides)
         rows = rows_of_parts(task.target, labels, task.outer, task.inner, slides, splits)
         device = pool.means.device
@@ -77,12 +73,3 @@ def rows_of_parts(target, labels, outer, inner, slides, splits):
             raise ValueError(f"one class only in the {name} part of fold {outer} {inner}: draw the folds "
                              "again with make_splits.py --stratify response --overwrite")
     return rows
-
-
-def refuse_second_process(path):
-    """OSError when another running process of this machine is at work on the same fold."""
-    before_pid, after_pid = f".part-{socket.gethostname()}-", f"-{path.name}"
-    for other in path.parent.glob(f"{glob.escape(before_pid)}*{after_pid}"):
-        pid = other.name.removeprefix(before_pid).removesuffix(after_pid)
-        if pid.isdigit() and int(pid) != os.getpid() and script.is_running(int(pid)):
-            raise OSError(f"{path} is being made by process {pid}: wait for it, or stop it")

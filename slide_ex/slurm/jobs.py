@@ -13,11 +13,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from slide_ex.slurm import task_lists
+from slide_ex.slurm import requests, task_lists
 from slide_ex.stages import plan
 
-JOB_ID = re.compile(r"\s*(\d+)(?:;[\w.-]+)?\s*")                      # of sbatch --parsable: id, and cluster
-IN_QUEUE = re.compile(r"(\d+)\|(\d+)\|([A-Z_]+)\|([^|]*)\|(.*)")     # of squeue, as `queue` asks it
+JOB_ID = re.compile(r"\s*(\d+)(?:;[\w.-]+)?\s*")    # of sbatch --parsable: id, and cluster
+OURS, COMMAND = "slide-ex|", "|COMMAND"             # begin each line of squeue's reply, and end the first of them
+IN_QUEUE = re.compile(r"(\d+)\|([^|]*)\|([A-Z_]+)\|([^|]*)\|(.*)")    # the others, as `queue` asks for them
 SCRIPT = """#!/bin/bash
 cd {cwd} || exit 1
 {setup}
@@ -53,19 +54,22 @@ def ask(command):
 
 
 def queue(project):
-    """Jobs of this project and user in the queue, without the one that asks; none where there is no Slurm."""
+    """What the user has in the queue: jobs of this project, without the one that asks, and the number of all.
+
+    OSError for a reply that is not what was asked for: it must not pass for an empty queue.
+    """
     if not shutil.which("squeue"):
-        return []
-    folder, own = project / "logs" / "slurm", os.environ.get("SLURM_ARRAY_JOB_ID")
-    found = []
-    for line in ask(["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%F|%K|%T|%r|%o"]).splitlines():
-        answer = IN_QUEUE.fullmatch(line)
-        if not answer:      # a banner, as some centres print one, or a job that is no array
-            continue
-        job_id, index, state, reason, script = answer.groups()
+        return [], 0
+    reply = ask(["squeue", "-r", "-u", getpass.getuser(), "-o", f"{OURS}%F|%K|%T|%r|%o"])
+    lines = [line.removeprefix(OURS) for line in reply.splitlines() if line.startswith(OURS)]    # without banners
+    jobs = [IN_QUEUE.fullmatch(line) for line in lines[1:]]
+    if not lines or not lines[0].endswith(COMMAND) or None in jobs:
+        raise OSError(f"squeue answered otherwise than it was asked: {' '.join(reply.split())[:300] or 'nothing'}")
+    folder, own, found = project / "logs" / "slurm", os.environ.get("SLURM_ARRAY_JOB_ID"), []
+    for job_id, index, state, reason, script in (job.groups() for job in jobs):
         if folder in Path(script).parents and job_id != own:
             found.append(Job(job_id, int(index), f"{state} ({reason})" if state == "PENDING" else state, Path(script)))
-    return found
+    return found, len(jobs)
 
 
 def max_array_size():
@@ -77,34 +81,81 @@ def max_array_size():
     return int(answer[1]) if answer else 1001
 
 
-def arrays(step, max_array_size):
-    """(name, tasks) of the job arrays of a step: Slurm accepts no index above MaxArraySize - 1."""
-    pieces = [step.tasks[i:i + max_array_size] for i in range(0, len(step.tasks), max_array_size)]
-    return [(step.name if len(pieces) == 1 else f"{step.name}-{n}", piece) for n, piece in enumerate(pieces, 1)]
-
-
 def submit(folder, steps, queued, args):
     """Submit the job arrays of the steps, each after all that come before its stage; the last one after everything.
+
+    All or nothing: Slurm is asked first whether it would take every one of them.
 
     queued : list of Job
     With args.dry_run everything is printed instead.
     """
-    order, limit, submitted = [stage.name for stage in plan.PIPELINE], max_array_size(), {}
+    order, limit, submitted, own = [stage.name for stage in plan.PIPELINE], max_array_size(), {}, []
     for job in queued:
         submitted.setdefault(job.stage_name, {})[job.job_id] = None  # a dict for its order
+    if not args.dry_run:
+        steps = [step for step in steps if is_accepted(folder, step, limit, args)]
     for step in steps:
         name = step.stage.name
         before = plan.ancestors(name) | {name} if name in order else set(order)
         after = [job_id for other in order if other in before for job_id in submitted.get(other, ())]
-        for array, tasks in arrays(step, limit):
-            script, list_path = folder / f"{array}.sh", folder / f"{array}.tsv"
-            files = {list_path: task_lists.task_list(tasks), script: job_script(list_path, args)}
-            options = resources(step, max(len(task.units) for task in tasks), args)
-            command = sbatch(script, len(tasks), options, args.max_running, after)
-            job_id = (show if args.dry_run else hand_over)(script, command, files)
+        for script, tasks in arrays(folder, step, limit):
+            command, texts = sbatch(script, step, tasks, after, args), files(script, tasks, args)
+            try:
+                job_id = (show if args.dry_run else hand_over)(script, command, texts)
+            except OSError as error:
+                raise OSError(f"{script.stem}: {error}; {take_back(own)}; {requests.advice(str(error))}") from None
+            own.append(job_id)
             submitted.setdefault(name, {})[job_id] = None
             if args.max_running:
                 after = [*after, job_id]  # Slurm's limit is for one array: the next one of the step waits
+
+
+def arrays(folder, step, max_array_size):
+    """(script, tasks) of the job arrays of a step: Slurm accepts no index above MaxArraySize - 1."""
+    pieces = [step.tasks[i:i + max_array_size] for i in range(0, len(step.tasks), max_array_size)]
+    return [(folder / (f"{step.name}.sh" if len(pieces) == 1 else f"{step.name}-{n}.sh"), piece)
+            for n, piece in enumerate(pieces, 1)]
+
+
+def is_accepted(folder, step, max_array_size, args):
+    """Whether Slurm would take a step; OSError, and nothing is left of the submission, when it would not.
+
+    A retry that asks for more memory than a node has is left out, and said: what it is for has failed.
+    """
+    for script, tasks in arrays(folder, step, max_array_size):
+        write(files(script, tasks, args))
+        command = sbatch(script, step, tasks, [], args)
+        try:
+            ask([command[0], "--test-only", *command[1:]])
+        except OSError as error:
+            if step.is_retry and not requests.PASSING.search(str(error)):
+                print(f"not tried again: {script.stem}: {error}")
+                return False
+            shutil.rmtree(folder)
+            raise OSError(f"{script.stem}: {error}; nothing was submitted; {requests.advice(str(error))}") from None
+    return True
+
+
+def take_back(job_ids):
+    """Cancel what was submitted of a submission that breaks off; says how it went."""
+    if not job_ids:
+        return "nothing was submitted"
+    try:
+        ask(["scancel", *job_ids])
+    except OSError:
+        return f"in the queue: {', '.join(job_ids)}"
+    return f"cancelled again: {', '.join(job_ids)}"
+
+
+def files(script, tasks, args):
+    """Text of the task list and of the script of a job array, by path."""
+    list_path = script.with_suffix(".tsv")
+    return {list_path: task_lists.task_list(tasks), script: job_script(list_path, args)}
+
+
+def write(texts):
+    for path, text in texts.items():
+        path.write_text(text)
 
 
 def job_script(list_path, args):
@@ -113,31 +164,28 @@ def job_script(list_path, args):
     return SCRIPT.format(cwd=shlex.quote(os.getcwd()), setup=args.setup, command=shlex.join(command))
 
 
-def sbatch(script, n_tasks, options, max_running, after):
+def sbatch(script, step, tasks, after, args):
     """The command that submits an array; it starts when the jobs `after` have ended, well or not."""
+    limit = f"%{args.max_running}" if args.max_running else ""
     return ["sbatch", "--parsable", f"--job-name={script.stem} {script.parents[3].name}",
-            f"--array=0-{n_tasks - 1}{f'%{max_running}' if max_running else ''}", f"--chdir={script.parent}",
+            f"--array=0-{len(tasks) - 1}{limit}", f"--chdir={script.parent}",
             f"--output={script.stem}_%a.log", "--open-mode=append", "--requeue",
             *([f"--dependency=afterany:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []),
-            *options, str(script)]
+            *requests.resources(step.stage, max(len(task.units) for task in tasks), args, step.is_retry), str(script)]
 
 
-def show(script, command, files):
+def show(script, command, texts):
     """Print a submission; a name in place of the job id."""
     print(f"{shlex.join(command)}\n")
-    for path, text in files.items():
+    for path, text in texts.items():
         print(f"--- {path}\n{text}")
     return f"<{script.stem}>"
 
 
-def hand_over(script, command, files):
+def hand_over(script, command, texts):
     """Write the files of a job array, submit it and record it; its job id."""
-    for path, text in files.items():
-        path.write_text(text)
-    try:
-        job_id = job_id_in(ask(command))
-    except OSError as error:
-        raise OSError(f"{error}; run the same command again: it recognises what is in the queue") from None
+    write(texts)
+    job_id = job_id_in(ask(command))
     with open(script.with_name("jobs.tsv"), "a") as file:
         file.write(f"{script.stem}\t{job_id}\t{shlex.join(command)}\n")
     print(f"submitted: {script.stem}, job {job_id}", flush=True)
@@ -157,24 +205,3 @@ def recorded_job(task_list):
     path = task_list.with_name("jobs.tsv")
     rows = [line.split("\t") for line in path.read_text().splitlines()] if path.is_file() else []
     return next((row[1] for row in rows if row[0] == task_list.stem), None)
-
-
-def setting(values, stage, default):
-    """A value given for a stage, or for all, or the default; `values` as submit_slurm.by_stage makes them."""
-    return values.get(stage.name, values.get("", default))
-
-
-def resources(step, n_units, args):
-    """Options of sbatch for a step of which the largest task has `n_units` units."""
-    stage, needs = step.stage, step.stage.needs
-    minutes, memory = needs.minutes * n_units, setting(args.mem, stage, f"{needs.memory_gb}G")
-    if step.is_retry:
-        number = re.match(r"\d*", memory)[0]
-        memory = f"{2 * int(number)}{memory[len(number):]}"
-    gres = setting(args.gres, stage, needs.gres) if needs.gres else args.gres.get(stage.name, "")
-    options = {"time": setting(args.time, stage, f"{minutes // 60}:{minutes % 60:02}:00"), "mem": memory,
-               "cpus-per-task": setting(args.cpus_per_task, stage, needs.cpus), "gres": "" if gres == "none" else gres,
-               "partition": setting(args.partition, stage, ""), "account": setting(args.account, stage, ""),
-               "constraint": setting(args.constraint, stage, "")}
-    return [*(f"--{name}={value}" for name, value in options.items() if value),
-            *shlex.split(args.sbatch_args.get("", "")), *shlex.split(args.sbatch_args.get(stage.name, ""))]

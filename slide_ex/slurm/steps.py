@@ -2,6 +2,7 @@
 
 A task is what one process tree does: some commands of a stage, which make some of its units that are missing or stale.
 """
+import dataclasses
 import shlex
 from dataclasses import dataclass
 
@@ -66,6 +67,19 @@ def make(states, args, tried=Tried()):
                 steps.append(Step(stage, tuple(tasks(state, units, args)), is_retry))
                 moving.add(state.name)
     return steps
+
+
+def fitting(steps, n_tasks):
+    """Of the steps the first `n_tasks` tasks, and no step that follows one which is cut."""
+    found, cut = [], set()
+    for step in steps:
+        now = () if cut & plan.ancestors(step.stage.name) else step.tasks[:n_tasks]
+        n_tasks -= len(now)
+        if len(now) < len(step.tasks):
+            cut.add(step.stage.name)
+        if now:
+            found.append(dataclasses.replace(step, tasks=now))
+    return found
 
 
 def in_pipeline(states):

@@ -101,12 +101,15 @@ def title(attributes, n_kept):
 def attempt(project_path, slide):
     """Time the work on one slide and log how it ended. The block fills the given dict with its counts.
 
-    An exception in the block becomes status 'failed' with its reason: other slides go on.
+    An exception in the block becomes status 'failed' with its reason: other slides go on. Without counts nothing was
+    tried, and nothing is logged.
     """
     row = {"slide_index": slide.name, "slide_id": slide.slide_id, "status": "done", "reason": ""}
     started = time.monotonic()
     try:
         yield row
+        if "kept" not in row:
+            return
         row["status"] = "done" if row["kept"] else "empty"
     except Exception as error:
         logging.debug("slide %d", slide.name, exc_info=True)
