@@ -61,20 +61,18 @@ def kernel(features, colours, train, colour_weight):
     ValueError where all training slides have the same inputs.
     """
     blocks, weights = ((features, colours), (1.0, colour_weight)) if colour_weight else ((features,), (1.0,))
-    x = np.concatenate([block[train] for block in blocks], axis=1).astype(float)
-    centre, sd = x.mean(0), x.std(0)
+    x = np.concatenate(blocks, axis=1).astype(float)
+    centre, sd = x[train].mean(0), x[train].std(0)
     size = np.concatenate([np.full(block.shape[1], (w / block.shape[1]) ** 0.5) for block, w in zip(blocks, weights)])
     varies = sd > 1e-9 * np.abs(centre)  # else it is constant, up to rounding
     scale = np.where(varies, size / np.where(varies, sd, 1), 0.0)
-    of_inputs = Kernel(blocks, centre, scale, train, *[None] * 3)
-    z = of_inputs.z()
+    z = (x - centre) * scale
     gram = z @ z[train].T
     values, vectors = np.linalg.eigh(gram[train])
     if not values[-1] > 0:
         raise ValueError("the training slides have the same features, so that nothing can be learnt from them")
     kept = values > NEGLIGIBLE * values[-1]
-    vectors = vectors[:, kept]
-    return dataclasses.replace(of_inputs, values=values[kept], vectors=vectors, products=gram @ vectors)
+    return Kernel(blocks, centre, scale, train, values[kept], vectors[:, kept], gram @ vectors[:, kept])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,14 +103,10 @@ def rotated_gram(of_kernel, labels):
 def solve(of_kernel, gram, penalty, n_ranks):
     """The directions for one penalty, relative to the mean eigenvalue; the first r of them are the model of rank r.
 
-    Parameters
-    ----------
-    gram : (n_directions, n_directions) of `rotated_gram`
+    gram : of `rotated_gram`
 
-    Returns
-    -------
-    dual : (n_directions, n_ranks)   scores of slides are kernel.products @ dual
-    of_labels : (n_train, n_ranks)   loads (n_ranks, n_outputs) are of_labels' Y
+    Returns dual (n_directions, n_ranks), by which scores of slides are kernel.products @ dual, and of_labels
+    (n_train, n_ranks), by which loads (n_ranks, n_outputs) are of_labels' Y.
     """
     penalty = penalty * of_kernel.values.sum() / len(of_kernel.train)
     shrunk = (of_kernel.values / (of_kernel.values + penalty)) ** 0.5
@@ -132,17 +126,11 @@ def leading(matrix, n):
 def choose(kernel_of, parts, labels, colour_weights):
     """The Choice for one outer fold, and the score of every candidate.
 
-    Parameters
-    ----------
     kernel_of : function of (train, colour weight) to Kernel
     parts : list of (train, valid), row numbers of the slides of each inner fold
     labels : Labels
 
-    Returns
-    -------
-    choice : Choice
-    table : list of dict: colour_weight, penalty, rank, valid_r (the mean over outputs of the pooled, fold-centred R)
-
+    The score valid_r is the mean over outputs of the pooled, fold-centred R; scores are a list of dict.
     Raises ValueError when no candidate has an R: all labels of all validation parts are constant.
     """
     n_outputs = labels.values.shape[1]
@@ -195,10 +183,7 @@ def mean_r(sums, squares):
 
 
 def fit(of_kernel, labels, penalty, rank):
-    """The model of one training part as the state of a linear head (linear_head.py): first.* (rank rows) and last.*
-
-    labels : Labels, of which the training rows are read
-    """
+    """The model of a training part, from Labels, as the state of a linear head (linear_head.py): first.* and last.*"""
     of_train = labels.values[of_kernel.train]
     mean = of_train.mean(0)
     dual, of_labels = solve(of_kernel, rotated_gram(of_kernel, labels), penalty, rank)
