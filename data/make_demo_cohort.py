@@ -73,7 +73,8 @@ def main(args):
         Magnification=slides["power"].where(~slides["in_header"]))
     with whole(project / "metadata.csv") as part:
         metadata.to_csv(part, index=False, float_format="%g")
-    record.write(project / "truth" / "parameters.json", parameters)
+    *tables, marker = plan.outputs(project, "demo cohort")
+    record.write(marker, parameters, [path for path in tables if path.suffix != ".h5"])
 
 
 def random_stream(args, slide=0):

@@ -75,7 +75,7 @@ def main(args):
     for path, table in zip(outputs, tables):
         with whole(path) as part:
             table.to_csv(part, sep=text_table.separator_of(path), float_format="%.6g")
-    record.write(marker, now)
+    record.write(marker, now, outputs[:len(tables)])
 
 
 def without_copies(counts, genes):

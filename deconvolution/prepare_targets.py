@@ -76,19 +76,24 @@ def main(args):
         pd.DataFrame(counts).to_csv(part, index=False, float_format="%.4g")
     attributes = settings | {"deconvolution_method": source.method, "parameters": record.as_text(parameters),
                              "inputs": record.as_text(inputs)}
+    tables = [counts_path]
     if args.labels and not plan.outputs(args.project_path, "deconvolution")[-1].exists():
-        write_summary(args.project_path, source.abundance, r)
+        tables.append(write_summary(args.project_path, source.abundance, r))
     if not args.labels:
         attributes["deconvolution_sha256"] = inputs["expression.h5"]
     with whole(targets) as part:
-        targets_file.write(part, source.patient_ids, kept, source.abundance, attributes)
+        targets_file.write(part, source.patient_ids, kept, source.abundance, attributes,
+                           checksums.of_files(tables, targets.parent))
 
 
 def write_summary(project, abundance, r):
-    """deconvolution/summary.csv of labels of another tool: mean fraction and r with the own fraction, per cell type."""
+    """deconvolution/summary.csv of labels of another tool: mean fraction and r with the own fraction, per cell type;
+    its path."""
     table = pd.DataFrame({"mean_fraction": abundance.mean()}).assign(median_r_with_fraction=pd.Series(r, dtype=float))
-    with whole(plan.outputs(project, "targets", also=(SUMMARY,))[0]) as part:
+    path = plan.outputs(project, "targets", also=(SUMMARY,))[0]
+    with whole(path) as part:
         table.rename_axis("cell_type").to_csv(part, float_format="%.6g")
+    return path
 
 
 def made_from(path):

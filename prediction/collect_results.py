@@ -79,10 +79,11 @@ def main(args):
             f"{row['model']} {row[quality]:.3f}" for row in rows))
     write_table(pd.DataFrame(summary), summary_path)
     write_table(pd.DataFrame({"slide_id": features_file.missing_slides(slides.attributes)}), missing_path)
+    written = checksums.of_files([*tables.values(), summary_path, missing_path], marker.parent)
     with script.whole(marker) as part:
         predictions_file.write(part, predicted, made_from | {
             "models": json.dumps(used), "encoder": slides.attributes["encoder"],
-            "weights": slides.attributes.get("weights", "")})
+            "weights": slides.attributes.get("weights", "")}, written)
 
 
 def trained_predictions(results, name, kinds, folds):

@@ -51,7 +51,7 @@ def main(args):
     marker.unlink(missing_ok=True)  # made in seconds, so with other settings without asking
     with script.whole(output) as part:
         text_table.write_results(enrichment, part)
-    record.write(marker, settings)
+    record.write(marker, settings, [output])
 
 
 def report(table, robust, genes):

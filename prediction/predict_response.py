@@ -52,7 +52,8 @@ def main(args):
         part.mkdir()
         comparison_table.write(part, scores, patients, comparison)
         files = sorted(path.name for path in part.iterdir())
-        record.write(part / "settings.json", settings | {"files": files})
+        record.write(part / "settings.json", settings | {"files": files},
+                     [part / name for name in files])
     for _, row in comparison.iterrows():
         if len(rows[row["features"]]) != 2:  # the many pairs are in the table
             logging.info(f"{row['features']}: AUC {row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}]")

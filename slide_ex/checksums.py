@@ -1,5 +1,8 @@
-"""Checksums: of a file, of content, of names and sizes; and how one is shown in a message."""
+"""Checksums: of a file, of content, of names and sizes; how one is shown, and what is said where there is none."""
+import functools
 import hashlib
+import logging
+import os
 import re
 
 import numpy as np
@@ -33,6 +36,11 @@ def of_content(*parts):
     return digest.hexdigest()
 
 
+def of_files(paths, folder):
+    """Checksum of each file, by its path from a folder; what a record there says of the files beside it."""
+    return {os.path.relpath(path, folder): of_file(path) for path in paths}
+
+
 def of_text(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -45,3 +53,14 @@ def of_sizes(paths):
 def shown(value):
     """A value as text for a message, of checksums the first digits."""
     return SHA256.sub(r"\1...", str(value))
+
+
+def say_unverified(path, made_by):
+    """Say, once for each script that makes such files, that a file has no checksum to compare it with."""
+    say_once(made_by, path.name if path.suffix != ".h5" or path.parent.name != "features" else "features/*.h5")
+
+
+@functools.cache
+def say_once(made_by, name):
+    logging.info(f"{name}: written without checksums, by an earlier version or another program: it is read as it is, "
+                 f"unverified; {made_by} --overwrite writes it with them")

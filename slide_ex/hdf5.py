@@ -1,10 +1,24 @@
-"""HDF5 files: how they are opened, and how names and attributes are kept in them."""
+"""HDF5 files: the one way in which they are written and opened, and what is checked of them.
+
+HDF5 checks its own structure (format of version 1.10) and, by fletcher32, every block of numbers as it is read. It does
+not check text of any length, which is all names and attributes: their SHA-256 stands in the attribute TEXTS and is
+compared when a file is opened. So a changed bit is an error, and never another number or another name.
+"""
 import contextlib
 import errno
+import hashlib
+import json
 import os
 
 import h5py
 import numpy as np
+
+from slide_ex import checksums, record
+
+TEXTS, SUMS = "texts_sha256", "sums_sha256"
+FORMAT = ("v110", "v110")       # the oldest of which all structure has checksums
+CHUNK_BYTES = 1 << 20           # of a dataset, at most: what HDF5 reads, checks and keeps at a time
+SUM_BYTES = 4                   # of fletcher32, at the end of a chunk
 
 CAUSES = {  # why a whole file cannot be read, and what helps
     errno.EACCES: "you may not read it: ask for the right to, or copy it",
@@ -16,6 +30,127 @@ CAUSES = {  # why a whole file cannot be read, and what helps
     errno.ETIMEDOUT: "the network did not answer: try again",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)"}
 UNREADABLE = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)  # as h5py and NumPy say it
+
+CALLS = "seek", "tell", "read", "readinto"  # of a file, besides those that write
+found_whole = set()             # files, as they were then, whose names and attributes this process has compared
+
+
+class Disk:
+    """A file as HDF5 sees it, on a disk that never fails.
+
+    HDF5 does not survive a write that fails: the process may end by a segmentation fault when the file is closed. It is
+    not told, therefore; what does not fit is dropped, and `writing` raises the error when HDF5 is done.
+    """
+
+    def __init__(self, path, mode):
+        self.file, self.error = open(path, mode, buffering=0), None
+        self.seek, self.tell, self.read, self.readinto = (getattr(self.file, name) for name in CALLS)
+
+    def write(self, data):
+        left = memoryview(data).cast("B")
+        while len(left) and not self.error:
+            left = left[self.tried(self.file.write, left):]
+        return len(data)
+
+    def truncate(self, size):
+        self.tried(self.file.truncate, size)
+        return size
+
+    def flush(self):
+        pass
+
+    def tried(self, function, *arguments):
+        """What the function gives; 0 where it fails, or something has failed before."""
+        try:
+            return 0 if self.error else function(*arguments)
+        except OSError as error:
+            self.error = error
+            return 0
+
+
+@contextlib.contextmanager
+def writing(path, add=False):
+    """Give a new open file to write into, or with `add` the one that is there; OSError where the disk is full."""
+    disk = Disk(path, "r+b" if add else "w+b")
+    with disk.file:
+        try:
+            with h5py.File(disk, "r+" if add else "w", libver=FORMAT) as file:
+                yield file
+                file.attrs[TEXTS] = texts_sha256(file)
+        finally:
+            if disk.error:
+                raise OSError(disk.error.errno, f"{disk.error.strerror}: no room for {path}, make room and run the "
+                              "same command again") from disk.error
+
+
+def reserve(path, n_bytes):
+    """Take the room for a file that is being written before hours are spent; OSError where there is none."""
+    try:
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, int(n_bytes))
+    except OSError as error:
+        raise OSError(f"no room for {n_bytes / 1e9:.2g} GB in {path.parent} ({error.strerror}): make room and run the "
+                      "same command again") from None
+
+
+def texts_sha256(file):
+    """SHA-256 of all names and attributes of an open file."""
+    digest = hashlib.sha256(repr(texts_of(file)).encode())
+
+    def add(name, item):
+        digest.update(repr((name, texts_of(item))).encode())
+        if isinstance(item, h5py.Dataset) and h5py.check_string_dtype(item.dtype):
+            digest.update(repr(item.asstr()[()].tolist()).encode())
+    file.visititems(add)
+    return digest.hexdigest()
+
+
+def texts_of(item):
+    """All attributes but TEXTS."""
+    return {name: value for name, value in all_attributes(item).items() if name != TEXTS}
+
+
+def write_array(group, name, values, dtype=None):
+    """Write numbers, which are checked when they are read."""
+    values = np.asarray(values, dtype)
+    new_array(group, name, values.shape, values.dtype)[...] = values
+
+
+def new_array(group, name, shape, dtype, grows=False):
+    """A dataset to fill with numbers; with `grows` it takes more rows than it has now."""
+    if not (grows or np.prod(shape)):
+        return group.create_dataset(name, shape, dtype)     # nothing to check
+    return group.create_dataset(name, shape, dtype, chunks=chunk_of(shape, np.dtype(dtype).itemsize, grows),
+                                maxshape=(None, *shape[1:]) if grows else None, fletcher32=True)
+
+
+def chunk_of(shape, itemsize, grows=False):
+    """Shape of the chunks of a dataset: whole rows where they fit CHUNK_BYTES, so many that hardly any room is wasted."""
+    chunk = [CHUNK_BYTES if grows else shape[0], *shape[1:]]
+    for axis, length in enumerate(chunk):
+        row_bytes = itemsize * int(np.prod(chunk[axis + 1:]))
+        n_chunks = -(-length // max(1, CHUNK_BYTES // row_bytes))
+        chunk[axis] = -(-length // n_chunks)
+    return tuple(chunk)
+
+
+def record_sums(path, dataset):
+    """Keep the checksum of all chunks of a dataset that is written, to be compared with `sums_sha256`."""
+    dataset.file.flush()
+    dataset.attrs[SUMS] = sums_sha256(path, dataset)
+
+
+def sums_sha256(path, dataset):
+    """SHA-256 of the checksums of a dataset's chunks as they are stored, without reading the chunks.
+
+    It differs wherever a number does (but for one change in 2^32), so it stands for what is too large to be read.
+    """
+    chunks = []
+    dataset.id.chunk_iter(chunks.append)
+    with open(path, "rb") as file:
+        sums = [os.pread(file.fileno(), SUM_BYTES, chunk.byte_offset + chunk.size - SUM_BYTES)
+                for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset)]
+    return hashlib.sha256(b"".join(sums)).hexdigest()
 
 
 @contextlib.contextmanager
@@ -32,6 +167,7 @@ def reading(path, made_by):
         raise FileNotFoundError(f"{path} is missing: run {made_by} first")
     try:
         with h5py.File(path, "r", locking=False) as file:
+            check_texts(file, path, made_by)
             yield file
     except UNREADABLE as error:
         if str(path) in str(error) or type(error).__module__ != "builtins":  # of a reader that knew more, or of a GPU
@@ -42,10 +178,40 @@ def reading(path, made_by):
                          "--overwrite") from error
 
 
+def check_texts(file, path, made_by):
+    """ValueError unless names and attributes are as they were written; a line for files of earlier versions."""
+    status, recorded = path.stat(), file.attrs.get(TEXTS)
+    version = path, status.st_ino, status.st_size, status.st_mtime_ns
+    if version in found_whole:
+        return
+    if recorded is None:
+        checksums.say_unverified(path, made_by)
+    elif recorded != texts_sha256(file):
+        raise ValueError(f"its names or attributes are not as they were written; delete its attribute {TEXTS} if the "
+                         "change is meant")
+    found_whole.add(version)
+
+
 def attributes(file):
-    """Attributes of a file or group as plain Python values, by name, sorted."""
+    """Attributes of a file, group or dataset as plain Python values, by name, sorted; without checksums of its own and
+    of the files beside it (record.FILES)."""
+    return {name: value for name, value in all_attributes(file).items() if name not in (TEXTS, record.FILES)}
+
+
+def all_attributes(file):
     return {name: value.item() if isinstance(value, np.generic) else value
             for name, value in sorted(file.attrs.items())}
+
+
+def files_sha256(path, made_by):
+    """What a record in the attributes says of the files beside it, name to checksum; None where it says nothing."""
+    with reading(path, made_by) as file:
+        return json.loads(file.attrs[record.FILES]) if record.FILES in file.attrs else None
+
+
+def record_files(file, sha256):
+    """Write what checksums.of_files gives into the attributes of an open file, their record."""
+    file.attrs[record.FILES] = record.as_text(sha256)
 
 
 def strings(group, name):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from slide_ex import recorded_files
 from slide_ex.ids import some
 
 NOT_A_TABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, EOFError, OSError, csv.Error, zlib.error)
@@ -53,6 +54,7 @@ def layout(path, what="a table of text", separator=None):
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give {what}")
+    recorded_files.check(path)
     try:
         encoding = encoding_of(path)
         with opened(path, encoding) as file:
@@ -206,6 +208,7 @@ def read_results(path, made_by, columns=()):
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run {made_by} first")
+    recorded_files.check(path, made_by)
     try:
         header = pd.read_csv(path, nrows=0)
         text = [name for name in header if name in TEXT_COLUMNS]

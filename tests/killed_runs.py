@@ -69,13 +69,16 @@ def deletions(script, before, work, arguments, outputs):
     return {"outputs": len(made), "faults": faults}
 
 
-def run(script, work, arguments, kill_at=None):
-    """Exit code and stderr of one run in a forked process; it kills itself before event number `kill_at`."""
+def run(script, work, arguments, kill_at=None, lines=os.devnull):
+    """Exit code and stderr of one run in a forked process; it kills itself before event number `kill_at`.
+
+    lines : file that takes its stdout
+    """
     errors = work.with_suffix(".stderr")
     child = os.fork()
     if not child:
         os.chdir(work)
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(lines, "w")
         sys.stderr = open(errors, "w")
         if kill_at:
             kill_before(kill_at)
@@ -88,7 +91,7 @@ def run(script, work, arguments, kill_at=None):
                 print(end.code, file=sys.stderr)
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         finally:
-            sys.stderr.flush()
+            sys.stdout.flush(), sys.stderr.flush()
             os._exit(code or 0)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), errors.read_text()

@@ -1,9 +1,9 @@
 """A project folder with results as the scripts of prediction/ leave them, of any size, and an external cohort of it."""
-import h5py
 import numpy as np
 import pandas as pd
 
 from evaluation import association, out_of_fold, result_tables
+from slide_ex import hdf5
 from slide_ex.project import predictions_file, splits_file
 from training import patient_splits
 
@@ -29,13 +29,13 @@ def write(folder, cell_types=CELL_TYPES, n_genes=20, n_patients=60, seed=0):
             pd.DataFrame({"epoch": epochs, "train_loss": 1 / epochs, "valid_loss": 1 / epochs, score: scores}
                          ).to_csv(path / "history.csv", index=False)
     n_tiles = random.integers(0, 5000, n_patients)
-    with h5py.File(folder / "features.h5", "w") as file:
-        file["slide_ids"] = [f"S{i}" for i in range(n_patients)]
-        file["patient_ids"] = [f"P{i // 2}" for i in range(n_patients)]
-        file["first_tile"] = np.r_[0, np.cumsum(n_tiles)]
-        file["mean_features"] = np.zeros((n_patients, 1), "f4")
-        file["mean_rgb"] = np.zeros((n_patients, 3), "f4")
-        file.create_dataset("features", (n_tiles.sum(), 1536), "f4")  # takes no space: nothing is written
+    with hdf5.writing(folder / "features.h5") as file:
+        hdf5.write_strings(file, "slide_ids", [f"S{i}" for i in range(n_patients)])
+        hdf5.write_strings(file, "patient_ids", [f"P{i // 2}" for i in range(n_patients)])
+        hdf5.write_array(file, "first_tile", np.r_[0, np.cumsum(n_tiles)])
+        hdf5.write_array(file, "mean_features", np.zeros((n_patients, 1), "f4"))
+        hdf5.write_array(file, "mean_rgb", np.zeros((n_patients, 3), "f4"))
+        hdf5.new_array(file, "features", (n_tiles.sum(), 1536), "f4")  # takes no space: nothing is written
         file.attrs.update(encoder="uni2-h", weights="uni2-h.bin")
     splits_file.write(folder / "splits.json", patient_splits.draw([f"P{i}" for i in range(n_patients // 2)], 5, 5, 0))
     (folder / "deconvolution").mkdir()

@@ -14,7 +14,7 @@ import pytest
 from pypdf import PdfWriter
 
 from demo_cohort import write_svs
-from slide_ex import checksums, record
+from slide_ex import checksums, hdf5, record
 from slide_ex.project import (
     expression_file,
     feature_file,
@@ -279,7 +279,7 @@ def test_a_copy_of_a_finished_project_is_finished(finished, tmp_path_factory):
 def test_slides_that_may_be_missing_are_not_asked_for(finished):
     (finished / "features" / "P5-S1.h5").unlink()
     assert following(finished).name == "slides"
-    with h5py.File(finished / "features.h5", "r+") as file:
+    with hdf5.writing(finished / "features.h5", add=True) as file:
         file.attrs["missing_slide_ids"] = json.dumps(["P5-S1"])
     slides = next(state for state in project_states.of_project(finished) if state.name == "slides")
     assert slides.status == "done" and slides.allowed == ["P5-S1"]
@@ -349,9 +349,9 @@ def test_missing_signature_stops_deconvolution_and_says_where_to_get_one(tmp_pat
 
 
 def test_folds_of_other_patients_are_stale(finished):
-    splits = json.loads((finished / "splits.json").read_text())
+    splits = splits_file.read(finished / "splits.json")
     splits["outer"][0]["test"].append("P99")
-    (finished / "splits.json").write_text(json.dumps(splits | {"patients": [*PATIENTS, "P99"]}))
+    splits_file.write(finished / "splits.json", splits | {"patients": [*PATIENTS, "P99"]})
     stage = following(finished)
     assert stage.name == "splits" and "P99" in stage.about
     assert project_states.next_words(stage) == ["--overwrite"]

@@ -19,8 +19,8 @@ import torch
 
 import simulated_cohort
 from evaluation import association, baselines, out_of_fold
-from slide_ex import claim
-from slide_ex.project import features_file, model_folder, targets_file
+from slide_ex import claim, record
+from slide_ex.project import features_file, model_folder, splits_file, targets_file
 from training import cross_validation, mlp, model_config, patient_splits, pooling, train_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,7 @@ def test_files_of_a_fold_agree_with_each_other(trained):
     fold = trained / "results" / "Cancer Epithelial_preds" / "result_0_1"
     state = torch.load(fold / "model_trained.pth", weights_only=True)
     slide_ids, patient_ids, genes, labels, predictions = model_folder.read_predictions(fold, "test")
-    splits = json.loads((trained / "splits.json").read_text())
+    splits = splits_file.read(trained / "splits.json")
     assert set(patient_ids) == set(splits["outer"][0]["test"])
     with h5py.File(trained / "features.h5") as file:
         row = {slide: i for i, slide in enumerate(file["slide_ids"].asstr()[:])}
@@ -97,10 +97,10 @@ def test_files_of_a_fold_agree_with_each_other(trained):
 
 def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(trained, run_script):
     path = trained / "results" / "cell_fraction_preds" / "result_0_1" / "config.json"
-    config = json.loads(path.read_text())
+    config = record.read(path, ABUNDANCE)
     assert config["made_with"] == {"device": "cuda" if torch.cuda.is_available() else "cpu", "torch": torch.__version__}
-    path.write_text(json.dumps({**config, "made_with": {"device": "another"}}))  # to be known, not compared
-    splits = json.loads((trained / "splits.json").read_text())
+    record.write(path, {**config, "made_with": {"device": "another"}})  # to be known, not compared
+    splits = splits_file.read(trained / "splits.json")
     assert len(model_folder.read_configs(trained / "results", "abundance", splits)[0]) == 6
     before = contents(trained / "results")
     again = run_script(ABUNDANCE, trained, "all", "all", *SMALL)
@@ -159,7 +159,7 @@ def test_two_processes_on_one_fold(trained, project, run_script):
 def test_slides_of_a_patient_are_never_on_two_sides(trained):
     slides = features_file.read_slides(trained / "features.h5")
     target = targets_file.read_abundance(trained / "targets.h5")
-    splits = json.loads((trained / "splits.json").read_text())
+    splits = splits_file.read(trained / "splits.json")
     for outer in range(3):
         for inner in range(2):
             rows = train_model.rows_of_parts(target, target.of_slides(slides), outer, inner, slides, splits)
@@ -231,7 +231,7 @@ def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, 
     """The fallback without a GPU at hand: the first fit fails as a GPU's would, the second gets no resident tiles."""
     slides = features_file.read_slides(trained / "features.h5")
     target = targets_file.read_abundance(trained / "targets.h5")
-    splits = json.loads((trained / "splits.json").read_text())
+    splits = splits_file.read(trained / "splits.json")
     config = model_config.Config("regression", "tiles", max_epochs=2, patience=2, hidden=4)
     pool, fit = train_model.pooling_of(slides, config), mlp.fit
 
@@ -252,7 +252,7 @@ def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, 
 
 
 def test_folds_of_one_class_fail_and_the_others_are_trained(project, run_script):
-    splits = json.loads((project / "splits.json").read_text())
+    splits = splits_file.read(project / "splits.json")
     table = pd.read_csv(project / "clinical.csv").set_index("Patient.ID")
     table.loc[splits["outer"][0]["inner"][0]["valid"], "Response"] = "RD"
     table.to_csv(project / "clinical.csv")
@@ -288,8 +288,8 @@ def test_folds_drawn_for_other_patients_and_unknown_folds(project, run_script):
     fails(run_script(ABUNDANCE, project, 3, 0), "there is no fold '3': give 0 to 2, or all")
     fails(run_script(EXPRESSION, project, 0, 0, "Tcells"), "no cell type 'Tcells'", "CAFs")
     fails(run_script(ABUNDANCE, project, 0, 0, "--patience", 0), "--patience 0")
-    splits = json.loads((project / "splits.json").read_text())
-    (project / "splits.json").write_text(json.dumps(splits).replace("P007", "P999"))
+    splits = splits_file.read(project / "splits.json")
+    splits_file.write(project / "splits.json", json.loads(json.dumps(splits).replace("P007", "P999")))
     fails(run_script(ABUNDANCE, project, 0, 0), "drawn for other patients", "P999", "make_splits.py --overwrite")
     (project / "splits.json").unlink()
     fails(run_script(ABUNDANCE, project, 0, 0), "run prediction/make_splits.py first")

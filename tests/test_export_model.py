@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 import trained_project
+from slide_ex import record
 from transfer import model_bundle, trained_models
 
 
@@ -119,14 +120,14 @@ def damage(bundle, kind):
         content[-1] ^= 1
         (bundle / "abundance.safetensors").write_bytes(content)
         return "abundance.safetensors is not as it was exported"
-    text = (bundle / "bundle.json").read_text()
     if kind == "cut":
-        (bundle / "bundle.json").write_text(text[:1000])
+        (bundle / "bundle.json").write_text((bundle / "bundle.json").read_text()[:1000])
         return "bundle.json is damaged"
+    content = record.read(bundle / "bundle.json", "export_model.py")
     if kind == "version":
-        (bundle / "bundle.json").write_text(text.replace('"version": 1', '"version": 2'))
+        record.write(bundle / "bundle.json", content | {"version": 2})
         return "is not of version 1"
-    (bundle / "bundle.json").write_text(text.replace('"name": "home"', '"name": "../../home"'))
+    record.write(bundle / "bundle.json", content | {"name": "../../home"})
     return "'../../home' cannot be the name of a file"
 
 

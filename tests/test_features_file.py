@@ -45,7 +45,9 @@ def test_mixed_encoders_are_refused(project):
     ("slide_ids", lambda ids: [*ids[:-1], ids[0]]),                      # a slide twice
     ("patient_ids", lambda ids: ids[:-1]), ("mean_features", lambda means: means[:-1]),
     ("coords", lambda coords: coords[:-1]), ("features", lambda features: features[:-1]),
-    ("features", lambda features: features[..., None])])
+    ("features", lambda features: features[..., None]), ("features", lambda features: features > 0),
+    ("first_tile", lambda first: first > 0), ("first_tile", lambda first: first.astype(float)),
+    ("coords", lambda coords: coords > 0), ("mean_rgb", lambda rgb: rgb > 0)])
 def test_an_index_that_does_not_fit_is_refused(project, name, spoil):
     path = project / "features.h5"
     change(path, name, spoil)

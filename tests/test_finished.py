@@ -1,8 +1,10 @@
 """Finished means that everything is there: every stage killed at its file events, and every output deleted in turn.
 
-After either, the same command leaves the same bytes as an undisturbed run.
+After either, the same command leaves the same bytes as an undisturbed run. What is finished is then spoiled: a bit is
+flipped in every kind of file, and every kind is cut; no script makes anything else of it without a word.
 """
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import simulated_response
 import simulated_results
 
 ROOT = Path(__file__).resolve().parents[1]
-HARNESS = ROOT / "tests" / "killed_runs.py"
+HARNESS, SPOILER = ROOT / "tests" / "killed_runs.py", ROOT / "tests" / "spoiled_files.py"
 STAGES = [    # script and arguments; every how many events and outputs are tried
     ("deconvolution/1main_deconvolution.py", "home", 3),
     ("deconvolution/prepare_targets.py", "home --confidence 0 --bulk", 1),
@@ -52,9 +54,11 @@ def disturbed(every, script, words, before, work):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
-def test_every_stage_killed_at_its_file_events_and_with_each_output_deleted(tmp_path):
-    before, work, found = tmp_path / "before", tmp_path / "work", {}
+@pytest.fixture(scope="module")
+def disturbed_stages(tmp_path_factory):
+    """What was found in every stage, and the folder with all of them finished."""
+    folder = tmp_path_factory.mktemp("stages")
+    before, work, found = folder / "before", folder / "work", {}
     before.mkdir()
     for cohort in ("home --patients 14", "away --patients 3 --hospital 2"):
         run(f"data/make_demo_cohort.py {cohort} --genes 250 --width-px 1024 --height-px 1024", before)
@@ -64,12 +68,30 @@ def test_every_stage_killed_at_its_file_events_and_with_each_output_deleted(tmp_
         work.rename(before)
         for command in BETWEEN.get(script, []):
             run(command, before)
+    return found, before
+
+
+@pytest.mark.slow
+def test_every_stage_killed_at_its_file_events_and_with_each_output_deleted(disturbed_stages):
+    found, _ = disturbed_stages
     print(json.dumps(found, indent=1))
     faults = {script: {kind: result["faults"] for kind, result in of_script.items() if result["faults"]}
               for script, of_script in found.items()}
     assert {script: of_script for script, of_script in faults.items() if of_script} == {}
     assert sum(result["kills"]["events"] for result in found.values()) > 50
     assert sum(result["deletions"]["outputs"] for result in found.values()) > 30
+
+
+@pytest.mark.slow
+def test_no_spoiled_file_gives_other_results_without_a_word(disturbed_stages, tmp_path):
+    """One case of each kind; SPOILED_CASES=10 in the environment for more."""
+    done = subprocess.run([sys.executable, SPOILER, disturbed_stages[1], tmp_path / "work",
+                           os.environ.get("SPOILED_CASES", "1")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(found["counts"], indent=1))
+    assert found["faults"] == []
+    assert all(sum(of_kind.values()) for of_fault in found["counts"].values() for of_kind in of_fault.values())
 
 
 def cohort_of_tables(folder):

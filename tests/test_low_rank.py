@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 
 import simulated_cohort
 from evaluation import association, baselines, out_of_fold, result_tables, training_length
-from slide_ex import checksums
+from slide_ex import checksums, record
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
 from training import linear_head, low_rank, train_low_rank
 
@@ -307,7 +307,7 @@ def test_coverage_of_the_intervals_is_counted_and_other_models_have_none(home, a
 def test_intervals_are_of_the_models_that_are_there(copy, run_script):
     """Models that were trained again after the tables were collected have none."""
     for path in copy.glob("results/CAFs_preds/result_*/config.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 7}))
+        record.write(path, record.read(path, "a test") | {"seed": 7})
     done = run_script("prediction/export_model.py", copy, copy.parent / "bundle")
     assert done.returncode == 0 and "no intervals: " in done.stdout and "collect_results.py" in done.stdout
     content = json.loads((copy.parent / "bundle" / "bundle.json").read_text())

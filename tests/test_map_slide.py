@@ -180,8 +180,8 @@ def test_size_of_tiles_is_that_of_the_slide_s_own_file_else_of_features_h5(proje
     assert slide_tiles.read_layout(project, slides, 0).edge_px == 64
     (project / "features").mkdir()
     with h5py.File(project / "features" / "S0.h5", "w") as file:
-        for name in ("features", "coords", "mean_rgb"):
-            file[name] = np.zeros((20, 2), np.float32)
+        for name, n_columns, kind in (("features", 2, "f4"), ("coords", 2, "i4"), ("mean_rgb", 3, "f4")):
+            file[name] = np.zeros((20, n_columns), kind)
         file.attrs.update(level0_tile_px=32, level0_width=400, level0_height=300)
     layout = slide_tiles.read_layout(project, slides, 0)
     assert (layout.edge_px, layout.size_px) == (32, (400, 300))

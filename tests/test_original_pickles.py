@@ -114,6 +114,37 @@ def test_misused_machine_is_refused(tmp_path, program):
     assert pickles.STAND_INS["numpy._core.multiarray._reconstruct"].kind == "array"
 
 
+def bomb(depth, protocol=4):
+    """A pickle of few bytes: each list holds the one before it twice."""
+    value = []
+    for _ in range(depth):
+        value = [value, value]
+    return pickle.dumps(value, protocol)
+
+
+@pytest.mark.parametrize("content", [bomb(40), bomb(40, 2), pickle.dumps({1: (np.array([[]], object), bomb(3))}) + b"",
+                                     bomb(60)[:-1] + b"\x85\x85."], ids=["lists", "protocol 2", "harmless", "in tuples"])
+def test_bombs_of_shared_lists_are_refused_at_once(tmp_path, content, request):
+    (tmp_path / "x.pkl").write_bytes(content)
+    if "harmless" in request.node.name:
+        assert list(pickles.read(tmp_path / "x.pkl")) == [1]
+        return
+    assert len(content) < 1000
+    with pytest.raises(ValueError, match="x.pkl cannot be read safely: its .* bytes unfold to more than"):
+        pickles.read(tmp_path / "x.pkl")
+
+
+def test_a_bomb_inside_an_array_is_refused_and_shared_arrays_are_not(tmp_path):
+    array = np.empty(1, object)
+    array[0] = pickle.loads(bomb(40))
+    shared = np.arange(3.)
+    np.savez(tmp_path / "x.npz", shared=np.array([1]), idx=array)
+    with pytest.raises(ValueError, match="unfold to more than"):
+        pickles.read(tmp_path / "x.npz")
+    found = pickles.read(written(tmp_path / "y.pkl", [("S1", shared)] * 1000))
+    assert len(found) == 1000 and found[999][1].tolist() == [0, 1, 2]
+
+
 def test_arrays_that_are_not_plain_are_refused(tmp_path):
     records = np.zeros(2, [("a", "f8"), ("b", "O")])
     dates = np.array(["2020-01-01"], "M8[D]")

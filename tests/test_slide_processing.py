@@ -17,6 +17,7 @@ from pypdf import PdfReader
 import painted_slides
 from encoding import encoder_weights
 from encoding.encoders import ENCODERS
+from slide_ex import hdf5
 
 MAIN = "slide_processing/1main_processing.py"
 
@@ -142,7 +143,7 @@ def test_collection_goes_on_without_as_many_slides_as_allowed_and_names_them(fin
 def test_collection_refuses_mixed_encoders(finished, run_script, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(finished, project, ignore=shutil.ignore_patterns("features.h5"))
-    with h5py.File(project / "features" / "s3.h5", "r+") as file:
+    with hdf5.writing(project / "features" / "s3.h5", add=True) as file:
         file.attrs["weights_sha256"] = "another"
     done = run_script("slide_processing/collect_features.py", project)
     assert done.returncode == 1 and "s3.h5 has weights_sha256 = another" in done.stderr

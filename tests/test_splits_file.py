@@ -47,6 +47,8 @@ def a_stranger(splits):
     (a_stranger, "fold 0 0 has .* one that is not in the list"),
     (lambda splits: splits.pop("outer"), "is damaged, or no file of folds .KeyError: 'outer'"),
     (lambda splits: splits.update(outer=None), "is damaged, or no file of folds"),
+    (lambda splits: splits.update(n_outer=True), "is damaged, or no file of folds"),
+    (lambda splits: splits.update(n_inner="2"), "is damaged, or no file of folds"),
     (lambda splits: splits.update(patients=None), "is damaged, or no file of folds"),
     (lambda splits: splits.update(outer={"test": []}), "is damaged, or no file of folds")])
 def test_folds_that_lie_are_refused(tmp_path, spoil, message):

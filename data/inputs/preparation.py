@@ -45,7 +45,8 @@ def begin(project, now):
 
 def end(project, now, outputs):
     """Write preparation.json after the last output; `outputs`: names of all files, from the project folder."""
-    record.write(project / MARKER, now | {"finished": True, "outputs": sorted(outputs)})
+    record.write(project / MARKER, now | {"finished": True, "outputs": sorted(outputs)},
+                 [project / name for name in TABLES if name in outputs])
 
 
 def link_slides(project, slides):

@@ -5,7 +5,11 @@ called. Its machine runs with stand-ins: the few names that pickles of numpy arr
 records of the arguments they were given, every other name is refused. Arrays and frames are then built from the
 records (bytes, shapes, plain number types) by the code below, so that the admitted names cannot be misused either, and
 frames of other pandas versions can be read (1.5, 2.2 and 3.1, with numpy 1 and 2, were tried).
+
+Lists that hold one another many times over fit a few bytes and unfold without end: what would become larger than its
+file allows is refused before it is built.
 """
+import os
 import pickle
 import re
 import zipfile
@@ -13,6 +17,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 
+MAX_PARTS = 100_000, 10    # that a file may unfold to: in any case, and for each of its bytes (small arrays have one)
 PLAIN_DTYPE = re.compile(r"[biufc]\d{1,2}|[SUO]\d*")  # numbers, strings, objects; no records, no pointers
 ADMITTED = {
     "numpy.ndarray": "ndarray", "numpy.dtype": "dtype", "_codecs.encode": "bytes", "__builtin__.bytes": "bytes",
@@ -64,17 +69,18 @@ def read(path):
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as members:
-                return {name.removesuffix(".npy"): read_stream(members.open(name)) for name in members.namelist()}
+                return {member.filename.removesuffix(".npy"): read_stream(members.open(member), member.file_size)
+                        for member in members.infolist()}
         with open(path, "rb") as stream:
-            return read_stream(stream)
+            return read_stream(stream, os.fstat(stream.fileno()).st_size)
     except OSError:
         raise
     except Exception as error:  # the file may be anything, and so may be what goes wrong
         raise ValueError(f"{path} cannot be read safely: {error}") from None
 
 
-def read_stream(stream):
-    """What a pickle or a .npy holds, object arrays included."""
+def read_stream(stream, n_bytes):
+    """What a pickle or a .npy of that size holds, object arrays included."""
     start = stream.read(len(np.lib.format.MAGIC_PREFIX))
     stream.seek(0)
     if start == np.lib.format.MAGIC_PREFIX:
@@ -84,7 +90,23 @@ def read_stream(stream):
         if not read_header(stream)[2].hasobject:
             stream.seek(0)
             return np.lib.format.read_array(stream, allow_pickle=False)
-    return built(InertUnpickler(stream).load())
+    value = InertUnpickler(stream).load()
+    if n_parts(value, {}) > max(MAX_PARTS[0], MAX_PARTS[1] * n_bytes):
+        raise ValueError(f"its {n_bytes} bytes unfold to more than an array or a table of that size has")
+    return built(value)
+
+
+def n_parts(value, known):
+    """Number of parts that a value unfolds to; `known`: those of what was met before, by id, so that each is met once."""
+    if id(value) not in known:
+        if isinstance(value, Inert):
+            parts = value.args, value.state
+        elif type(value) is dict:
+            parts = *value.keys(), *value.values()
+        else:
+            parts = value if type(value) in (list, tuple) else ()
+        known[id(value)] = 1 + sum(n_parts(part, known) for part in parts)
+    return known[id(value)]
 
 
 def built(value):
@@ -165,9 +187,10 @@ def built_frame(value):
         raise ValueError("the table was written by pandas before 1.3: read it there and save it with a newer one")
     blocks, (columns, rows) = value.state["_mgr"].args
     columns, rows = (pd.Index(built_index(axis)) for axis in (columns, rows))
-    parts = []
-    for block in blocks:
-        values, place, _ = (built(part) for part in block.args)
+    blocks, parts = [[built(part) for part in block.args] for block in blocks], []
+    if len(columns) * len(rows) != sum(values.size for values, *_ in blocks):
+        raise ValueError(f"a table of {len(rows)} x {len(columns)} holds another number of values")
+    for values, place, _ in blocks:
         parts.append(pd.DataFrame(values.reshape(-1, len(rows)).T, index=rows, columns=np.arange(len(columns))[place]))
     table = pd.concat(parts, axis=1) if parts else pd.DataFrame(index=rows)
     return table[range(len(columns))].set_axis(columns, axis=1)

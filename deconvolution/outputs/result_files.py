@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from outputs import target_labels
-from slide_ex import record
+from slide_ex import checksums, record
 from slide_ex.project import expression_file
 from slide_ex.script import whole
 from slide_ex.stages import plan
@@ -61,7 +61,7 @@ def write(project_path, result, parameters, inputs, with_text):
         report.draw(part, result, summary)
     with whole(marker) as part:
         expression_file.write(part, result.expression, result.bulk.to_numpy(), cell_types, genes, patients,
-                              result.method, parameters, inputs)
+                              result.method, parameters, inputs, checksums.of_files(tables, marker.parent))
     return summary
 
 

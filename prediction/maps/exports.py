@@ -38,7 +38,7 @@ def write_all(folder, name, drawn, overwrite):
     for suffix, write in writers.items():
         with script.whole(paths[suffix]) as part:
             write(part, drawn)
-    record.write(paths["json"], now)
+    record.write(paths["json"], now, [paths[suffix] for suffix in ("csv", "geojson")])
     logging.info(f"{drawn.slide_id}: {len(drawn.layout.coords)} tiles, on average " + ", ".join(
         f"{one['label']} {one['slide_mean']:.3g} {one['unit']}" for one in now["maps"]) + f" ({paths['png']})")
 

@@ -81,7 +81,7 @@ def from_table(path, slides, patients):
                          for _, of_inner in of_outer.groupby("inner")]
                         for _, of_outer in table.groupby("outer")] for part in splits_file.PARTS}
     elif path.suffix == ".json":
-        lists = record.read(path, "the program that wrote it")
+        lists = record.read(path, "the program that wrote it", of_user=True)
         if "outer" in lists:
             lists = {"test": [[fold["test"] for _ in fold["inner"]] for fold in lists["outer"]],
                      **{part: [[inner[part] for inner in fold["inner"]] for fold in lists["outer"]]

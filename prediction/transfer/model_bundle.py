@@ -6,7 +6,7 @@
                                   where they are known, models where there are low-rank ones), training
                                   (n_patients, n_slides, n_tiles, labels, out_of_fold, ...), all_models, versions,
                                   patients_sha256 (of the ids of the training patients), models_sha256, files (SHA-256
-                                  of each .safetensors)
+                                  of each .safetensors), record_sha256 (of bundle.json itself, record.py)
     <target>.safetensors          weight float32 (n_outputs, n_features), bias (n_outputs,): the mean of all models of a
                                   regression; y = weight x + bias for the mean feature x of a slide, followed by its
                                   mean red, green and blue (0..255) where weight has three columns more.
@@ -14,11 +14,11 @@
                                   <outer>_<inner>.first.weight (hidden, n_features), .first.bias, .last.weight, ...
                                   and of low-rank models <outer>_<inner>.low-rank.first.weight, ... (direct: weight,
                                   bias)
+                                  Metadata: target, and outputs_sha256 of the names of its outputs in order
     training_range.safetensors    the fields of training_range.TrainingRange, float64
     README.md                     model card
 """
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,7 @@ def write(path, models, facts):
             mean = linear_head.mean_matrix(target.states(target.folds))
             tensors |= {layer: values.astype(np.float32) for layer, values in mean.items()}
         tensors = {layer: np.ascontiguousarray(values) for layer, values in tensors.items()}  # strides are not saved
-        (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
+        (path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(tensors, whose(name, target.outputs)))
         r = [value if np.isfinite(value) else None for value in target.pearson_r.round(6)]  # JSON has no NaN
         targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
                          "folds": folds, "pearson_r": r}
@@ -82,7 +82,12 @@ def write(path, models, facts):
     files = {file.name: checksums.of_file(file) for file in sorted(path.glob("*.safetensors"))}
     content = {"format": FORMAT, "version": VERSION, **facts, "features": models.attributes, "targets": targets,
                "patients_sha256": sorted(models.patients_sha256), "files": files}
-    (path / CONTENT).write_text(json.dumps(content, indent=1))
+    (path / CONTENT).write_text(record.text(content), encoding="utf-8")
+
+
+def whose(name, outputs):
+    """What a file of weights says of itself: its target, and which outputs its rows are, in order."""
+    return {"target": name, "outputs_sha256": checksums.of_content(list(map(str, outputs)))}
 
 
 def read_any(path, chosen=(), partial=False, use=None):
@@ -119,7 +124,7 @@ def read_content(path):
         content = record.read(path / CONTENT, "prediction/export_model.py")
         listed, known = content["files"], (content["format"], content["version"]) == (FORMAT, VERSION)
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path / 'bundle.json'} is damaged: get the bundle again") from None
+        raise ValueError(f"{path / 'bundle.json'} is damaged, or was edited: get the bundle again") from None
     if not known:
         raise ValueError(f"{path / 'bundle.json'} is not of version {VERSION} of the format: export the bundle again")
     ids.refuse_unsafe([content["name"], *content["targets"], *listed], "the name", path / CONTENT)
@@ -135,16 +140,23 @@ def read_target(path, name, described):
     """trained_models.TrainedTarget of one target of a bundle."""
     folds, models = [tuple(fold) for fold in described["folds"]], tuple(described.get("models", NETWORKS))
 
+    weights, n_outputs = path / f"{name}.safetensors", len(described["outputs"])
     widths = described.get(intervals.NAME)
 
     def states(chosen):
-        with safetensors.safe_open(path / f"{name}.safetensors", "numpy") as file:
-            if not chosen:
-                yield {key: file.get_tensor(key) for key in ("weight", "bias")}
-            for fold in chosen:
-                for model in models:
-                    yield {layer: file.get_tensor(f"{prefix(fold, model)}{layer}")
-                           for layer in model_folder.layers(name, model)}
+        with safetensors.safe_open(weights, "numpy") as file:
+            said = file.metadata()
+            if said and said != whose(name, described["outputs"]):
+                raise ValueError(f"{weights} holds the weights of {said.get('target')}, or of other outputs than "
+                                 f"{CONTENT} says: get the bundle again")
+            keys = [{layer: f"{prefix(fold, model)}{layer}" for layer in model_folder.layers(name, model)}
+                    for fold in chosen for model in models] or [{layer: layer for layer in model_folder.ONE_MATRIX}]
+            for of_model in keys:
+                try:
+                    yield model_folder.checked_state({layer: file.get_tensor(key) for layer, key in of_model.items()},
+                                                     n_outputs)
+                except (ValueError, safetensors.SafetensorError) as error:
+                    raise ValueError(f"{weights} is damaged ({error}): get the bundle again") from None
     return trained_models.TrainedTarget(name, np.array(described["outputs"]), described["n_models"],
                                         described["missing"], folds, states,
                                         pd.Series(described["pearson_r"], described["outputs"], dtype=float).dropna()

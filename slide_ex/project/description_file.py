@@ -49,7 +49,7 @@ def read(project):
 
 def read_content(project):
     """The file as a dict, empty where there is none."""
-    return record.read(project / NAME, MADE_BY) if (project / NAME).is_file() else {}
+    return record.read(project / NAME, MADE_BY, of_user=True) if (project / NAME).is_file() else {}
 
 
 def of_content(content, where):

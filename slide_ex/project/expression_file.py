@@ -1,7 +1,7 @@
 """deconvolution/expression.h5, expression of each cell type in each patient (truth/expression.h5 has the same format).
 
-    expression     float32 (n_cell_types, n_genes, n_patients)   linear, in the units of bulk (TPM), contiguous: one
-                                                                 cell type or one block of genes is read on its own
+    expression     float32 (n_cell_types, n_genes, n_patients)   linear, in the units of bulk (TPM): one cell
+                                                                 type or one block of genes is read on its own
     bulk           float32 (n_genes, n_patients)                 what was deconvolved, after the checks
     cell_types     str (n_cell_types,)
     genes          str (n_genes,)
@@ -12,31 +12,36 @@
 """
 import json
 
-import h5py
+import numpy as np
 
-from slide_ex import hdf5, record
+from slide_ex import hdf5, ids, record
 
 MADE_BY = "deconvolution/1main_deconvolution.py"
 NAMES = ("cell_types", "genes", "patient_ids")
 
 
-def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs):
-    """Write the file described above."""
-    with h5py.File(path, "w") as file:
-        file["expression"] = expression.astype("float32", copy=False)
-        file["bulk"] = bulk.astype("float32", copy=False)
+def write(path, expression, bulk, cell_types, genes, patient_ids, method, parameters, inputs, tables=None):
+    """Write the file described above; `tables`: checksums of those beside it (checksums.of_files)."""
+    with hdf5.writing(path) as file:
+        hdf5.write_array(file, "expression", expression, np.float32)
+        hdf5.write_array(file, "bulk", bulk, np.float32)
         for name, strings in zip(NAMES, (cell_types, genes, patient_ids)):
             hdf5.write_strings(file, name, strings)
         file.attrs.update(method=method, parameters=record.as_text(parameters), inputs=record.as_text(inputs))
+        hdf5.record_files(file, tables or {})
 
 
 def read_names(path):
     """Cell types, genes and patients; three lists of str."""
     with hdf5.reading(path, MADE_BY) as file:
         names = [hdf5.strings(file, name).tolist() for name in NAMES]
-        if file["expression"].shape != tuple(map(len, names)):
+        if file["expression"].shape != tuple(map(len, names)) or file["expression"].dtype.kind != "f":
             raise ValueError(f"{path} is damaged (its names are not as many as its values): make it again with "
                              f"{MADE_BY} --overwrite")
+        twice = [ids.some(sorted({name for name in of_kind if of_kind.count(name) > 1})) for of_kind in names
+                 if len(set(of_kind)) < len(of_kind)]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} twice")
         return names
 
 

@@ -1,6 +1,6 @@
 """features/<Slide.ID>.h5, the features of one slide.
 
-    features   float32 or float16 (n_tiles, n_features)   contiguous; zero rows when no tile is tissue
+    features   float32 or float16 (n_tiles, n_features)   zero rows when no tile is tissue
     coords     int32 (n_tiles, 2)      x, y of the top-left corner, pixels of level 0, row by row
         attributes as TRIDENT names them: patch_size (px of a tile as encoded), patch_size_level0,
         level0_magnification, target_magnification, overlap, name, level0_width, level0_height
@@ -20,7 +20,6 @@ import dataclasses
 import hashlib
 import math
 
-import h5py
 import numpy as np
 
 from slide_ex import hdf5
@@ -35,6 +34,7 @@ OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes", "slid
        "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total", "n_dropped",
        "he_share", "blurred_share", "pen_share")
 MIN_HE_SHARE = 0.5      # median share of tissue with an H&E hue; below it a slide is stained otherwise
+ARRAYS = "features", "coords", "mean_rgb"
 MANY = 0.1              # share of a slide's tiles that are blurred, or under pen, from which on it is told
 SAYS = {"power": "slide_says_power", "mpp_x": "slide_says_mpp_x", "mpp_y": "slide_says_mpp_y"}    # Said, attributes
 
@@ -129,23 +129,26 @@ def write(path, features, coords, mean_rgb, unreadable, attributes, measures=Non
     arrays = {"features": stored(features, features.dtype, attributes["slide_id"]),
               "coords": np.asarray(coords, np.int32),
               "mean_rgb": np.asarray(mean_rgb, np.float32)}
-    digest = hashlib.sha256()
-    for array in arrays.values():
-        digest.update(array.tobytes())
-    with h5py.File(path, "w", driver="core", backing_store=False) as file:
+    with hdf5.writing(path) as file:
         for name, array in arrays.items():
-            file[name] = array
+            hdf5.write_array(file, name, array)
         if measures is not None:
-            file["measures"] = np.asarray(measures, np.float32)
-        file["unreadable"] = np.asarray(unreadable, np.int32)
-        file.attrs.update(attributes | {"content_sha256": digest.hexdigest()})
+            hdf5.write_array(file, "measures", measures, np.float32)
+        hdf5.write_array(file, "unreadable", unreadable, np.int32)
+        file.attrs.update(attributes | {"content_sha256": content_sha256(arrays.values())})
         file["coords"].attrs.update({
             "patch_size": attributes["tile_px"], "patch_size_level0": attributes["level0_tile_px"],
             "level0_magnification": attributes["slide_magnification"],
             "target_magnification": attributes["magnification"], "overlap": 0, "name": attributes["slide_id"],
             "level0_width": attributes["level0_width"], "level0_height": attributes["level0_height"]})
-        file.flush()
-        path.write_bytes(file.id.get_file_image())  # one plain write: a full disk is an ordinary error
+
+
+def content_sha256(arrays):
+    """SHA-256 of the values of features, coords and mean_rgb."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def reading(path):
@@ -153,13 +156,22 @@ def reading(path):
     return hdf5.reading(path, MADE_BY)
 
 
+def read_arrays(path):
+    """features, coords, mean_rgb, arrays of n_tiles rows; ValueError where they are not as they were written."""
+    with reading(path) as file:
+        arrays = tuple(file[name][:] for name in ARRAYS)
+        if content_sha256(arrays) != file.attrs["content_sha256"]:
+            raise ValueError("its arrays are not those of its content_sha256")
+    return arrays
+
+
 def read_attributes(path):
     """Its attributes, and n_tiles, without reading a tile."""
     with reading(path) as file:
-        n_tiles, n_features = file["features"].shape
-        if len(file["coords"]) != n_tiles or len(file["mean_rgb"]) != n_tiles:
-            raise ValueError(f"{path} is damaged ({n_tiles} features, {len(file['coords'])} coords): make it again "
-                             f"with {MADE_BY} --overwrite")
+        shapes, kinds = [file[name].shape for name in ARRAYS], "".join(file[name].dtype.kind for name in ARRAYS)
+        n_tiles, n_features = shapes[0]
+        if kinds != "fif" or shapes[1:] != [(n_tiles, 2), (n_tiles, 3)]:
+            raise ValueError(f"features, coords and mean_rgb of shape {shapes[0]}, {shapes[1]}, {shapes[2]}")
         return DEFAULTS | hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}
 
 

@@ -1,6 +1,7 @@
 """features.h5, the features of all slides, slide after slide.
 
-    features        float32 or float16 (n_tiles_of_all_slides, n_features)   slides in the order of metadata.csv
+    features        float32 or float16 (n_tiles_of_all_slides, n_features)   slides in the order of metadata.csv; its
+                    attribute sums_sha256: of the checksums of its blocks (hdf5.record_sums)
     coords          int32 (n_tiles_of_all_slides, 2)
     slide_ids       str (n_slides,)
     patient_ids     str (n_slides,)
@@ -24,10 +25,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -38,10 +37,10 @@ from slide_ex.slides import scale
 
 NAME = "features.h5"
 MADE_BY = "slide_processing/collect_features.py"
-HDF5_OVERHEAD_BYTES = 1 << 20   # generous: headers, ids
-CHUNK_TILES = 1024              # of a file whose size is not known before
 OF_SLIDES = ("patch_size_level0", "overlap", "level0_width", "level0_height", "level0_mpp", "scale_difference",
              "he_share", "blurred_share", "pen_share")
+MEAN_RTOL = 3e-7     # by which means of float32 differ that were summed in another order
+KINDS = {"features": "f", "mean_features": "f", "mean_rgb": "f", "coords": "iu", "first_tile": "iu"}   # of numbers
 WEIGHTS_OF_IMPORTS = {"weights": "imported", "weights_sha256": "", "weights_seed": -1}
 
 
@@ -57,7 +56,8 @@ class Slides:
     mean_features: np.ndarray  # float32 (n_slides, n_features)
     mean_rgb: np.ndarray       # float32 (n_slides, 3)
     attributes: dict           # encoder, weights, ...
-    sha256: str                # of ids, tile counts, mean features (any changed tile changes a mean) and attributes
+    sha256: str                # of ids, tile counts, mean features, attributes (with content_sha256 of all tiles) and
+    #                            what `changed_tiles` says: any changed tile changes it
 
     def rows_of(self, patients):
         """Row numbers of the slides of some patients, ascending; int64 (n_rows,)."""
@@ -79,14 +79,18 @@ class Slides:
 def read_index(path):
     """slide_ids, patient_ids (str arrays), first_tile (int64), the shape of `features` and the attributes (dict).
 
-    ValueError where they do not fit one another.
+    ValueError where they do not fit one another or are of another kind than the docstring of this module says.
     """
     with hdf5.reading(path, MADE_BY) as file:
         slide_ids, patient_ids = (hdf5.strings(file, name) for name in ("slide_ids", "patient_ids"))
+        kinds = {name: file[name].dtype.kind for name in KINDS if name in file}
+        odd = [f"{name} of type {file[name].dtype}" for name, kind in kinds.items() if kind not in KINDS[name]]
+        if odd:
+            raise ValueError(", ".join(odd))
         first_tile, shape = file["first_tile"][:], file["features"].shape if "features" in file else (None, None)
         n_coords = len(file["coords"]) if "coords" in file else None
         fits = (len(slide_ids) == len(patient_ids) == len(first_tile) - 1 == len(file["mean_features"])
-                and first_tile[0] == 0 and (np.diff(first_tile) >= 0).all() and len(shape) == 2
+                and first_tile[0] == 0 and (np.diff(first_tile.astype(np.int64)) >= 0).all() and len(shape) == 2
                 and {shape[0], n_coords} <= {None, first_tile[-1]} and len(set(slide_ids)) == len(slide_ids))
         if not fits:
             raise ValueError(f"{path} is damaged (slides, tiles and means are not as many as it says, or a slide is "
@@ -107,6 +111,7 @@ def read_slides(path):
         means, rgb = file["mean_features"][:].astype(np.float32), file["mean_rgb"][:].astype(np.float32)
         if means.ndim != 2 or rgb.shape != (len(means), 3):
             raise ValueError(f"means of shape {means.shape}, mean colours of shape {rgb.shape}")
+        changed = changed_tiles(path, file, first_tile, means) if "features" in file else ""
     n_tiles = np.diff(first_tile)
     kept = n_tiles > 0
     if not kept.all():
@@ -117,9 +122,27 @@ def read_slides(path):
         broken = slide_ids[kept][~np.isfinite(means[kept]).all(1)]
         raise ValueError(f"{path} has features that are not finite in {ids.counted(broken)}: process them again with "
                          "slide_processing/1main_processing.py --overwrite")
-    sha256 = checksums.of_content(slide_ids[kept], patient_ids[kept], n_tiles[kept], means[kept], attributes)
+    sha256 = checksums.of_content(slide_ids[kept], patient_ids[kept], n_tiles[kept], means[kept], attributes,
+                                   *[changed] * bool(changed))
     return Slides(path, slide_ids[kept], patient_ids[kept], np.flatnonzero(kept), first_tile[:-1][kept], n_tiles[kept],
                   means[kept], rgb[kept], attributes, sha256)
+
+
+def changed_tiles(path, file, first_tile, means):
+    """"" where the tiles of an open file are those that were collected, else a checksum of what they are now.
+
+    The sums that HDF5 keeps of its chunks are compared. Files of earlier versions have none: all their tiles are read,
+    and those that do not have the mean of their slide any more count as changed.
+    """
+    tiles = file["features"]
+    if hdf5.SUMS in tiles.attrs:
+        now = hdf5.sums_sha256(path, tiles)
+        return "" if now == tiles.attrs[hdf5.SUMS] else now
+    changed = [slide for slide, (start, stop) in enumerate(zip(first_tile, first_tile[1:])) if start < stop
+               and not np.allclose(mean_of(tiles[start:stop], tiles.shape[1]), means[slide], MEAN_RTOL, MEAN_RTOL,
+                                   equal_nan=True)]
+    of_changed = (tiles[first_tile[slide]:first_tile[slide + 1]] for slide in changed)
+    return checksums.of_content(*of_changed) if changed else ""
 
 
 def read_geometry(path):
@@ -204,10 +227,9 @@ def shared_attributes(sources, slides):
 
 
 def bags_of(sources):
-    """features, coords, mean_rgb (arrays of n_tiles rows) of each feature file."""
+    """features, coords, mean_rgb (arrays of n_tiles rows) of each feature file, as they were written."""
     for source in sources:
-        with feature_file.reading(source) as file:
-            yield file["features"][:], file["coords"][:], file["mean_rgb"][:]
+        yield feature_file.read_arrays(source)
 
 
 def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=()):
@@ -220,7 +242,7 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=())
         mean_rgb (n_tiles, 3) or None
     attributes : dict; without content_sha256, that of the features is added
     dtype : of the features; without it that of the first bag; `stored` refuses what does not fit
-    n_tiles : int array (n_slides,), where it is known before: then the space is reserved, and tiles lie contiguous
+    n_tiles : int array (n_slides,), where it is known before: then room is reserved
     geometry : list of dict, what is recorded of each slide (OF_SLIDES)
 
     Returns
@@ -229,7 +251,7 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=())
     """
     counts, means, colours, contents, tells, datasets = [], [], [], [], [], None
     is_hashed = "content_sha256" not in attributes
-    with h5py.File(path, "w") as file:
+    with hdf5.writing(path) as file:
         for slide, (features, coords, rgb) in zip(slides.itertuples(), tqdm(bags, total=len(slides), unit="slide",
                                                                             disable=None)):
             check_bag(features, coords, slide.slide_id, datasets and datasets[0].shape[1])
@@ -247,12 +269,14 @@ def write(path, slides, bags, attributes, dtype=None, n_tiles=None, geometry=())
             counts.append(len(features))
             means.append(mean_of(features, features.shape[1]))
             colours.append(mean_of(rgb, 3))
-        file["mean_features"], file["mean_rgb"] = np.array(means, np.float32), np.array(colours, np.float32)
-        file["first_tile"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        hdf5.record_sums(path, datasets[0])
+        hdf5.write_array(file, "mean_features", means, np.float32)
+        hdf5.write_array(file, "mean_rgb", colours, np.float32)
+        hdf5.write_array(file, "first_tile", [0, *np.cumsum(counts)], np.int64)
         for name, values in (("slide_ids", slides.slide_id), ("patient_ids", slides.patient_id)):
             hdf5.write_strings(file, name, values)
         for name in OF_SLIDES if geometry else ():
-            file[name] = np.array([one.get(name) for one in geometry], float)
+            hdf5.write_array(file, name, [one.get(name) for one in geometry], float)
         if is_hashed:
             refuse_twins(slides.slide_id[tells], slides.patient_id[tells], np.array(contents)[tells])
             attributes = attributes | {"content_sha256": collected_sha256(slides, contents)}
@@ -264,11 +288,9 @@ def make_datasets(file, path, features, dtype, n_tiles):
     """The datasets features and coords of a new file: of the final size where it is known, else growing."""
     n_features = features.shape[1]
     dtype = np.dtype(dtype or (np.float16 if features.dtype == np.float16 else np.float32))
-    if n_tiles is None:
-        return [file.create_dataset(name, (0, width), kind, maxshape=(None, width), chunks=(CHUNK_TILES, width))
-                for name, width, kind in (("features", n_features, dtype), ("coords", 2, np.int32))]
-    reserve(path.parent, int(n_tiles.sum()) * (n_features * dtype.itemsize + 8) + len(n_tiles) * 4 * (n_features + 3))
-    return [file.create_dataset(name, (n_tiles.sum(), width), kind)
+    if n_tiles is not None:
+        hdf5.reserve(path, n_tiles.sum() * (n_features * dtype.itemsize + 8) + len(n_tiles) * 4 * (n_features + 3))
+    return [hdf5.new_array(file, name, (0 if n_tiles is None else n_tiles.sum(), width), kind, grows=n_tiles is None)
             for name, width, kind in (("features", n_features, dtype), ("coords", 2, np.int32))]
 
 
@@ -284,15 +306,3 @@ def check_bag(features, coords, slide_id, n_features):
                          f"numbers (n_tiles, {n_features or 'n_features'}), alike for all slides")
     if coords is not None and len(coords) != len(features):
         raise ValueError(f"{slide_id} has {len(features)} features and {len(coords)} coords: extract it again")
-
-
-def reserve(folder, n_bytes):
-    """Make sure that the disk has room: HDF5 itself crashes when it runs out."""
-    part = folder / f".part-room-{os.getpid()}"
-    try:
-        with open(part, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, int(n_bytes) + HDF5_OVERHEAD_BYTES)
-    except OSError as error:
-        raise OSError(f"no room for {n_bytes / 1e9:.2g} GB in {folder}: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)

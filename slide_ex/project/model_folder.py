@@ -2,6 +2,7 @@
 
     model_trained.pth     state dict (torch.save; load with weights_only=True): first.weight, first.bias, last.*
     config.json           outer, inner, model and everything else that changes the result, with SHA-256 of the data;
+                          files_sha256 of the weights and tables (record.py), compared when they are read;
                           made_with: device and version of torch, by which numbers differ no more than by rounding
     history.csv           epoch, train_loss, valid_loss, valid_r (direct: valid_accuracy)
     predictions.h5        valid/ and test/: slide_ids, patient_ids, labels, predictions float32 (n_slides, n_outputs);
@@ -16,9 +17,7 @@ three more columns where it uses the mean colour. Of direct it is weight (1, n_i
 
 Imported models have the first three of IMPORTED and "imported" in config.json.
 """
-import json
-
-import h5py
+import numpy as np
 
 from slide_ex import checksums, hdf5, record
 
@@ -106,14 +105,14 @@ def is_finished(path, config, overwrite=False):
 
 
 def write(path, config, state, outputs, parts):
-    """Write weights, predictions and config into the folder `path`, which is there.
+    """Write weights, predictions and config, the record of these and the tables that are there, into the folder `path`.
 
     state : dict of tensors
     parts : dict of "valid" and "test" to dict of slide_ids, patient_ids, labels, predictions
     """
     import torch
     torch.save({name: tensor.cpu() for name, tensor in state.items()}, path / WEIGHTS)
-    with h5py.File(path / PREDICTIONS, "w") as file:
+    with hdf5.writing(path / PREDICTIONS) as file:
         hdf5.write_strings(file, "outputs", outputs)
         for name, part in parts.items():
             group = file.create_group(name)
@@ -121,8 +120,9 @@ def write(path, config, state, outputs, parts):
                 if key.endswith("_ids"):
                     hdf5.write_strings(group, key, values)
                 else:
-                    group[key] = values
-    (path / CONFIG).write_text(json.dumps(config, indent=1))
+                    hdf5.write_array(group, key, values)
+    files = [*sorted(path.glob("*.csv")), path / WEIGHTS]
+    (path / CONFIG).write_text(record.text(config, files, path), encoding="utf-8")
 
 
 def read_predictions(path, part):
@@ -142,13 +142,48 @@ def read_outputs(path):
 def read_state(path):
     """Weights of a model, float32 arrays by name: first.weight (hidden, n_inputs), first.bias, last.*; or ONE_MATRIX"""
     import torch
+    check_weights(path)
+    model, target = model_at(path), target_of(path.parent.name)
     try:
         state = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
-        model = LOW_RANK if path.parents[1].name == root(path, LOW_RANK).name else NETWORK
-        return {name: state[name].numpy() for name in layers(target_of(path.parent.name), model)}
+        return checked_state({name: state[name].numpy() for name in layers(target, model)})
     except Exception as error:  # torch reports missing, unsafe and broken files in many ways
         raise ValueError(f"{path / WEIGHTS} is damaged ({str(error).splitlines()[0]}): train the model again with "
                          f"{made_by(target_of(path.parent.name))} --overwrite") from None
+
+
+def model_at(path):
+    """The kind of model that a folder is the place of."""
+    return LOW_RANK if path.parents[1].name == root(path, LOW_RANK).name else NETWORK
+
+
+def checked_state(state, n_outputs=None):
+    """Weights by name, as they are; ValueError for what is no linear model or network of finite float32 numbers.
+
+    n_outputs : int, where it is known
+    """
+    odd = [f"{name} of type {values.dtype}" for name, values in state.items() if values.dtype != "float32"]
+    odd = odd or [f"{name} is not finite" for name, values in state.items() if not np.isfinite(values).all()]
+    if odd:
+        raise ValueError(", ".join(odd))
+    matrices, biases = ([values for name, values in state.items() if name.endswith(end)] for end in ("weight", "bias"))
+    if [len(matrix) for matrix in matrices] != [len(bias) for bias in biases] or any(
+            matrix.ndim != 2 or bias.ndim != 1 for matrix, bias in zip(matrices, biases)) or any(
+            len(before) != after.shape[1] for before, after in zip(matrices, matrices[1:])) or n_outputs not in (
+            None, len(biases[-1])):
+        raise ValueError("layers of shape " + ", ".join(str(values.shape) for values in state.values())
+                         + (f" for {n_outputs} outputs" if n_outputs else ""))
+    return state
+
+
+def check_weights(path):
+    """ValueError for weights that are not those of the record; a line for models of earlier versions."""
+    made_by_now = made_by(target_of(path.parent.name))
+    recorded = record.files_sha256(path / CONFIG, made_by_now)
+    if recorded is None:
+        checksums.say_unverified(path / WEIGHTS, made_by_now)
+    elif (path / WEIGHTS).is_file():
+        record.refuse_changed(path / WEIGHTS, recorded[WEIGHTS], made_by_now)
 
 
 def models_sha256(configs):

@@ -13,10 +13,9 @@ spread (sd over models), NaN where a patient or a gene has no label, half_width_
 import dataclasses
 import json
 
-import h5py
 import numpy as np
 
-from slide_ex import hdf5
+from slide_ex import checksums, hdf5
 
 NAME = "predictions.h5"
 GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
@@ -47,17 +46,19 @@ def write_target(file, name, ids, outputs, **values):
         hdf5.write_strings(group, outputs_name, outputs)
     for key, of_target in values.items():
         if of_target is not None:
-            group[key] = of_target if outputs_name else np.ravel(of_target)
+            hdf5.write_array(group, key, of_target if outputs_name else np.ravel(of_target))
     return group
 
 
-def write(path, predicted, attributes):
-    """Write predictions out of fold: dict of target to its patient_ids, outputs, labels and predictions."""
-    with h5py.File(path, "w") as file:
+def write(path, predicted, attributes, tables=None):
+    """Write predictions out of fold: dict of target to its patient_ids, outputs, labels and predictions; `tables`:
+    checksums of those beside it (checksums.of_files)."""
+    with hdf5.writing(path) as file:
         for name, of_target in predicted.items():
             write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
                          labels=of_target.labels, predictions=of_target.predictions)
         file.attrs.update(attributes)
+        hdf5.record_files(file, tables or {})
 
 
 def write_cohort_target(path, name, slides, predicted, labels, half_widths):
@@ -65,7 +66,7 @@ def write_cohort_target(path, name, slides, predicted, labels, half_widths):
 
     labels, half_widths : as in the file; None where they are not known
     """
-    with h5py.File(path, "a") as file:
+    with hdf5.writing(path, add=path.exists()) as file:
         group = write_target(file, name, {"patient_ids": predicted.patient_ids}, predicted.outputs,
                              predictions=predicted.predictions, spread=predicted.spread, labels=labels)
         group.attrs["n_models"] = predicted.n_models
@@ -79,9 +80,10 @@ def write_cohort_target(path, name, slides, predicted, labels, half_widths):
 
 
 def write_attributes(path, attributes):
-    """Write the attributes, after everything else."""
-    with h5py.File(path, "a") as file:
+    """Write the attributes, after everything else in the folder, whose tables they are the record of."""
+    with hdf5.writing(path, add=True) as file:
         file.attrs.update(attributes)
+        hdf5.record_files(file, checksums.of_files(sorted(path.parent.glob("*.csv")), path.parent))
 
 
 def read_attributes(path, made_by=OUT_OF_FOLD_MADE_BY):

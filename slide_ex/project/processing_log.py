@@ -5,8 +5,6 @@ import os
 
 import pandas as pd
 
-from slide_ex import text_table
-
 COLUMNS = ["slide_index", "slide_id", "status", "reason", "tiles", "kept", "unreadable", "seconds", "tiles_per_second"]
 
 
@@ -31,15 +29,14 @@ def append(project_path, row):
 def last_attempts(project_path):
     """The last row of each slide that was tried, by slide_id (DataFrame of str; empty without a log).
 
-    The log explains, files decide: rows that cannot be read are skipped.
+    The log explains, files decide: rows that cannot be read are skipped, each on its own.
     """
     path = path_of(project_path)
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS, dtype=str).set_index("slide_id")
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, on_bad_lines="skip", names=COLUMNS,
-                           encoding_errors="replace")
-    except text_table.NOT_A_TABLE:
-        rows = pd.DataFrame(columns=COLUMNS, dtype=str)
+    rows = [row + [""] * (len(COLUMNS) - len(row))
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            for row in csv.reader([line.replace("\0", "")]) if len(row) <= len(COLUMNS)]
+    rows = pd.DataFrame(rows, columns=COLUMNS, dtype=str)
     known = rows.status.isin(["done", "empty", "failed"])
     return rows[known].drop_duplicates("slide_id", keep="last").set_index("slide_id")

@@ -5,8 +5,6 @@
 
 Imported folds have "imported", the SHA-256 of the file they come from, in the place of the first five.
 """
-import json
-
 from slide_ex import ids, record, script
 
 NAME = "splits.json"
@@ -27,7 +25,7 @@ def read(path):
 
 def write(path, splits):
     with script.whole(path) as part:
-        part.write_text(json.dumps(splits, indent=1))
+        part.write_text(record.text(splits), encoding="utf-8")
 
 
 def check(splits, path):
@@ -36,6 +34,8 @@ def check(splits, path):
     if sorted(tested) != sorted(splits["patients"]):
         raise ValueError(f"{path}: the test folds do not hold every patient exactly once: draw them again with "
                          "make_splits.py --overwrite")
+    if any(type(splits[name]) is not int for name in ("n_outer", "n_inner")):
+        raise TypeError(f"n_outer {splits['n_outer']!r} and n_inner {splits['n_inner']!r} are to be numbers")
     if len(splits["outer"]) != splits["n_outer"] or any(len(fold["inner"]) != splits["n_inner"]
                                                         for fold in splits["outer"]):
         raise ValueError(f"{path} says {splits['n_outer']} x {splits['n_inner']} folds and holds others: draw them "

@@ -15,7 +15,6 @@ A cell type without a gene that passes all filters has no group. The direct mode
 import dataclasses
 import logging
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -41,22 +40,23 @@ class Target:
         return np.where(row[:, None] >= 0, self.labels[row], np.float32(np.nan))
 
 
-def write(path, patient_ids, expression, abundance, attributes):
-    """Write the file described above.
+def write(path, patient_ids, expression, abundance, attributes, tables=None):
+    """Write the file described above; `tables`: checksums of those that it is the record of (checksums.of_files).
 
     `expression`: list of (cell type, genes, labels, confidence); `abundance`: table patients x cell types.
     """
-    with h5py.File(path, "w") as file:
+    with hdf5.writing(path) as file:
         hdf5.write_strings(file, "patient_ids", patient_ids)
         for cell_type, genes, labels, confidence in expression:
             if len(genes):
                 group = file.create_group(f"expression/{cell_type}")
-                group["labels"] = labels
+                hdf5.write_array(group, "labels", labels)
                 hdf5.write_strings(group, "genes", genes)
-                group["confidence"] = np.asarray(confidence, np.float32)
-        file["abundance/labels"] = abundance.to_numpy(np.float32)
+                hdf5.write_array(group, "confidence", confidence, np.float32)
+        hdf5.write_array(file, "abundance/labels", abundance, np.float32)
         hdf5.write_strings(file["abundance"], "cell_types", abundance.columns)
         file.attrs.update(attributes)
+        hdf5.record_files(file, tables or {})
 
 
 def reading(path):

@@ -19,7 +19,7 @@ REMEDIES = (    # what a refusal of sbatch says (the first pattern that it has),
     ("time limit", "--time [STAGE:]TIME: `sinfo -o '%P %l'` has the limits"),
     ("node configuration|mem|processor|cpu",
      "--mem, --cpus-per-task, --gres [STAGE:]VALUE: `sinfo -o '%P %c %m %G'` shows what nodes have (memory in MB); "
-     "--mem none or --mem-per-cpu where --mem is not allowed"),
+     "--gres none without GPUs; --mem none or --mem-per-cpu where --mem is not allowed"),
     ("array", "--slides-per-task and --folds-per-task, for fewer tasks"))
 
 
