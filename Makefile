@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEMO ?= demo
 python = .venv/bin/python
+TWO = -n 2 --dist loadfile    # two files of tests at a time, each with its own fixtures
 
 .PHONY: demo test test-slow test-lowest
 
@@ -18,10 +19,10 @@ demo: .venv/installed
 	$(python) data/run_demo.py $(DEMO)
 
 test: .venv/installed-test
-	$(python) -m pytest
+	$(python) -m pytest $(TWO)
 
 test-slow: .venv/installed-test
-	$(python) -m pytest -m slow
+	$(python) -m pytest -m slow $(TWO)
 
 # The lowest versions that requirements.txt allows, without torch, in Python 3.10 where there is one: what reads tables
 lowest_python = $(shell python3.10 -c 'print("python3.10")' 2>/dev/null || echo $(PYTHON))

@@ -21,6 +21,7 @@ import signal
 import sys
 from pathlib import Path
 
+from slide_ex import script
 from slide_ex.slurm import jobs, requests, status, steps, task_lists
 from slide_ex.stages import plan, project_states
 
@@ -227,5 +228,7 @@ def conclude(args):
 if __name__ == "__main__":
     try:
         sys.exit(main(arguments()))
+    except KeyboardInterrupt:
+        sys.exit(script.STOPPED)
     except (ValueError, OSError) as problem:
         sys.exit(f"error: {' '.join(str(problem).split())}")

@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+from slide_ex.script import STOPPED
 from slide_ex.stages import plan
 
 HEADINGS = {
@@ -152,4 +153,4 @@ if __name__ == "__main__":
     except (ValueError, OSError) as problem:
         sys.exit(f"error: {problem}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: run the same command again to go on")
+        sys.exit(STOPPED)

@@ -1,4 +1,7 @@
-"""How every script starts, stops, fails, logs and writes."""
+"""How every script starts, stops, fails, logs and writes.
+
+Scripts import this module before any library, so that Ctrl-C is answered in one line while those are imported.
+"""
 import argparse
 import contextlib
 import functools
@@ -13,17 +16,29 @@ import threading
 import time
 from pathlib import Path
 
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 from slide_ex import claim
 
 WATCH_PARENT_S = 0.5    # how often a worker looks whether its parent is still there
 OBEY_S = 5              # after a signal; Slurm kills after 30 s
-STOPPED = "interrupted: run the same command again to go on"
 TOKEN_BYTES = 8         # of the name of a room
 ROOM = ".part-" + "[0-9a-f]" * 2 * TOKEN_BYTES
 LOCK = ".part.lock"     # in a room
+STOPPED = "interrupted: run the same command again to go on"
 rooms = set()           # of this process that are in use, see `whole`
+
+
+def say_stopped(kind, error, traceback, otherwise=sys.excepthook):
+    """In the place of a traceback where Ctrl-C is behind an exception: libraries turn it into others on import."""
+    behind = error
+    while behind and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__cause__ or behind.__context__
+    if behind:
+        print(STOPPED, file=sys.stderr)
+    else:
+        otherwise(kind, error, traceback)
+
+
+sys.excepthook = say_stopped
 
 
 def parser(doc):
@@ -38,6 +53,7 @@ def parser(doc):
 def run(main, args, log_name):
     """Run `main(args)` and exit with what it returns; one line of `logging.info` per unit of work goes to
     stdout and to <project_path>/logs/<log_name>.log, an error becomes one line on stderr and exit code 1."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
     obey_signals()
     try:
         if not args.project_path.is_dir():
@@ -47,7 +63,8 @@ def run(main, args, log_name):
         with logging_redirect_tqdm():
             sys.exit(main(args))
     except KeyboardInterrupt:
-        sys.exit(STOPPED)
+        print(STOPPED, file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if args.debug:
             raise

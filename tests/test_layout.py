@@ -98,6 +98,16 @@ def test_imports_match_requirements():
     assert always - used == set(), "required but never imported"
 
 
+@pytest.mark.parametrize("path", [*SCRIPTS, ROOT / "submit_slurm.py"], ids=short)
+def test_a_script_can_be_interrupted_while_it_imports_the_rest(path):
+    """slide_ex.script comes before every library, and sees to it."""
+    imports = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [f"{node.module}.{node.names[0].name}" if isinstance(node, ast.ImportFrom) else node.names[0].name
+             for node in imports]
+    first = next(name for name in names if name.split(".")[0] not in sys.stdlib_module_names)
+    assert first.startswith("slide_ex.script")
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=short)
 def test_every_script_explains_itself(path):
     done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, timeout=60)
