@@ -13,13 +13,14 @@ Writes  <project_path>/features.h5
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 import numpy as np
 
 from inputs import extracted_features
 from slide_ex import checksums, record
 from slide_ex.ids import some
 from slide_ex.project import features_file, metadata_file
-from slide_ex.script import parser, run, whole
 
 
 def main(args):

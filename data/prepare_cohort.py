@@ -17,10 +17,11 @@ import contextlib
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run
+
 from inputs import bulk_sources, cohort_table, preparation
 from slide_ex import checksums, expression_scale, gene_names
 from slide_ex.project import description_file
-from slide_ex.script import parser, run
 
 
 def main(args):

@@ -19,13 +19,14 @@ import contextlib
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run
+
 import pandas as pd
 
 from gdc import gdc_download, tcga_download, tcga_selection
 from inputs import preparation
 from slide_ex import checksums, expression_scale
 from slide_ex.project import description_file
-from slide_ex.script import parser, run
 
 
 def main(args):

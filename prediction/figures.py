@@ -12,6 +12,8 @@ Writes  <project_path>/figures/fig1_overview, fig2_predictability, fig2_examples
 import logging
 from pathlib import Path
 
+from slide_ex import script
+
 from drawing import (
     abundance,
     enrichment,
@@ -25,7 +27,7 @@ from drawing import (
     training,
 )
 from drawing.figure_files import Figure
-from slide_ex import record, script
+from slide_ex import record
 from slide_ex.stages import plan
 
 MADE_BY = "prediction/figures.py"

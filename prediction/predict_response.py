@@ -22,9 +22,11 @@ import logging
 import os
 from pathlib import Path
 
+from slide_ex import script
+
 from evaluation import result_tables
 from response import classifiers, cohorts, comparison_table, cox, feature_sets, scoring, survival
-from slide_ex import checksums, ids, record, script
+from slide_ex import checksums, ids, record
 from slide_ex.project import clinical_file, description_file
 from slide_ex.stages import plan
 

@@ -14,6 +14,8 @@ import dataclasses
 import functools
 import logging
 
+from slide_ex.script import parser, run
+
 from tqdm import tqdm
 
 from encoding import encoder_weights, encoders, own_encoder
@@ -21,7 +23,6 @@ from encoding.encoders import ENCODERS
 from slide_ex import claim
 from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
-from slide_ex.script import parser, run
 from slide_ex.slides import scale
 from tiles import quality, slide_files, slide_status, tiling
 

@@ -89,7 +89,8 @@ ON_DEMAND = (
           optional=("predictions/<name>/<cell type>_genes.csv", "predictions/<name>/abundance.csv",
                     "predictions/<name>/direct.csv", "predictions/<name>/summary.csv",
                     "predictions/<name>/overlap.csv", "predictions/<name>/<cell type>.csv",
-                    "predictions/<name>/abundance_predictions.csv", "predictions/<name>/direct_predictions.csv"),
+                    "predictions/<name>/abundance_predictions.csv", "predictions/<name>/direct_predictions.csv",
+                    "predictions/<name>/<cell type>_intervals.csv", "predictions/<name>/abundance_intervals.csv"),
           after=("features",)),
     Stage("response", "prediction/predict_response.py", ("response/<setting>/settings.json",),
           optional=("response/<setting>/comparison.csv", "response/<setting>/scores.csv",
@@ -107,7 +108,8 @@ ON_DEMAND = (
           after=("expression", "abundance")),
     Stage("report", "prediction/report.py", ("report.html",), after=("results", "figures")),
     Stage("demo summary", "data/summarise_demo.py", ("results/demo_summary.csv",),
-          optional=("results/demo_response.csv", "predictions/<name>/demo_summary.csv"), after=("results",)))
+          optional=("results/demo_models.csv", "results/demo_response.csv", "predictions/<name>/demo_summary.csv"),
+          after=("results",)))
 
 PREPARATIONS = (
     Stage("TCGA", "data/prepare_tcga.py", ("metadata.csv", "bulk_expression.tsv.gz", "preparation.csv",
