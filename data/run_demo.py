@@ -19,8 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-from slide_ex.project import model_folder
 from slide_ex.script import STOPPED
+from slide_ex.project import model_folder
 from slide_ex.stages import plan
 
 HEADINGS = {

@@ -15,11 +15,12 @@ Writes  <project_path>/results/demo_summary.csv, demo_models.csv, demo_response.
 """
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 import pandas as pd
 
 from demo_cohort import truth_tables
 from slide_ex import text_table
-from slide_ex.script import parser, run, whole
 
 KINDS = ("network", "low-rank", "blend", "ridge", "mean colour")  # of models, in the order of the table
 

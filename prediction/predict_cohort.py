@@ -14,11 +14,13 @@ of 25. Patients that the models were trained on are refused.
 import logging
 from pathlib import Path
 
+from slide_ex import script
+
 import pandas as pd
 from tqdm import tqdm
 
 from evaluation import intervals
-from slide_ex import checksums, record, script, text_table
+from slide_ex import checksums, record, text_table
 from slide_ex.ids import counted
 from slide_ex.project import features_file, predictions_file
 from slide_ex.stages import plan

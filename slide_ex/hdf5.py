@@ -125,7 +125,7 @@ def new_array(group, name, shape, dtype, grows=False):
 
 
 def chunk_of(shape, itemsize, grows=False):
-    """Shape of the chunks of a dataset: whole rows where they fit CHUNK_BYTES, so many that hardly any room is wasted."""
+    """Shape of the chunks of a dataset: whole rows where they fit CHUNK_BYTES, so that hardly any room is wasted."""
     chunk = [CHUNK_BYTES if grows else shape[0], *shape[1:]]
     for axis, length in enumerate(chunk):
         row_bytes = itemsize * int(np.prod(chunk[axis + 1:]))

@@ -3,8 +3,8 @@
     python tests/spoiled_files.py PROJECTS WORK [N_CASES]
 
 PROJECTS is a folder with the projects `home` and `away` and the bundle `bundle`, as tests/test_finished.py leaves them;
-it is copied to WORK for each case. Of each kind of file, N_CASES bits are flipped (default 1) and N_CASES cuts are made,
-of text one more, at the end of a line; one seed chooses file, place and bit. A case ends in one of four ways:
+it is copied to WORK for each case. Of each kind of file, N_CASES bits are flipped (default 1) and N_CASES cuts are
+made, of text as many more at the end of a line; one seed chooses file, place and bit. A case ends in one of four ways:
 
     refused   exit not 0, with one line that names the file
     told      exit 0, with a line that names the file

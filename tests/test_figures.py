@@ -12,6 +12,7 @@ from sklearn.metrics import auc, roc_auc_score
 
 import simulated_results
 from drawing import abundance, enrichment, external_cohorts, figure_files, overview, predictability, response, training
+from slide_ex import record
 
 CELL_TYPES = simulated_results.CELL_TYPES[1:4]
 KINDS = {"CAFs": "cell type", "Endothelial": "cell type", "CAFs + Endothelial": "ensemble", "Bulk": "bulk",
@@ -305,6 +306,8 @@ def test_script_draws_what_there_is_then_only_what_changed(project, run_script):
     (folder / "fig6_calibration.pdf").unlink()
     enrichment = project / "results" / "enrichment.csv"
     enrichment.write_text(enrichment.read_text().replace("GOBP", "GO"))
+    made = enrichment.with_suffix(".json")
+    record.write(made, record.read(made, "enrich_genes.py"), [enrichment])
     again = run_script("prediction/figures.py", project, "--external", external)
     drawn = {line.split(":")[0] for line in again.stdout.splitlines() if "have not changed" not in line}
     assert drawn == {"fig2_external", "fig3_abundance", "fig4_response", "fig5_enrichment", "fig6_calibration"}

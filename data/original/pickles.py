@@ -97,7 +97,7 @@ def read_stream(stream, n_bytes):
 
 
 def n_parts(value, known):
-    """Number of parts that a value unfolds to; `known`: those of what was met before, by id, so that each is met once."""
+    """Number of parts that a value unfolds to; `known`: by id, those of what was met before: each is met once."""
     if id(value) not in known:
         if isinstance(value, Inert):
             parts = value.args, value.state

@@ -21,7 +21,7 @@ def main(folder, n_tiles=40_000):
     plain, checked, names = (Path(folder) / f"{name}.h5" for name in ("plain", "checked", "names"))
     features = np.random.default_rng(0).random((int(n_tiles), N_FEATURES), np.float32)
     starts = range(0, len(features), TILES_A_SLIDE)
-    print(f"{features.nbytes / 1e6:.0f} MB of features, {len(starts)} slides; seconds without and with checksums, ratio")
+    print(f"{features.nbytes / 1e6:.0f} MB of features, {len(starts)} slides; seconds without, with checksums; ratio")
     compare("written", lambda: write_plain(plain, features, starts), lambda: write_checked(checked, features, starts))
     compare("read slide by slide", lambda: read(plain, starts), lambda: read(checked, starts))
     compare("16 tiles of each slide", lambda: read_some(plain, starts), lambda: read_some(checked, starts))
