@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 
 from slide_ex import script
+from slide_ex.project import model_folder
 from slide_ex.slurm import jobs, requests, status, steps, task_lists
 from slide_ex.stages import plan, project_states
 
@@ -40,6 +41,9 @@ def arguments():
     what.add_argument("--status", action="store_true", help="what is done, runs, waits, failed (and why), is missing")
     what.add_argument("--local", type=positive, metavar="N", help="run on this machine, N tasks at a time")
     what.add_argument("--run-task", nargs=2, metavar=("LIST", "INDEX"), help=argparse.SUPPRESS)  # what a job does
+    p.add_argument("--model", choices=[*model_folder.MODELS, model_folder.BOTH],
+                   help="models to train of all targets, as the training scripts take it; default: of the kinds that are "
+                        "there, networks where there are none")
     p.add_argument("--slides-per-task", type=positive, default=SLIDES_PER_TASK, metavar="N", help="default %(default)s")
     p.add_argument("--folds-per-task", type=positive, default=FOLDS_PER_TASK, metavar="N",
                    help="models of one target, default %(default)s")
@@ -96,6 +100,7 @@ def prepare(args):
     if "" in args.stage_args:
         raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
     requests.check(args)
+    args.wanted = model_folder.kinds(args.model) if args.model else ()
     own = plan.ROOT / ".venv" / "bin" / "python"
     args.python = args.python or (str(own) if own.exists() else sys.executable)
     args.cpus = max(1, len(os.sched_getaffinity(0)) // args.local) if args.local else None
@@ -123,7 +128,7 @@ def by_stage(values, is_joined):
 
 def states_of(args):
     """The states of all stages; ValueError where the inputs themselves are wrong."""
-    states = project_states.of_project(args.project_path)
+    states = project_states.of_project(args.project_path, args.wanted)
     inputs = states[0]
     if inputs.problems:
         raise ValueError(f"{inputs.name}: {inputs.problems[0]}")
@@ -210,7 +215,7 @@ def run_task(task_list, index):
 
 def report(args, queued):
     """Print the status; whether everything is there."""
-    states = project_states.of_project(args.project_path)
+    states = project_states.of_project(args.project_path, args.wanted)
     problems = [f"to be fixed: {state.name}: {problem}" for state in states for problem in state.problems]
     print(*status.table(args.project_path, states, queued), *problems, sep="\n")
     return all(state.is_over() for state in states)

@@ -9,11 +9,12 @@ Writes  <out_folder>/results/<the same folders>/ with test_preds.txt, coef_slope
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 import pandas as pd
 
 from original import text_outputs
 from slide_ex.project import model_folder
-from slide_ex.script import parser, run, whole
 
 
 def main(args):

@@ -13,13 +13,14 @@ Writes  <project_path>/features.h5
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 import numpy as np
 
 from inputs import extracted_features
 from slide_ex import checksums, record
 from slide_ex.ids import some
 from slide_ex.project import features_file, metadata_file
-from slide_ex.script import parser, run, whole
 
 
 def main(args):
@@ -32,6 +33,8 @@ def main(args):
         if not args.allow_missing or len(missing) == len(slides):
             raise FileNotFoundError(f"{message}; extract them, or go on without them with --allow-missing")
         logging.info(message)
+    if (slides["mask_file"] != "").any():
+        logging.warning("masks (column Mask of metadata.csv) are not applied to features that are imported")
     slides = slides[slides["path"].notna()]
     def bags():
         return (extracted_features.read(slide, args.clam_patches, args.tile_level0_px) for slide in slides.itertuples())

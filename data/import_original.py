@@ -16,11 +16,12 @@ import contextlib
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 from inputs import preparation
 from original import models, original_project, targets
 from slide_ex import checksums
 from slide_ex.project import clinical_file, features_file, metadata_file, model_folder, splits_file
-from slide_ex.script import parser, run, whole
 
 PUBLISHED = {"tile_px": 512, "magnification": 20, "normalisation": "macenko"}  # of the tiles of the published scripts
 

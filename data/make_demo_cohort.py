@@ -21,6 +21,8 @@ import logging
 import math
 import os
 
+from slide_ex.script import end_with_parent, parser, run, whole
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -30,7 +32,6 @@ from demo_cohort import hidden_truth, paint_slide, write_svs
 from demo_cohort.scan_slide import SCANNERS
 from slide_ex import record
 from slide_ex.project import expression_file
-from slide_ex.script import end_with_parent, parser, run, whole
 from slide_ex.stages import plan
 
 MPP_20X = .5             # microns per pixel at 20x

@@ -5,8 +5,8 @@ without a partner is an error that shows the nearest ids, unless --allow-unmatch
 
 Reads   --table (.csv or .tsv): a row a slide with Filename (in --slides) and Patient.ID; optional Slide.ID (else the
         file name without its ending), Expression.ID (column of --expression, else Patient.ID), Magnification, MPP,
-        Response (pCR, RD or empty; other words with --responders). A row with an empty Filename is a patient with
-        expression alone.
+        Mask (its files belong into <project_path>/regions/), Response (pCR, RD or empty; other words with
+        --responders). A row with an empty Filename is a patient with expression alone.
         --slides, --expression (genes x samples, TPM): either may be left out
 Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv (with Response),
         preparation.csv (every row, used or left out and why), preparation.json
@@ -17,10 +17,11 @@ import contextlib
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run
+
 from inputs import bulk_sources, cohort_table, preparation
 from slide_ex import checksums, expression_scale, gene_names
 from slide_ex.project import description_file
-from slide_ex.script import parser, run
 
 
 def main(args):

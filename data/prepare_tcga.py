@@ -5,6 +5,8 @@ Diagnostic slides of primary tumours (sample type 01); one expression sample a p
 without expression are left out; patients with expression alone stay, they help deconvolution. What gdc-client did not
 finish stops the script, which then writes a manifest to download it again.
 
+clinical.csv gets overall survival (Time in days, Event) of the portal's clinical.tsv.
+
 Reads   --slides and --expression (folders as gdc-client leaves them, one folder a file), their sample sheets;
         or as --expression a table genes x samples (Xena, cBioPortal); --clinical, --manifest: optional
 Writes  <project_path>/slides/ (links), metadata.csv, bulk_expression.tsv.gz, clinical.csv, preparation.csv (every file,
@@ -17,13 +19,14 @@ import contextlib
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run
+
 import pandas as pd
 
 from gdc import gdc_download, tcga_download, tcga_selection
 from inputs import preparation
 from slide_ex import checksums, expression_scale
 from slide_ex.project import description_file
-from slide_ex.script import parser, run
 
 
 def main(args):
@@ -66,7 +69,8 @@ def main(args):
 if __name__ == "__main__":
     p = parser(__doc__)
     p.add_argument("--slides", type=Path, required=True, help="folder of downloaded slides")
-    p.add_argument("--slide-sheet", type=Path, required=True, help="sample sheet of the slides")
+    p.add_argument("--slide-sheet", type=Path, required=True,
+                   help="sample sheet of the slides, of the portal or the API (docs/tcga-brca.md)")
     p.add_argument("--expression", type=Path, required=True,
                    help="folder of downloaded STAR counts, or a table genes x samples")
     p.add_argument("--expression-sheet", type=Path, help="sample sheet of the STAR counts")

@@ -2,23 +2,27 @@
 
 R is Pearson's over patients; every patient is predicted by models that never saw it. The labels are deconvolved
 from bulk, the truth is what bulk and slides were made from: log2(TPM + 1) of each cell type, and cell fractions. The
-same table follows for another demo cohort that the models predicted, and the AUC of each predictor of response.
+same table follows for another demo cohort that the models predicted, then network, low-rank model, their mean and the
+baselines beside one another, and the AUC of each predictor of response.
 
 Reads   <project_path>/results/*.csv and predictions.h5, truth/, response/; of the project of --external truth/ and
         predictions/ and response/ of <project_path>'s name
-Writes  <project_path>/results/demo_summary.csv, demo_response.csv, <external>/predictions/<name>/demo_summary.csv;
-        prints them
+Writes  <project_path>/results/demo_summary.csv, demo_models.csv, demo_response.csv,
+        <external>/predictions/<name>/demo_summary.csv; prints them
 
     python data/summarise_demo.py demo
     python data/summarise_demo.py demo --external demo_hospital2
 """
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 import pandas as pd
 
 from demo_cohort import truth_tables
 from slide_ex import text_table
-from slide_ex.script import parser, run, whole
+
+KINDS = ("network", "low-rank", "blend", "ridge", "mean colour")  # of models, in the order of the table
 
 
 def main(args):
@@ -29,6 +33,9 @@ def main(args):
         print(f"\n{args.external.name}, by the models of {name}:")
         summarise(args.external, args.external / "predictions" / name, "prediction/predict_cohort.py")
         responses["transfer"] = args.external / "response" / name
+    if (project / "results" / "summary.csv").exists():
+        print("\nkinds of models, median R in folds (direct: AUC):")
+        show(table_of_kinds(project / "results" / "summary.csv"), project / "results" / "demo_models.csv")
     print(f"\n{response_line(project / 'results' / 'direct.csv')}\nfeatures: {encoder}\n")
     responses = {column: folder / "comparison.csv" for column, folder in responses.items()}
     responses = {column: path for column, path in responses.items() if path.exists()}
@@ -58,6 +65,15 @@ def show(table, path):
     with whole(path) as part:
         table.to_csv(part, float_format="%.4f")
     print(table.to_string(float_format="%.2f", na_rep="-"))
+
+
+def table_of_kinds(path):
+    """What each of the KINDS of models reached for each target, from summary.csv."""
+    summary = text_table.read_results(path, "prediction/collect_results.py")
+    summary["kind"] = summary["head"].where(summary["head"] != "", summary["model"])
+    summary["quality"] = summary["median_r_in_folds"].fillna(summary.get("auc"))
+    table = summary.pivot(index="target", columns="kind", values="quality")
+    return table.reindex(index=summary["target"].unique(), columns=KINDS).rename_axis(columns=None)
 
 
 def response_table(paths):

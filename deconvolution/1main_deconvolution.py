@@ -15,9 +15,10 @@ import logging
 import shlex
 from pathlib import Path
 
+from slide_ex.script import parser, run
+
 from outputs import result_files
 from slide_ex import checksums, expression_scale
-from slide_ex.script import parser, run
 from sources import codefacs, engines, inputs_of_project
 
 SEED = 42

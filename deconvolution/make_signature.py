@@ -14,13 +14,14 @@ Writes  signature.tsv.gz (markers x cell types), reference.tsv.gz (all genes x c
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 import numpy as np
 import pandas as pd
 
 from slide_ex import checksums, ids, record, text_table
 from slide_ex.ids import some
 from slide_ex.project import clinical_words
-from slide_ex.script import parser, run, whole
 from slide_ex.stages import plan
 from sources import marker_genes, single_cells
 

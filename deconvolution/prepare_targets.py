@@ -14,13 +14,14 @@ Writes  targets.h5, deconvolution/target_genes.csv (per cell type genes that eac
 import logging
 from pathlib import Path
 
+from slide_ex.script import parser, run, whole
+
 import numpy as np
 import pandas as pd
 
 from outputs import target_labels
 from slide_ex import checksums, record
 from slide_ex.project import expression_file, targets_file
-from slide_ex.script import parser, run, whole
 from slide_ex.stages import plan
 from sources import label_tables
 

@@ -30,6 +30,6 @@ def main(args):
 if __name__ == "__main__":
     parser = script.parser(__doc__)
     cross_validation.add_arguments(parser, MAX_EPOCHS, PATIENCE)
-    parser.add_argument("cell_type", help="name as in targets.h5, Cancer or Normal for short, or all")
+    parser.add_argument("cell_type", nargs="+", help="names as in targets.h5, Cancer or Normal for short, or all")
     parser.add_argument("--pooling", choices=["mean", "tiles"], default="mean", help=cross_validation.POOLING_HELP)
     script.run(main, parser.parse_args(), "cs_exp_regression")

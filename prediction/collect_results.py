@@ -11,11 +11,13 @@ Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv,
 import json
 import logging
 
+from slide_ex import script
+
 import pandas as pd
 from tqdm import tqdm
 
 from evaluation import baselines, out_of_fold, result_tables, training_length
-from slide_ex import checksums, gene_table, script, text_table
+from slide_ex import checksums, gene_table, text_table
 from slide_ex.project import (
     clinical_file,
     features_file,

@@ -11,10 +11,12 @@ Writes  <project_path>/results/enrichment.csv (columns: data/README.md), enrichm
 import logging
 from pathlib import Path
 
+from slide_ex import script
+
 import pandas as pd
 
 from evaluation import gene_sets, result_tables
-from slide_ex import checksums, record, script, text_table
+from slide_ex import checksums, record, text_table
 from slide_ex.stages import plan
 
 MADE_BY = "prediction/enrich_genes.py"

@@ -15,9 +15,11 @@ import logging
 import platform
 from pathlib import Path
 
+from slide_ex import script
+
 import pandas as pd
 
-from slide_ex import ids, record, script, text_table
+from slide_ex import ids, record, text_table
 from slide_ex.project import description_file, features_file, splits_file, targets_file
 from transfer import model_bundle, model_card, trained_models
 

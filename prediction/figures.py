@@ -1,16 +1,18 @@
 """Draw the figures of the paper from the result tables; nothing is computed here that is not in a table.
 
-Reads   <project_path>/results/ (written by prediction/collect_results.py and enrich_genes.py), response/ (by
-        predict_response.py), features.h5, splits.json, deconvolution/target_genes.csv; of each project given by
-        --external predictions/<name of the project> and response/<name of the project>
+Reads   <project_path>/results/ (written by prediction/collect_results.py and enrich_genes.py), response/ and
+        survival/ (by predict_response.py), features.h5, splits.json, deconvolution/target_genes.csv; of each project
+        given by --external predictions/<name of the project> and response/<name of the project>
 Writes  <project_path>/figures/fig1_overview, fig2_predictability, fig2_examples, fig2_external, fig3_abundance,
-        fig4_response, fig5_enrichment, fig6_training, fig6_calibration, fig6_confidence (.pdf and .png each) and
-        figures.json (checksums of what each shows); a figure whose tables have not changed is not drawn again
+        fig4_response, fig5_enrichment, fig6_training, fig6_calibration, fig6_confidence, fig7_survival (.pdf and .png
+        each) and figures.json (checksums of what each shows); a figure whose tables have not changed is not drawn again
 
     python prediction/figures.py demo --external demo_hospital2
 """
 import logging
 from pathlib import Path
+
+from slide_ex import script
 
 from drawing import (
     abundance,
@@ -21,10 +23,11 @@ from drawing import (
     predictability,
     response,
     style,
+    survival,
     training,
 )
 from drawing.figure_files import Figure
-from slide_ex import record, script
+from slide_ex import record
 from slide_ex.stages import plan
 
 MADE_BY = "prediction/figures.py"
@@ -45,7 +48,8 @@ FIGURES = {
     "fig5_enrichment": Figure(enrichment.enrichment, ("results/enrichment.csv",)),
     "fig6_training": Figure(training.training, ("results/*_preds/result_*/history.csv",)),
     "fig6_calibration": Figure(training.calibration, ("results/direct.csv",), (PREDICTIONS,)),
-    "fig6_confidence": Figure(training.confidence, (GENES,), (SUMMARY,))}
+    "fig6_confidence": Figure(training.confidence, (GENES,), (SUMMARY,)),
+    "fig7_survival": Figure(survival.survival, ("survival/*/comparison.csv",), ("survival/*/kaplan_meier.csv",))}
 
 
 def main(args):

@@ -14,7 +14,8 @@ or a JSON object of train, valid and test, lists [outer][inner] of patient ids o
 import logging
 from pathlib import Path
 
-from slide_ex import checksums, record, script
+from slide_ex import script
+from slide_ex import checksums, record
 from slide_ex.ids import counted
 from slide_ex.project import clinical_file, description_file, features_file, splits_file, targets_file
 from training import patient_splits

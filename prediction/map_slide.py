@@ -13,11 +13,12 @@ Writes  <project_path>/maps/<Slide.ID>/<name>.png, .pdf, .csv, .geojson (QuPath)
 import logging
 from pathlib import Path
 
+from slide_ex import script
+
 import numpy as np
 
 from maps import choice, exports, slide_tiles, tile_predictions
 from maps.slide_map import SlideMaps
-from slide_ex import script
 from slide_ex.ids import parse_indexes
 from slide_ex.project import features_file, metadata_file
 from slide_ex.slides import files

@@ -3,7 +3,8 @@
 Reads   <project_path>/features.h5, and where they are there targets.h5 and clinical.csv, for statistics;
         --models: the folder of a trained project, or of a bundle (prediction/export_model.py)
 Writes  <project_path>/predictions/<name of the trained project or bundle>/: predictions.h5, slides.csv and, with
-        labels, <cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, overlap.csv (columns: data/README.md)
+        labels, <cell type>_genes.csv, abundance.csv, direct.csv, summary.csv, overlap.csv (columns: data/README.md);
+        with --csv also predictions and half-widths of their intervals as tables
 
 A prediction is the mean of all models. --outer-only takes the first inner model of each outer fold, by default five
 of 25. Patients that the models were trained on are refused.
@@ -13,10 +14,13 @@ of 25. Patients that the models were trained on are refused.
 import logging
 from pathlib import Path
 
+from slide_ex import script
+
 import pandas as pd
 from tqdm import tqdm
 
-from slide_ex import checksums, record, script, text_table
+from evaluation import intervals
+from slide_ex import checksums, record, text_table
 from slide_ex.ids import counted
 from slide_ex.project import features_file, predictions_file
 from slide_ex.stages import plan
@@ -33,9 +37,11 @@ def main(args):
     folds = {name: trained_models.first_inner(target) if args.outer_only else target.folds
              for name, target in models.targets.items()}
     labels = transfer_tables.read_labels(args.project_path, list(models.targets))
+    half_widths = {name: target.half_widths() for name, target in models.targets.items()}
     settings = {"models_sha256": models.sha256, "features_sha256": slides.sha256, "outer_only": args.outer_only}
     inputs = checksums.of_content(settings, {name: target.sha256 for name, target in labels.items()}, args.bootstrap,
-                                   args.seed, args.csv, [t.pearson_r.to_json() for t in models.targets.values()])
+                                   args.seed, args.csv, [t.pearson_r.to_json() for t in models.targets.values()],
+                                   [None if widths is None else widths.tolist() for widths in half_widths.values()])
     folder = args.project_path / "predictions" / models.name
     if not args.overwrite and is_finished(args.project_path, models.name, settings, inputs):
         logging.info(f"predictions: finished ({folder})")
@@ -48,13 +54,14 @@ def main(args):
         for name, target in tqdm(models.targets.items(), unit="target", disable=None):
             predicted = cohort_prediction.predict(target, slides, folds[name])
             known = transfer_tables.with_nan(predicted, labels.get(name))
-            predictions_file.write_cohort_target(part / "predictions.h5", name, slides, predicted, known)
+            predictions_file.write_cohort_target(part / "predictions.h5", name, slides, predicted, known,
+                                                 half_widths[name])
             if args.csv:
-                write_predictions(predicted, name, part)
+                write_predictions(predicted, name, part, half_widths[name])
             n_models[name] = predicted.n_models
             logging.info(f"{name}: {len(predicted.patient_ids)} patients, {predicted.n_models} models")
             if name in labels:
-                tables.add(name, predicted, labels[name], target.pearson_r)
+                tables.add(name, predicted, labels[name], target.pearson_r, half_widths[name])
         for name, table in tables.finished().items():
             text_table.write_results(table, part / f"{name}.csv")
         written = sorted(path.name for path in part.iterdir())
@@ -87,8 +94,11 @@ def range_table(models, slides):
                          "distance": distance, "quantile": quantile, "outside": outside})
 
 
-def write_predictions(predicted, name, folder):
+def write_predictions(predicted, name, folder, half_widths):
     """One row a patient, one column a gene or cell type; the names differ from those of the statistics."""
+    if half_widths is not None:
+        text_table.write_results(pd.DataFrame({"output": predicted.outputs, intervals.NAME: half_widths}),
+                                 folder / f"{name}_intervals.csv")
     table = pd.DataFrame(predicted.predictions, predicted.patient_ids, predicted.outputs).rename_axis("patient_id")
     suffix = "_predictions" if name in predictions_file.GROUPS else ""
     text_table.write_results(table.reset_index(), folder / f"{name}{suffix}.csv")

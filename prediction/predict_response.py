@@ -1,10 +1,13 @@
-"""Predict response to chemotherapy (pCR) from cell-type expression, and compare it with bulk, the direct model, ...
+"""Predict response to chemotherapy (pCR), or survival, from cell-type expression, and compare with bulk and others.
 
-Reads   clinical.csv (Patient.ID, Response) and one of: results/predictions.h5 (default), predictions/<name>/
-        predictions.h5 (--from <name>), targets.h5 (--from targets: the RNA itself, the upper reference)
+Reads   clinical.csv (Patient.ID, Response; with --endpoint time and event) and one of: results/predictions.h5
+        (default), predictions/<name>/predictions.h5 (--from <name>), targets.h5 (--from targets: RNA, the upper
+        reference)
 Writes  <project_path>/response/<setting>/: comparison.csv (AUC, average precision, odds ratio, tests; one row a
         feature set), scores.csv (patients x feature sets: probability of pCR), settings.json; with --train-on
         new_patients.csv, the scores of patients whose response is not known (columns: data/README.md)
+        with --endpoint <project_path>/survival/<event>_<setting>/: comparison.csv (concordance, log-rank test),
+        scores.csv (log hazard), kaplan_meier.csv (by tertiles of the scores), settings.json, new_patients.csv
 
 Four classifiers (DECODEM) are tuned and fitted for each feature set: inside the cohort, in 5 stratified folds of
 patients drawn anew with each seed, or on all patients of another project with --train-on. There the classifiers learn
@@ -12,51 +15,60 @@ from predictions out of fold of the project that trained the models; here they s
 
     python prediction/predict_response.py demo
     python prediction/predict_response.py hospital2 --train-on demo
+    python prediction/predict_response.py brca --endpoint Time,Event
 """
 import itertools
 import logging
 import os
 from pathlib import Path
 
+from slide_ex import script
+
 from evaluation import result_tables
-from response import classifiers, cohorts, comparison_table, feature_sets, scoring
-from slide_ex import checksums, record, script
+from response import classifiers, cohorts, comparison_table, cox, feature_sets, scoring, survival
+from slide_ex import checksums, ids, record
 from slide_ex.project import clinical_file, description_file
 from slide_ex.stages import plan
 
+METRICS = {"auc": "AUC", "c_index": "C"}
 RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search", "repeats", "seed", "bootstrap"
 
 
 def main(args):
     check(args)
     clinical_file.record_words(args.project_path, args)
-    train, new, setting = cohorts.read_both(args.project_path, args.source, args.train_on,
-                                                     args.clinical_columns)
+    stage, model, statistics, metric = ("survival", cox, survival, "c_index") if args.endpoint else (
+        "response", classifiers, comparison_table, "auc")
+    train, new, setting = cohorts.read_both(args.project_path, args.source, args.train_on, args.clinical_columns,
+                                            args.endpoint)
+    setting = f"{args.endpoint[1]}_{setting}" if args.endpoint else setting
     tables = feature_sets.in_both(train, new, args.min_r, args.confidence, args.genes_from)
     rows = feature_sets.chosen(args.features, tables, set(train.sets) | set(new.sets))
     used = {name: tables[name] for name in tables if any(name in members for members in rows.values())}
     patients = cohorts.align(train, new, used)
     arrays = feature_sets.arrays(used, patients, args.scale_in_cohort)
     settings = settings_of(args, rows, patients, arrays)
-    folder = plan.outputs(args.project_path, "response", setting=setting)[-1].parent
-    if is_finished(args.project_path, setting, settings, args.overwrite):
-        logging.info(f"response: finished ({folder})")
+    marker = plan.outputs(args.project_path, stage, setting=setting)[-1]
+    folder = marker.parent
+    if record.is_finished_folder(marker, "prediction/predict_response.py", settings, args.overwrite):
+        logging.info(f"{stage}: finished ({folder})")
         return
-    if "xgboost" not in settings["classifiers"]:
+    if "xgboost" not in settings.get("classifiers", ["xgboost"]):
         logging.info("xgboost is not installed: the other three classifiers are averaged without it")
     parts = scoring.draw_parts(patients, train is new, args.repeats, args.seed)
-    fitted = dict(scoring.of_sets(arrays, patients.y, parts, args.search, args.processes))
+    fitted = dict(scoring.of_sets(arrays, patients.y, parts, args.search, args.processes, model))
     scores = scoring.of_rows(rows, fitted, arrays, parts, patients.new_ids)
-    comparison = comparison_table.comparison(scores, patients, rows, used, args.bootstrap, args.seed)
+    comparison = statistics.comparison(scores, patients, rows, used, args.bootstrap, args.seed)
     with script.whole(folder) as part:
         part.mkdir()
-        comparison_table.write(part, scores, patients, comparison)
+        statistics.write(part, scores, patients, comparison)
         files = sorted(path.name for path in part.iterdir())
         record.write(part / "settings.json", settings | {"files": files},
                      [part / name for name in files])
     for _, row in comparison.iterrows():
         if len(rows[row["features"]]) != 2:  # the many pairs are in the table
-            logging.info(f"{row['features']}: AUC {row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}]")
+            logging.info(f"{row['features']}: {METRICS[metric]} {row[metric]:.2f} [{row[f'{metric}_low']:.2f}, "
+                         f"{row[f'{metric}_high']:.2f}]")
     logging.info(f"{len(patients.new_ids)} patients scored: {folder}")
 
 
@@ -65,6 +77,14 @@ def check(args):
     for name in ("search", "repeats", "bootstrap", "processes"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)}: give at least 1")
+    if args.endpoint and (len(args.endpoint) != 2 or not all(args.endpoint)):
+        raise ValueError(f"--endpoint {','.join(args.endpoint)}: give two columns of clinical.csv, as Time,Event")
+    ids.refuse_unsafe(args.endpoint[1:], "the column of events", "--endpoint")
+    telling = [column for column in args.clinical_columns if args.endpoint
+               and (column in args.endpoint or column.rpartition(".")[2] in clinical_file.OF_SURVIVAL)]
+    if telling:
+        raise ValueError(f"--clinical-columns {ids.some(telling)}: it tells the endpoint that is predicted; leave "
+                         "it out")
     if args.scale_in_cohort and not args.train_on:
         raise ValueError("--scale-in-cohort changes nothing inside one cohort, which is scaled alike anyway: give "
                          "--train-on with it")
@@ -72,24 +92,14 @@ def check(args):
         raise FileNotFoundError(f"{args.genes_from / 'results'} is not a folder: --genes-from takes a trained project")
 
 
-def is_finished(project, setting, settings, overwrite):
-    """Whether all files of a setting are there, made as now; ValueError when they were made in another way."""
-    *_, marker = plan.outputs(project, "response", setting=setting)
-    if overwrite or not marker.is_file():
-        return False
-    made = record.read(marker, "prediction/predict_response.py")
-    files = made.pop("files", [])
-    record.refuse_other(marker.parent, made, settings)
-    return bool(files) and all((marker.parent / name).is_file() for name in files)
-
-
 def settings_of(args, rows, patients, arrays):
     """Everything that changes the result, for settings.json."""
     inputs = patients.ids, patients.y, patients.new_ids, patients.new_y, *itertools.chain(*arrays.values())
+    models = {"endpoint": args.endpoint, "prior_sds": cox.PRIOR_SDS} if args.endpoint else {
+        "classifiers": list(classifiers.classifiers(args.seed))}
     return {"source": args.source, "train_on": args.train_on and args.train_on.resolve().name,
             "features": list(rows), **{name: getattr(args, name) for name in RECORDED},
-            "classifiers": list(classifiers.classifiers(args.seed)),
-            "inputs_sha256": checksums.of_content(*inputs)}
+            **models, "inputs_sha256": checksums.of_content(*inputs)}
 
 
 if __name__ == "__main__":
@@ -104,6 +114,8 @@ if __name__ == "__main__":
     parser.add_argument("--clinical-columns", nargs="+", default=[], metavar="COLUMN",
                         help="columns of clinical.csv for the feature set clinical; default none")
     description_file.add_response_options(parser)
+    parser.add_argument("--endpoint", type=lambda text: tuple(part.strip() for part in text.split(",")), default=(),
+                        metavar="TIME,EVENT", help="survival in the place of response: two columns of clinical.csv")
     parser.add_argument("--min-r", type=float, default=result_tables.R_THRESHOLDS[0],
                         help="R of genes in the training cohort, more than; default %(default)s")
     parser.add_argument("--confidence", type=float,

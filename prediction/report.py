@@ -11,10 +11,11 @@ Writes  <project_path>/report.html; it is not made again when nothing that it sh
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
+from slide_ex import script
+
 from tqdm import tqdm
 
 from report_page import cautions, html_page, project_facts, slide_pictures
-from slide_ex import script
 from slide_ex.project import features_file
 
 MAPS_BYTES = 10e6      # of maps inside the page, about 50 kB each; further ones are links to their files

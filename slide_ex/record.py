@@ -109,3 +109,13 @@ def is_finished(outputs, read_made, now, overwrite=False, **options):
         return False
     refuse_other(outputs[-1], read_made(), now, **options)
     return all(path.exists() for path in outputs)
+
+
+def is_finished_folder(marker, made_by, now, overwrite=False):
+    """As `is_finished`, of a folder that is written as a whole: its record `marker` lists its `files`."""
+    if overwrite or not marker.is_file():
+        return False
+    made = read(marker, made_by)
+    files = made.pop("files", [])
+    refuse_other(marker.parent, made, now)
+    return bool(files) and all((marker.parent / name).is_file() for name in files)

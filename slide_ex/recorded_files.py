@@ -12,7 +12,8 @@ from slide_ex import checksums, hdf5, record
 
 RECORDS = {     # path from the folder of a table: who wrote both, unless the reader of the table knows better
     "predictions.h5": "prediction/collect_results.py", "config.json": "the training script",
-    "settings.json": "prediction/predict_response.py", "enrichment.json": "prediction/enrich_genes.py",
+    "settings.json": "prediction/predict_response.py", "spatial.json": "prediction/validate_spatial.py",
+    "enrichment.json": "prediction/enrich_genes.py",
     "expression.h5": "deconvolution/1main_deconvolution.py", "../targets.h5": "deconvolution/prepare_targets.py"}
 OF_INPUTS = {"preparation.json": "data/prepare_tcga.py, prepare_cohort.py or import_original.py",
              "signature.json": "deconvolution/make_signature.py", "truth/parameters.json": "data/make_demo_cohort.py",

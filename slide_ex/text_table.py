@@ -222,8 +222,8 @@ def read_results(path, made_by, columns=()):
     return table
 
 
-TEXT_COLUMNS = {"gene", "cell_type", "target", "model", "head", "term", "features", "kind", "slide_id", "patient_id", "status",
-                "reason", "part", "id"}
+TEXT_COLUMNS = {"gene", "cell_type", "target", "model", "head", "term", "features", "kind", "group", "slide_id",
+                "patient_id", "status", "reason", "part", "id"}
 
 
 def write_results(table, path):

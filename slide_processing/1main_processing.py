@@ -2,25 +2,27 @@
 
 Pathology encoders take the tiles that their model cards state, see slide_processing/encoding/encoders.py.
 
-Reads   <project>/metadata.csv and <project>/slides/
+Reads   <project>/metadata.csv and <project>/slides/, <project>/regions/ (masks of its column Mask)
 Writes  <project>/features/<Slide.ID>.h5   features and level-0 coordinates of the tissue tiles
         <project>/mask/<Slide.ID>.pdf      the slide, and the tiles that were kept
         <project>/logs/slide_processing.csv   one row for each slide that was tried
 
     python slide_processing/1main_processing.py my_project 0-9,12
 """
+import argparse
 import dataclasses
 import functools
 import logging
 
+from slide_ex.script import parser, run
+
 from tqdm import tqdm
 
-from encoding import encoder_weights
+from encoding import encoder_weights, encoders, own_encoder
 from encoding.encoders import ENCODERS
 from slide_ex import claim
 from slide_ex.ids import format_indexes, parse_indexes
 from slide_ex.project import metadata_file
-from slide_ex.script import parser, run
 from slide_ex.slides import scale
 from tiles import quality, slide_files, slide_status, tiling
 
@@ -30,7 +32,9 @@ RANDOM = ": random convolution features"
 def arguments():
     p = parser(__doc__)
     p.add_argument("slide_index", help="row of metadata.csv from 0, ranges such as 0-9,12, Slide.ID, or all")
-    p.add_argument("--encoder", default="resnet50", choices=list(ENCODERS), help="default %(default)s")
+    p.add_argument("--encoder", default="resnet50", type=encoder_name, metavar="NAME",
+                   help=f"{', '.join(ENCODERS)}, or FILE.py:FUNCTION of your own (docs/own-data.md); default "
+                        "%(default)s")
     p.add_argument("--weights", default="imagenet", help="imagenet (default), random, or the path of a state dict")
     p.add_argument("--seed", type=int, default=0, help="of random weights, default %(default)s")
     p.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"],
@@ -44,6 +48,9 @@ def arguments():
                    help="of the stains, default as published (macenko) or of the model card")
     p.add_argument("--drop", nargs="+", default=[], choices=quality.DROPS,
                    help="leave out tissue tiles that are blurred or under pen; default: none, as published")
+    p.add_argument("--mask-class", nargs="+", default=[], metavar="NAME",
+                   help="classes (of a PNG: grey values) of the regions in the slides' masks that are kept; needed "
+                        "where a mask has several")
     p.add_argument("--scale", default="", choices=scale.PREFERENCES, metavar="power|mpp",
                    help="which statement of a slide counts where its objective power and MPP contradict each other; "
                         "without it such slides fail")
@@ -54,6 +61,14 @@ def arguments():
     p.add_argument("--allow-upsampling", action="store_true", help="accept slides scanned at 10x or coarser")
     p.add_argument("--status", action="store_true", help="only say how many slides are done, failed and missing")
     return p.parse_args()
+
+
+def encoder_name(text):
+    """A type of option: a name of the table of encoders, or a file and function of the user's own."""
+    if text not in ENCODERS and not own_encoder.is_own(text):
+        raise argparse.ArgumentTypeError(f"there is no encoder {text!r}: choose {', '.join(ENCODERS)}, or give "
+                                         "FILE.py:FUNCTION of your own")
+    return text
 
 
 def positive(kind):
@@ -68,13 +83,14 @@ def positive(kind):
 
 def tile_settings(args):
     """What a tile is: as the encoder's row says, where no option says otherwise; a line where they differ."""
-    row = ENCODERS[args.encoder]
+    row = encoders.row_of(args.encoder)
     given = {name: getattr(args, name) for name in ("tile_px", "magnification", "normalisation")}
     wanted = dataclasses.replace(row.tiles, **{name: value for name, value in given.items() if value is not None})
-    if wanted != row.tiles:
+    if wanted != row.tiles and not own_encoder.is_own(args.encoder):
         logging.warning("%s was trained on other tiles (%s; now %s): its features will differ from those elsewhere",
                         row.name, described(row.tiles), described(wanted))
-    return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))))
+    return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))),
+                               mask_class=";".join(sorted(set(args.mask_class))))
 
 
 def described(tiles):
@@ -103,8 +119,8 @@ def main(args):
 
     encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device,
                           wanted.normalisation)
-    logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, args.weights, RANDOM * (args.weights == "random"),
-                 args.precision, encoder.device)
+    logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, encoder.settings["weights"],
+                 RANDOM * (args.weights == "random"), args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
         slide = slides.loc[i]

@@ -9,10 +9,10 @@ Writes  <project>/features.h5         see data/README.md
 import json
 import logging
 
+from slide_ex.script import parser, run, whole
 from slide_ex import hdf5, record
 from slide_ex.ids import format_indexes, some
 from slide_ex.project import feature_file, features_file, metadata_file
-from slide_ex.script import parser, run, whole
 from tiles import slide_status, tile_counts
 
 

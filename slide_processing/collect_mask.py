@@ -7,13 +7,14 @@ Writes  <project>/mask.pdf   of the slides that are there; slides that are missi
 """
 import logging
 
+from slide_ex.script import parser, run, whole
+
 from pypdf import PdfReader, PdfWriter
 from pypdf.errors import PyPdfError
 from tqdm import tqdm
 
 from slide_ex.ids import format_indexes
 from slide_ex.project import feature_file, mask_file, metadata_file
-from slide_ex.script import parser, run, whole
 from tiles import slide_status
 
 

@@ -68,6 +68,19 @@ def test_what_only_test_slides_know_gains_nothing(cohort):
     assert len(predicted.labels) == 20 and abs(np.median(r)) < 0.3
 
 
+def test_labels_of_the_test_fold_choose_nothing_and_the_ridges_of_all_inner_folds_are_averaged(cohort):
+    _, slides, target, splits = cohort
+    tested = np.isin(target.patient_ids, splits["outer"][0]["test"])
+    labels = target.labels.copy()
+    labels[tested] = 3 - labels[tested]
+    changed = dataclasses.replace(target, labels=labels)
+    both, same, first, second = (
+        baselines.predict("ridge", slides, of_labels, splits, folds, None, 42).predictions for of_labels, folds in (
+            (target, [(0, 0), (0, 1)]), (changed, [(0, 0), (0, 1)]), (target, [(0, 0)]), (target, [(0, 1)])))
+    assert np.array_equal(both, same)
+    assert np.allclose(both, (first + second) / 2, atol=1e-5) and not np.allclose(first, second, atol=1e-3)
+
+
 def test_bulk_is_joined_by_gene_and_patient(cohort, tmp_path):
     target = cohort[2]
     (tmp_path / "bulk_expression.tsv").write_text("gene\tP001\tP000\nGENE4\t3\t0\nGENE2\t1\t7\nother\t5\t5\n")

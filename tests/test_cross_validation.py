@@ -162,7 +162,7 @@ def test_slides_of_a_patient_are_never_on_two_sides(trained):
     splits = splits_file.read(trained / "splits.json")
     for outer in range(3):
         for inner in range(2):
-            rows, _ = train_model.rows_and_labels(target, outer, inner, slides, splits)
+            rows = train_model.rows_of_parts(target, target.of_slides(slides), outer, inner, slides, splits)
             sides = [set(slides.patient_ids[of_part]) for of_part in rows.values()]
             assert sum(map(len, sides)) == len(set.union(*sides)) == 40 and sum(map(len, rows.values())) == 44
 
@@ -177,9 +177,9 @@ def eighty(tmp_path_factory):
     return slides, target, patient_splits.draw(sorted(set(slides.patient_ids)), 5, 5, 42)
 
 
-def train_in(results, slides, target, splits, folds):
+def train_in(results, slides, target, splits, folds, keep="last"):
     """Train the models of some folds in this process, to the last epoch: what can be learnt, is."""
-    config = model_config.Config("regression", "mean", 100, 100, hidden=32, learning_rate=1e-3, keep="last")
+    config = model_config.Config("regression", "mean", 100, 100, hidden=32, learning_rate=1e-3, keep=keep)
     pool = pooling.MeanPooling(slides, torch.device("cpu"))
     for outer, inner in folds:
         path = model_folder.folder(results, target.name, outer, inner)
@@ -194,6 +194,20 @@ def test_shuffled_labels_are_not_predicted(eighty, tmp_path):
     found = out_of_fold.collect(tmp_path, "CAFs", folds)
     assert len(found.patient_ids) == 80
     assert abs(association.pearson(found.predictions, found.labels).mean()) < 0.15
+
+
+def test_the_epoch_is_not_chosen_by_labels_of_the_test_fold(eighty, tmp_path):
+    """They may be anything; those of the validation fold may not."""
+    slides, target, splits = eighty
+    found = {}
+    for part, patients in (("none", []), ("test", splits["outer"][0]["test"]),
+                           ("valid", splits["outer"][0]["inner"][0]["valid"])):
+        labels, rows = target.labels.copy(), np.isin(target.patient_ids, patients)
+        labels[rows] = 3 - 2 * labels[rows]
+        train_in(tmp_path / part, slides, dataclasses.replace(target, labels=labels), splits, [(0, 0)], keep="best")
+        path = model_folder.folder(tmp_path / part, "CAFs", 0, 0)
+        found[part] = model_folder.read_predictions(path, "test")[-1]
+    assert np.array_equal(found["none"], found["test"]) and not np.array_equal(found["none"], found["valid"])
 
 
 @pytest.mark.parametrize("leaking, low, high", [(["test"], -0.2, 0.2), (["train", "valid", "test"], 0.5, 1)])

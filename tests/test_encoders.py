@@ -16,7 +16,7 @@ from encoding.tile_encoder import TileEncoder, fold_batch_norm
 from tiles import tiling
 
 published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
-BIG = {"virchow2", "h-optimus-0", "prov-gigapath"}     # about a thousand million parameters each
+BIG = {"uni2-h", "virchow", "virchow2", "h-optimus-0", "prov-gigapath"}     # about a thousand million parameters each
 
 
 @pytest.fixture(scope="module")
@@ -261,11 +261,12 @@ def test_torchscript_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name, tiles", [("resnet50", (512, 20, "macenko")), ("ctranspath", (512, 20, "macenko")),
-                                         ("uni", (256, 20, "none")), ("virchow2", (224, 20, "none")),
+                                         ("uni", (256, 20, "none")), ("uni2-h", (256, 20, "none")),
+                                         ("virchow", (224, 20, "none")), ("virchow2", (224, 20, "none")),
                                          ("h-optimus-0", (224, 20, "none")), ("prov-gigapath", (256, 20, "none")),
                                          ("phikon-v2", (224, 20, "none"))])
 def test_tiles_are_those_that_the_encoders_were_trained_on(name, tiles):
-    assert dataclasses.astuple(ENCODERS[name].tiles) == (*tiles, ""), "and nothing is dropped"
+    assert dataclasses.astuple(ENCODERS[name].tiles) == (*tiles, "", ""), "and nothing is dropped"
 
 
 def test_a_precision_that_the_cpu_has_no_instructions_for_is_told(monkeypatch):

@@ -112,7 +112,7 @@ def test_cpus_are_those_of_the_job(monkeypatch, slurm, expected):
 
 def row_of(filename="s.svs", magnification=np.nan, mpp=np.nan):
     return pd.Series({"slide_id": "s", "filename": filename, "patient_id": "p", "magnification": magnification,
-                      "mpp": mpp}, name=7)
+                      "mpp": mpp, "mask_file": ""}, name=7)
 
 
 def test_feature_file_holds_what_its_docstring_says(slide, tmp_path):

@@ -187,6 +187,7 @@ def test_commands_in_the_pages_exist(page):
 
 READERS = re.compile(r"\bh5py\.File\(|\bjson\.loads?\(|\bread_csv\(")
 OF_OTHER_PROGRAMS = {"data/inputs/extracted_features.py": "features of TRIDENT and CLAM",
+                     "slide_processing/tiles/regions.py": "regions of QuPath and TRIDENT",
                      "data/inputs/bulk_sources.py": "STAR counts of GDC",
                      "deconvolution/sources/single_cells.py": "single cells of 10x Genomics"}
 

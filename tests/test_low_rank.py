@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 
 import simulated_cohort
 from evaluation import association, baselines, out_of_fold, result_tables, training_length
-from slide_ex import checksums
+from slide_ex import checksums, record
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
 from training import linear_head, low_rank, train_low_rank
 
@@ -30,6 +30,11 @@ def problem(n=30, n_features=12, n_outputs=5, seed=0):
     return features, colours, labels + 0.1 * colours[:, :1], np.arange(n - 10)
 
 
+def fit(kernel, labels, penalty, rank):
+    """low_rank.fit with the labels of the training slides alone."""
+    return low_rank.fit(kernel, low_rank.prepare(labels, [(kernel.train,)]), penalty, rank)
+
+
 def absolute(kernel, penalty):
     return penalty * kernel.values.sum() / len(kernel.train)
 
@@ -38,18 +43,18 @@ def absolute(kernel, penalty):
 def test_at_full_rank_it_is_the_ridge_of_scikit_learn(colour_weight):
     features, colours, labels, train = problem()
     kernel = low_rank.kernel(features, colours, train, colour_weight)
-    state = low_rank.fit(kernel, labels, 0.1, labels.shape[1])
-    oracle = Ridge(alpha=absolute(kernel, 0.1)).fit(kernel.z[train], labels[train])
-    assert np.allclose(linear_head.predict(state, features, colours), oracle.predict(kernel.z))
+    state = fit(kernel, labels, 0.1, labels.shape[1])
+    oracle = Ridge(alpha=absolute(kernel, 0.1)).fit(kernel.z(train), labels[train])
+    assert np.allclose(linear_head.predict(state, features, colours), oracle.predict(kernel.z()))
     standardised = (features - features[train].mean(0)) / features[train].std(0) / features.shape[1] ** 0.5
-    assert np.allclose(kernel.z[:, :12], standardised)
+    assert np.allclose(kernel.z()[:, :12], standardised)
 
 
 @pytest.mark.parametrize("rank, penalty", [(1, 0.03), (2, 0.3)])
 def test_no_other_matrix_of_that_rank_has_a_lower_penalised_loss(rank, penalty):
     features, colours, labels, train = problem(n=25, n_features=6, n_outputs=4)
     kernel = low_rank.kernel(features, colours, train, 0.0)
-    z, y, alpha = kernel.z[train], labels[train] - labels[train].mean(0), absolute(kernel, penalty)
+    z, y, alpha = kernel.z(train), labels[train] - labels[train].mean(0), absolute(kernel, penalty)
 
     def loss(flat):
         left, right = flat[:6 * rank].reshape(6, rank), flat[6 * rank:].reshape(rank, 4)
@@ -63,8 +68,8 @@ def test_no_other_matrix_of_that_rank_has_a_lower_penalised_loss(rank, penalty):
     found = min((optimize.minimize(loss, start, jac=True, options={"gtol": 1e-9}) for start in starts),
                 key=lambda result: result.fun)
     coefficients = found.x[:6 * rank].reshape(6, rank) @ found.x[6 * rank:].reshape(rank, 4)
-    state = low_rank.fit(kernel, labels, penalty, rank)
-    assert np.allclose(linear_head.predict(state, features), kernel.z @ coefficients + labels[train].mean(0), atol=1e-4)
+    state = fit(kernel, labels, penalty, rank)
+    assert np.allclose(linear_head.predict(state, features), kernel.z() @ coefficients + labels[train].mean(0), atol=1e-4)
     assert np.linalg.matrix_rank(linear_head.matrix(state)[0]) == rank
 
 
@@ -80,19 +85,19 @@ def test_rotated_inputs_change_nothing():
     features, colours, labels, train = problem()
     kernel = low_rank.kernel(features, colours, train, 0.0)
     rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(12, 12)))[0]
-    z = kernel.z @ rotation
+    z = kernel.z() @ rotation
     values, vectors = np.linalg.eigh(z[train] @ z[train].T)
     kept = values > low_rank.NEGLIGIBLE * values[-1]
-    rotated = dataclasses.replace(kernel, z=z, values=values[kept], vectors=vectors[:, kept], centre=np.zeros(12),
-                                  scale=np.ones(12))
-    assert np.allclose(linear_head.predict(low_rank.fit(kernel, labels, 0.1, 3), features),
-                       linear_head.predict(low_rank.fit(rotated, labels, 0.1, 3), z))
+    rotated = low_rank.Kernel((z,), np.zeros(12), np.ones(12), train, values[kept], vectors[:, kept],
+                              z @ z[train].T @ vectors[:, kept])
+    assert np.allclose(linear_head.predict(fit(kernel, labels, 0.1, 3), features),
+                       linear_head.predict(fit(rotated, labels, 0.1, 3), z))
 
 
 def test_a_column_that_is_constant_in_training_is_not_used():
     features, colours, labels, train = problem()
     features[train, 0] = 1 / 3
-    state = low_rank.fit(low_rank.kernel(features, colours, train, 0.0), labels, 0.1, 2)
+    state = fit(low_rank.kernel(features, colours, train, 0.0), labels, 0.1, 2)
     assert (linear_head.matrix(state)[0][:, 0] == 0).all() and np.isfinite(state["first.weight"]).all()
     with pytest.raises(ValueError, match="the same features"):
         low_rank.kernel(np.ones((30, 4)), colours, train, 0.0)
@@ -103,7 +108,7 @@ def plain_scores(features, colours, labels, parts):
     for weight, penalty, rank in itertools.product((0.0, 0.3), low_rank.PENALTIES, (1, 2, 3, 4)):
         predictions, known = [], []
         for train, valid in parts:
-            state = low_rank.fit(low_rank.kernel(features, colours, train, weight), labels, penalty, rank)
+            state = fit(low_rank.kernel(features, colours, train, weight), labels, penalty, rank)
             of_valid = linear_head.predict(state, features[valid], colours[valid])
             predictions.append(of_valid - of_valid.mean(0))
             known.append(labels[valid] - labels[valid].mean(0))
@@ -116,8 +121,8 @@ def test_the_choice_is_that_of_all_inner_validation_parts_each_centred():
     parts = [(np.sort(np.setdiff1d(rows, rows[i:i + 10])), np.sort(rows[i:i + 10])) for i in (0, 10, 20)]
     labels[parts[0][1]] += 50   # the level of a part says nothing
     labels[30:] = np.nan        # no part has these slides: their labels are never read
-    choice, table = low_rank.choose(lambda *of_part: low_rank.kernel(features, colours, *of_part), parts, labels,
-                                    (0.0, 0.3))
+    choice, table = low_rank.choose(lambda *of_part: low_rank.kernel(features, colours, *of_part), parts,
+                                    low_rank.prepare(labels, parts), (0.0, 0.3))
     plain = dict(plain_scores(features, colours, labels, parts))
     found = {(row["colour_weight"], row["penalty"], row["rank"]): row["valid_r"] for row in table}
     assert found == pytest.approx(plain) and dataclasses.astuple(choice) == max(plain, key=plain.get)
@@ -244,22 +249,31 @@ def test_use_decides_what_is_collected_exported_and_applied(copy, use, run_scrip
     assert done.returncode == 1 and "--use low-rank" in done.stderr and "CAFs" in done.stderr
 
 
-def test_another_hospital_gets_the_same_from_project_and_bundle(home, tmp_path, run_script):
-    away = simulated_cohort.write(tmp_path / "away", n_patients=12, seed=0)
-    with h5py.File(away / "features.h5", "r+") as file:
-        patients = [f"Q{patient}" for patient in file["patient_ids"].asstr()[:]]
-        file["patient_ids"][:] = np.array(patients, dtype=object)
-    for name in ("targets.h5", "clinical.csv"):
-        (away / name).unlink()
+@pytest.fixture(scope="module")
+def away(tmp_path_factory):
+    """Another hospital, whose patients have other ids; labels of 12 patients."""
+    away = simulated_cohort.write(tmp_path_factory.mktemp("away") / "away", n_patients=12, seed=0)
+    for name in ("features.h5", "targets.h5"):
+        simulated_cohort.change(away / name, "patient_ids", lambda ids: np.array([b"Q" + one for one in ids], object))
+    (away / "clinical.csv").unlink()
+    return away
+
+
+def test_another_hospital_gets_the_same_from_project_and_bundle(home, away, tmp_path, run_script):
     bundle = tmp_path / "bundle"
     assert run_script("prediction/export_model.py", home, bundle, "--all-models").returncode == 0
-    found = []
+    found, widths = [], []
     for models in (home, bundle):
-        done = run_script("prediction/predict_cohort.py", away, "--models", models, "--overwrite")
+        done = run_script("prediction/predict_cohort.py", away, "--models", models, "--bootstrap", 5, "--overwrite")
         assert done.returncode == 0, done.stderr
         with h5py.File(away / "predictions" / "home" / "predictions.h5") as file:
-            assert file["expression/CAFs"].attrs["n_models"] == 12
+            assert file["expression/CAFs"].attrs["n_models"] == 12 and "half_width_90" not in file["direct"]
             found.append([file[name]["predictions"][:] for name in ("expression/CAFs", "abundance", "direct")])
+            widths.append(file["expression/CAFs/half_width_90"][:])
+    with h5py.File(home / "results" / "predictions.h5") as file:
+        residuals = abs(file["expression/CAFs/labels"][:] - file["expression/CAFs/predictions"][:])
+    assert np.allclose(np.sort(residuals, axis=0)[55 - 1], widths[0])  # .9 of 61 are 54.9
+    assert np.allclose(*widths)
     for of_project, of_bundle in zip(*found):
         assert np.allclose(of_project, of_bundle, atol=1e-5)
     slides = features_file.read_slides(away / "features.h5")
@@ -268,6 +282,36 @@ def test_another_hospital_gets_the_same_from_project_and_bundle(home, tmp_path, 
     plain = np.mean([linear_head.predict(state, slides.mean_features, slides.mean_rgb) for state in states], axis=0)
     averaged = out_of_fold.per_patient(slides.patient_ids, plain, plain, [])[-1]
     assert np.allclose(found[0][0], averaged, atol=1e-5)
+
+
+def test_coverage_of_the_intervals_is_counted_and_other_models_have_none(home, away, run_script):
+    folder = away / "predictions" / "home"
+    command = ("prediction/predict_cohort.py", away, "--models", home, "--bootstrap", 5, "--csv", "--overwrite")
+    assert run_script(*command).returncode == 0
+    table = pd.read_csv(folder / "CAFs_genes.csv")
+    with h5py.File(folder / "predictions.h5") as file:
+        group = file["expression/CAFs"]
+        inside = abs(group["labels"][:] - group["predictions"][:]) <= group["half_width_90"][:]
+        assert np.allclose(table["half_width_90"], group["half_width_90"][:], rtol=1e-5)
+    assert np.allclose(table["coverage_90"], inside.mean(0)) and 0 < inside.mean() < 1
+    summary = pd.read_csv(folder / "summary.csv").set_index("target")
+    assert summary.loc["CAFs", "coverage_90"] == pytest.approx(inside.mean(), abs=1e-5)
+    assert list(pd.read_csv(folder / "CAFs_intervals.csv")) == ["output", "half_width_90"]
+    done = run_script(*command, "--use", "network")
+    assert done.returncode == 0, done.stderr
+    assert "CAFs: no intervals, prediction/collect_results.py took blend, not network" in done.stdout
+    with h5py.File(folder / "predictions.h5") as file:
+        assert "half_width_90" not in file["expression/CAFs"]
+
+
+def test_intervals_are_of_the_models_that_are_there(copy, run_script):
+    """Models that were trained again after the tables were collected have none."""
+    for path in copy.glob("results/CAFs_preds/result_*/config.json"):
+        record.write(path, record.read(path, "a test") | {"seed": 7})
+    done = run_script("prediction/export_model.py", copy, copy.parent / "bundle")
+    assert done.returncode == 0 and "no intervals: " in done.stdout and "collect_results.py" in done.stdout
+    content = json.loads((copy.parent / "bundle" / "bundle.json").read_text())
+    assert not any("half_width_90" in target for target in content["targets"].values())
 
 
 def test_models_with_and_without_colours_have_one_mean_matrix():
@@ -279,6 +323,14 @@ def test_models_with_and_without_colours_have_one_mean_matrix():
                        np.mean([linear_head.predict(state, features, colours) for state in states], axis=0))
     with pytest.raises(ValueError, match="--use network"):
         linear_head.predict(mean, features, np.full((6, 3), np.nan))
+
+
+def test_a_target_needs_the_kinds_that_were_begun_for_it(copy, run_script):
+    """Of a target that has none yet, those of the others."""
+    assert "all all 'Cancer Epithelial' --model both" in run_script("data/check_project.py", copy).stdout
+    (copy / "results" / "low_rank" / "Cancer Epithelial_preds").mkdir()
+    checked = run_script("data/check_project.py", copy).stdout
+    assert "expression    6 of 12 models" in checked and "all all 'Cancer Epithelial' --model low-rank" in checked
 
 
 def test_a_project_with_low_rank_models_is_finished_when_all_of_both_kinds_are_there(copy, run_script):

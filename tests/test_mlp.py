@@ -190,3 +190,44 @@ def test_planted_linear_signal_is_found_as_well_as_by_the_best_ridge(tmp_path):
         assert abs(r[name].mean() - optimum.mean()) < 0.02
     assert optimum.mean() > 0.7
     assert np.median(np.abs(r["tiles"] - r["mean"])) < 0.01 and abs((r["tiles"] - r["mean"]).mean()) < 0.005
+
+
+@pytest.mark.parametrize("config", [REGRESSION, CLASSIFIER])
+def test_standardised_features_are_learnt_from_and_folded_into_the_first_layer(cohort, config):
+    """The same as on tiles that were standardised before, by the training slides alone, in any unit."""
+    slides, (train, valid, test) = cohort[0], rows_of(cohort)
+    config = dataclasses.replace(config, max_epochs=8)
+    labels = (labels_of(cohort) > 5).float() if config.head == "classification" else labels_of(cohort)
+    found = []
+    for unit, standardise in ((1, True), (100, True), (1, False)):
+        pool = pooling.TilePooling(slides, CPU)
+        pool.means, pool.tiles = pool.means * unit + unit, pool.tiles * unit + unit
+        if not standardise:
+            centre, sd = pool.means[train].mean(0), pool.means[train].std(0, correction=0)
+            pool.means, pool.tiles = (pool.means - centre) / sd, (pool.tiles - centre) / sd
+        network, _ = mlp.fit(pool, labels, train, valid, dataclasses.replace(config, standardise=standardise))
+        assert list(network.state_dict()) == ["first.weight", "first.bias", "last.weight", "last.bias"]
+        found.append(mlp.predict(network, pool, test))
+    assert np.allclose(found[0], found[1], atol=1e-3) and np.allclose(found[0], found[2], atol=1e-3)
+    assert np.ptp(found[0], axis=0).min() > 0.01
+
+
+def test_a_constant_feature_is_no_obstacle_to_standardising():
+    layer = mlp.Standardised(torch.nn.Linear(2, 3), torch.tensor([[0.1, 1.0], [0.1, 2.0]]))
+    assert (layer.weight[:, 0] == 0).all() and torch.isfinite(layer.bias).all()
+    features = torch.randn(4, 2)
+    before = layer(features)
+    assert torch.allclose(layer.plain()(features), before, atol=1e-6)
+
+
+def test_of_epochs_that_score_alike_the_first_is_kept(cohort):
+    """Labels are noise, so that accuracies on the few validation slides tie; the network is that of the first best."""
+    train, valid, test = rows_of(cohort)
+    labels = torch.from_numpy(np.random.default_rng(3).integers(0, 2, (len(cohort[0].slide_ids), 1))).float()
+    config, pool = dataclasses.replace(CLASSIFIER, max_epochs=15), pooling.TilePooling(cohort[0], CPU)
+    network, history = mlp.fit(pool, labels, train, valid, config)
+    scores = [epoch["valid_accuracy"] for epoch in history]
+    first = scores.index(max(scores)) + 1
+    assert scores.count(max(scores)) > 1 and len(history) == 15
+    stopped, _ = mlp.fit(pool, labels, train, valid, dataclasses.replace(config, max_epochs=first, keep="last"))
+    assert np.array_equal(mlp.predict(network, pool, test), mlp.predict(stopped, pool, test))

@@ -33,6 +33,10 @@ def test_demo_recovers_the_truth(demo):
     table = pd.read_csv(project / "results" / "demo_summary.csv", index_col="cell type")
     assert (table["abundance R truth"] > 0.6).sum() >= 4
     assert (table.loc[["Cancer Epithelial", "CAFs"], "R truth top 100"] > 0.5).all()
+    kinds = pd.read_csv(project / "results" / "demo_models.csv", index_col="target")
+    blend = kinds.dropna(subset="blend")
+    assert list(blend.index) == ["Bulk", "CAFs", "Cancer Epithelial", "direct"] and kinds["low-rank"].notna().all()
+    assert (blend["blend"] > blend["network"]).all() and (kinds.loc["abundance", "low-rank"] > 0.6)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ SCRIPT = "prediction/predict_response.py"
 QUICK = ("--search", 1, "--repeats", 1, "--bootstrap", 50, "--processes", 1)
 OPTIONS = {"overwrite": False, "features": None, "source": None, "train_on": None, "clinical_columns": [], "min_r": 0.4,
            "confidence": None, "genes_from": None, "scale_in_cohort": False, "search": 1, "repeats": 1, "bootstrap": 50,
-           "seed": 42, "processes": 1}  # the same, to call main
+           "seed": 42, "processes": 1, "endpoint": ()}  # the same, to call main
 FEW_SETS = ("CAFs", "CAFs + Bulk", "Bulk", "direct", "clinical")
 
 

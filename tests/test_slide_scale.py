@@ -30,7 +30,7 @@ def edge(**statements):
 
 def row_of(slide_id="s", filename="s.svs", magnification=NAN, mpp=NAN, patient_id="p"):
     return pd.Series({"slide_id": slide_id, "filename": filename, "patient_id": patient_id,
-                      "magnification": magnification, "mpp": mpp}, name=0)
+                      "magnification": magnification, "mpp": mpp, "mask_file": ""}, name=0)
 
 
 @pytest.mark.parametrize("statements, expected", [

@@ -30,7 +30,7 @@ CELL_TYPES = ["T-cells", "Cancer Epithelial"]
 
 STAND_IN_STAGES = f"""#!{sys.executable}
 '''In place of python: makes what a stage would make, small. A file faults/<Slide.ID or stage> says what goes wrong.'''
-import json, os, signal, sys, time
+import itertools, json, os, signal, sys, time
 from pathlib import Path
 
 import numpy as np
@@ -151,23 +151,25 @@ if script == "make_splits":
 if script in ("1main_cs_exp_regression", "1main_abundance_regression"):
     need("features.h5", "targets.h5", "splits.json")
     target = readers()["abundance" if "abundance" in script else words[2]]()
+    kinds = model_folder.kinds(words[words.index("--model") + 1] if "--model" in words else "network")
     for outer in range(2) if words[0] == "all" else [int(words[0])]:
-        for inner in range(3) if words[1] == "all" else [int(words[1])]:
-            folder = model_folder.folder(project / "results", target.name, outer, inner)
-            for name in model_folder.files(target.name):
+        for inner, kind in itertools.product(range(3) if words[1] == "all" else [int(words[1])], kinds):
+            folder = model_folder.folder(model_folder.root(project / "results", kind), target.name, outer, inner)
+            for name in model_folder.files(target.name, model=kind):
                 make(folder.relative_to(project) / name)
             record.write(folder / "config.json", dict(
+                {{}} if kind == "network" else dict(model=kind),
                 target=target.name, outer=outer, inner=inner, targets_sha256=target.sha256,
                 features_sha256=features_file.read_slides(project / "features.h5").sha256,
                 splits_sha256=checksums.of_content(splits_file.read(project / "splits.json"))))
 if script == "collect_results":
     need("results/T-cells_preds/result_1_2")
-    configs = model_folder.read_all_configs(project / "results", ["Cancer Epithelial", "T-cells"],
-                                            splits_file.read(project / "splits.json"))
+    digest = model_folder.sha256_now(project / "results", ["Cancer Epithelial", "T-cells"],
+                                     splits_file.read(project / "splits.json"))
     for name in ("summary", "missing_slides"):
         make(f"results/{{name}}.csv")
     predictions_file.write(project / "results" / "predictions.h5", {{}},
-                           dict(models_sha256=checksums.of_content(configs)))
+                           dict(models_sha256=digest))
 if script == "figures":
     need("results/predictions.h5")
     digest = checksums.of_file(project / "results" / "predictions.h5")
@@ -278,6 +280,20 @@ def test_a_project_from_nothing_to_results_here_and_nothing_is_left_to_do(projec
     again = local(project)
     assert again.returncode == 0 and "finished" in again.stdout
     assert len(calls(project)) == 11
+
+
+def test_kinds_of_models_that_are_asked_for_before_there_are_any(project):
+    assert local(project, "--model", "both").returncode == 0
+    trained = [call for call in calls(project) if call.startswith("1main_") and " all " in call and "_regr" in call]
+    assert len(trained) == 3 and all("--model both" in call for call in trained)
+    assert counts(project)["expression"] == [12, 0, 0, 0, 0, 0], "a unit is a fold, of both kinds"
+    assert "finished" in local(project).stdout
+    shutil.rmtree(project / "results" / "low_rank" / "T-cells_preds" / "result_1_2")
+    assert "1 2 T-cells --model both" in submit(project, "--commands", "expression").stdout
+    shutil.rmtree(project / "results" / "low_rank")
+    assert submit(project, "--commands", "expression").stdout == ""
+    lines = submit(project, "--commands", "abundance", "--model", "low-rank").stdout.splitlines()
+    assert lines and all("--model both" in line for line in lines), "beside the networks that are there"
 
 
 def test_task_lists_show_index_command_and_units_and_logs_end_with_the_exit_code(project):

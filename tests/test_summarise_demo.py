@@ -103,6 +103,22 @@ def test_other_cohort_that_was_not_predicted_is_named(run_script, project):
     assert result.returncode == 1 and "predict_cohort.py" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
+def test_kinds_of_models_stand_beside_one_another(run_script, project):
+    """A row of the summary is named by what its model is; a baseline has no head, a target without networks a gap."""
+    rows = [("CAFs", "slide-ex", "blend", .5), ("CAFs", "network", "network", .4), ("CAFs", "low-rank", "low-rank", .45),
+            ("CAFs", "ridge", "", .3), ("CAFs", "mean colour", "", .2), ("T-cells", "slide-ex", "low-rank", .1)]
+    table = pd.DataFrame(rows, columns=["target", "model", "head", "median_r_in_folds"])
+    table.loc[len(table)] = ["direct", "slide-ex", "network", np.nan]
+    table["auc"] = [np.nan] * 6 + [.75]
+    table.to_csv(project / "results" / "summary.csv", index=False)
+    result = run_script(SCRIPT, project)
+    assert result.returncode == 0 and "kinds of models" in result.stdout, result.stderr
+    table = pd.read_csv(project / "results" / "demo_models.csv", index_col="target")
+    assert table.loc["CAFs"].to_dict() == {"network": .4, "low-rank": .45, "blend": .5, "ridge": .3, "mean colour": .2}
+    assert table.loc["T-cells"].dropna().to_dict() == {"low-rank": .1}
+    assert table.loc["direct"].dropna().to_dict() == {"network": .75}
+
+
 @pytest.mark.parametrize("missing", ["truth/expression.h5", "results/predictions.h5"])
 def test_missing_file_is_named(run_script, project, missing):
     (project / missing).unlink()

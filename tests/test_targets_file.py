@@ -44,10 +44,10 @@ def test_labels_are_joined_by_patient_not_by_row(project):
 
 def test_cell_types_by_name_short_form_and_all(project):
     path = project / "targets.h5"
-    assert targets_file.choose_cell_types(path, "Cancer") == ["Cancer Epithelial"]
-    assert targets_file.choose_cell_types(path, "all") == ["CAFs", "Cancer Epithelial"]
+    assert targets_file.choose_cell_types(path, ["Cancer"]) == ["Cancer Epithelial"]
+    assert targets_file.choose_cell_types(path, ["CAFs", "all"]) == ["CAFs", "Cancer Epithelial"]
     with pytest.raises(ValueError, match="no cell type 'Caf'.*CAFs, Cancer Epithelial"):
-        targets_file.choose_cell_types(path, "Caf")
+        targets_file.choose_cell_types(path, ["CAFs", "Caf"])
 
 
 def as_text(path, name):

@@ -1,6 +1,7 @@
 """A download from the Genomic Data Commons (GDC) as it lies on disk: sample sheet, manifest, one folder a file.
 
-Formats: "Sample Sheet" and "Manifest" of the portal's cart, and the folders of the GDC Data Transfer Tool (gdc-client)
+Formats: "Sample Sheet" (or the same columns of the API, as TSV) and "Manifest" of the portal's cart, and the folders of
+the GDC Data Transfer Tool (gdc-client)
 <file id>/<file name>, with logs/ and annotations.txt beside the file and <file name>.partial while it is incomplete.
 """
 import pandas as pd
@@ -11,12 +12,16 @@ from slide_ex.text_table import read_strings
 
 SHEET_COLUMNS = {"File ID": "file_id", "File Name": "file_name", "Data Type": "data_type", "Case ID": "case_id",
                  "Sample ID": "sample_id"}
+OF_API = {"file_id": "File ID", "file_name": "File Name", "data_type": "Data Type", "cases.0.submitter_id": "Case ID",
+          "cases.0.samples.0.submitter_id": "Sample ID"}     # the same of the API's endpoint files, format TSV
 MANIFEST_COLUMNS = ["id", "filename", "md5", "size", "state"]
 
 
 def read_columns(path, columns, what):
     """Tab-separated text as strings; ValueError when one of `columns` is absent. `what` tells where to get the file."""
     table = read_strings(path, what)
+    if "File ID" in columns and "File ID" not in table:
+        table = table.rename(columns=OF_API)
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"{path} has no column {some(missing)}, its columns are {some(table, 8)}: give {what}")

@@ -6,14 +6,14 @@ Codes: "TCGA Barcode" in the GDC Encyclopedia, "TCGA Code Tables" of the GDC.
 """
 import pandas as pd
 
-from slide_ex.project import clinical_words
+from slide_ex.project import clinical_file, clinical_words
 
 PATIENT = r"(?P<patient_id>TCGA-\w{2}-\w{4})"
 SAMPLE_BARCODE = rf"^{PATIENT}-(?P<sample_type>\d\d)(?P<vial>[A-Z]?)(?=-|$)"
 SLIDE_NAME = rf"^(?P<slide_id>{PATIENT}-(?P<sample_type>\d\d)[A-Z]-\d\d-(?P<section>DX|TS|MS|BS)\w*)\."
 PRIMARY_TUMOUR = "01"
 DIAGNOSTIC, FROZEN = ("DX",), ("TS", "BS")
-CASE_COLUMNS = ("cases.submitter_id", "case_submitter_id")  # of clinical.tsv, since 2025 and before
+CASE_COLUMNS = ("cases.submitter_id", "case_submitter_id", "submitter_id")  # of clinical.tsv, new and old; of the API
 
 
 def leave_out(table, condition, reason):
@@ -73,11 +73,36 @@ def clinical_table(table, patients):
     """clinical.csv of some patients from the portal's clinical.tsv, which has one row a treatment.
 
     Columns with more than one value for some patient are left out. GDC does not record the response to neoadjuvant
-    chemotherapy, so Response is empty, to be filled in.
+    chemotherapy, so Response is empty, to be filled in; Time and Event are overall survival, where it has vital_status.
     """
     case = next(column for column in CASE_COLUMNS if column in table)
     table = table[table[case].isin(patients)].apply(clinical_words.without_missing)
     per_patient = table.groupby(case).agg(lambda values: tuple(sorted(set(values) - {""})))
     kept = [column for column in per_patient if per_patient[column].map(len).max() == 1]
     one = per_patient[kept].map(lambda values: values[0] if values else "").reset_index(drop=True)
-    return pd.concat([pd.DataFrame({"Patient.ID": per_patient.index, "Response": ""}), one], axis=1)
+    first = pd.DataFrame({"Patient.ID": per_patient.index, "Response": ""})
+    return pd.concat([first, overall_survival(per_patient), one], axis=1)
+
+
+def overall_survival(per_patient):
+    """Time (days from diagnosis) and Event (1 dead, 0 alive when last seen) of patients, "" where not known.
+
+    per_patient : DataFrame of tuples, the values of each patient in a column of clinical.tsv. Of several follow-ups the
+        last one counts. Without a column vital_status there are no columns.
+    """
+    fields = {field: [column for column in per_patient if column.rpartition(".")[2] == field]
+              for field in clinical_file.OF_SURVIVAL}
+    vital, death, *follow_ups = fields.values()
+    if not vital:
+        return pd.DataFrame(index=range(len(per_patient)))
+
+    def of_patient(row):
+        status = {word.lower() for column in vital for word in row[column]}
+        if status not in ({"dead"}, {"alive"}):     # not known, or both
+            return "", ""
+        columns = death if status == {"dead"} else sum(follow_ups, [])
+        days = [float(value) for column in columns for value in row[column]]
+        return (f"{max(days):g}", "1" if status == {"dead"} else "0") if days and max(days) >= 0 else ("", "")
+
+    return pd.DataFrame([of_patient(row) for _, row in per_patient.iterrows()],
+                        columns=[clinical_file.TIME, clinical_file.EVENT])

@@ -10,6 +10,7 @@ from slide_ex.text_table import read_strings
 
 REQUIRED = {"Filename": "filename", "Patient.ID": "patient_id"}
 OPTIONAL = {"Slide.ID": "slide_id", "Expression.ID": "expression_id", "Magnification": "magnification", "MPP": "mpp",
+            "Mask": "mask_file",
             "Response": "response"}
 ENDINGS = r"(\.ome)?\.[A-Za-z0-9]+$"  # of slide files
 NO_SLIDE, NO_EXPRESSION = "no such slide file", "no such column of expression"

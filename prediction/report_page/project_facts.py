@@ -9,8 +9,9 @@ from slide_ex.project import clinical_file, description_file, model_folder, spli
 from slide_ex.stages.result_states import checksum as checksum_of_file
 
 TABLES = ("deconvolution/target_genes.csv", "results/summary.csv", "results/abundance.csv", "results/direct.csv",
-          "results/enrichment.csv", "response/*/comparison.csv", "predictions/*/summary.csv",
-          "predictions/*/abundance.csv", "predictions/*/direct.csv", "predictions/*/overlap.csv",
+          "results/enrichment.csv", "response/*/comparison.csv", "survival/*/comparison.csv",
+          "predictions/*/summary.csv", "predictions/*/abundance.csv", "predictions/*/direct.csv",
+          "predictions/*/overlap.csv",
           "predictions/*/slides.csv")
 GENES = "results/*_genes.csv"
 GENE_COLUMNS = ["cell_type", "gene", "n_patients", "pearson_r", "slope", "p_benjamini_hochberg", "confidence"]

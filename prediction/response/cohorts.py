@@ -5,6 +5,7 @@ Feature sets are tables (patients x features), joined by patient id:
     abundance           fractions of all cell types
     direct              probability of pCR of the direct model
     mean colour         mean red, green and blue of a patient's slides
+    mean features       of survival alone: mean tile features of a patient's slides, straight from the encoder
     clinical            columns of clinical.csv, as text
 """
 import dataclasses
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from response import classifiers
+from response import classifiers, feature_sets
 from slide_ex.ids import counted
 from slide_ex.project import clinical_file, description_file, features_file, predictions_file, targets_file
 
@@ -38,17 +39,23 @@ class Cohort:
     """What is known of the patients of one project."""
     source: Source
     sets: dict        # name to DataFrame, patients x features
-    response: dict    # patient to 1.0 (pCR) or 0.0 (RD); patients without a known response are not in it
+    response: dict    # patient to 1.0 (pCR) or 0.0 (RD), or to (time, event); without patients of whom it is not known
     attributes: dict  # of the file that was read
+    endpoint: tuple = ()  # columns of time and event in clinical.csv, () for response
 
 
 @dataclasses.dataclass(frozen=True)
 class Patients:
     """Who trains and who is scored; inside one cohort the same."""
     ids: list          # str, sorted
-    y: np.ndarray      # (n_patients,) 1 pCR, 0 RD
+    y: np.ndarray      # (n_patients,) 1 pCR, 0 RD; of survival (n_patients, 2) time and event (1, censored 0)
     new_ids: list      # str, sorted
-    new_y: np.ndarray  # (n_new_patients,) 1, 0, or NaN where the response is not known
+    new_y: np.ndarray  # of the new patients, NaN where it is not known
+
+    @property
+    def strata(self):
+        """What folds share out evenly: response, or event."""
+        return self.y if self.y.ndim == 1 else self.y[:, 1]
 
 
 def sources(project, name, other):
@@ -74,31 +81,40 @@ def sources(project, name, other):
     return Source(other, name), Source(project, name), f"{name}_from_{trained}"
 
 
-def read_both(project, name, other, clinical_columns):
+def read_both(project, name, other, clinical_columns, endpoint=()):
     """The cohorts that train and that are scored (the same one without `other`), and the name of the setting."""
     source, new_source, setting = sources(project, name, other)
-    train = read(source, clinical_columns)
+    train = read(source, clinical_columns, endpoint)
     if other is None:
         return train, train, setting
-    new = read(new_source, clinical_columns)
+    new = read(new_source, clinical_columns, endpoint)
     refuse_unlike(train, new)
     return train, new, setting
 
 
-def read(source, clinical_columns):
-    """Cohort of a source; FileNotFoundError names the script to run first."""
+def read(source, clinical_columns, endpoint=()):
+    """Cohort of a source; FileNotFoundError names the script to run first.
+
+    endpoint : () for response, or the columns of time and event in clinical.csv
+    """
     sets, attributes = read_rna(source) if source.name == "targets" else read_predictions(source)
     if source.name != "targets" and (source.project / "features.h5").is_file():
         slides = features_file.read_slides(source.project / "features.h5")
         if np.isfinite(slides.mean_rgb).all():  # features of other tools come without colours
             colours = pd.DataFrame(slides.mean_rgb.astype(float), columns=["red", "green", "blue"])
             sets["mean colour"] = colours.groupby(slides.patient_ids).mean()
+        if endpoint:
+            sets[feature_sets.MEAN_FEATURES] = pd.DataFrame(slides.mean_features.astype(float)).groupby(
+                slides.patient_ids).mean()
     clinical = source.project / "clinical.csv"
     if clinical_columns:
         sets["clinical"] = pd.DataFrame({column: clinical_file.read_column(clinical, column)
                                          for column in clinical_columns})
+    if endpoint:
+        sets.pop("direct", None)    # a probability of pCR
+        return Cohort(source, sets, clinical_file.known_survival(clinical, *endpoint), attributes, endpoint)
     response = clinical_file.known_responses(clinical) if clinical_file.has_responses(clinical) else {}
-    return Cohort(source, sets, response, attributes)
+    return Cohort(source, sets, response, attributes, endpoint)
 
 
 def read_rna(source):
@@ -170,7 +186,17 @@ def with_all_sets(cohort, tables, among):
 
 
 def responses(cohort, patients, n_least):
-    """Response of patients; ndarray (n_patients,) of 1, 0 and NaN (not known). ValueError below n_least of 1 or 0."""
+    """Response of patients; ndarray (n_patients,) of 1, 0 and NaN (not known), or of survival (n_patients, 2).
+
+    ValueError below n_least of 1 or 0; of survival below n_least events.
+    """
+    if cohort.endpoint:
+        y = np.array([cohort.response.get(patient, (np.nan, np.nan)) for patient in patients]).reshape(-1, 2)
+        if (n_events := int((y[:, 1] == 1).sum())) < n_least:
+            raise ValueError(f"{cohort.source.project}: {n_events} events among the patients with all feature sets; it "
+                             f"takes {n_least}: fill {' and '.join(cohort.endpoint)} of clinical.csv, or name fewer "
+                             "sets with --features")
+        return y
     y = np.array([cohort.response.get(patient, np.nan) for patient in patients])
     n_pcr, n_rd = int((y == 1).sum()), int((y == 0).sum())
     if min(n_pcr, n_rd) < n_least:

@@ -37,11 +37,8 @@ def comparison(scores, patients, rows, tables, n_bootstrap, seed):
     values = {name: column.to_numpy()[known] for name, column in scores.items()}
     made = []
     for name, members in rows.items():
-        kinds = {feature_sets.KINDS.get(member, "cell type") for member in members}
-        has_genes = kinds <= {"cell type", "bulk"} and name != feature_sets.TOP
-        row = {"features": name, "kind": "ensemble" if len(members) > 1 else kinds.pop(), "n_patients": len(labels),
-               "n_pcr": int(labels.sum()),
-               "n_genes": sum(tables[member][0].shape[1] for member in members) if has_genes else None}
+        row = {"features": name, "kind": feature_sets.kind_of(members), "n_patients": len(labels),
+               "n_pcr": int(labels.sum()), "n_genes": feature_sets.n_genes(name, members, tables)}
         row |= statistics_of(labels, values[name], threshold, weights)
         row |= {p: association.delong_paired(labels, values[name], values[other])
                 if other in values and other != name else np.nan for p, other in REFERENCES.items()}

@@ -13,8 +13,9 @@ from slide_ex import ids, text_table
 from slide_ex.ids import counted
 from slide_ex.project import clinical_words, targets_file
 
-KINDS = {"Bulk": "bulk", "abundance": "abundance", "direct": "direct", "mean colour": "mean colour",
-         "clinical": "clinical"}  # of feature sets other than cell types
+MEAN_FEATURES = "mean features"
+KINDS = {"Bulk": "bulk", "abundance": "abundance", "direct": "direct", MEAN_FEATURES: "direct",
+         "mean colour": "mean colour", "clinical": "clinical"}  # of feature sets other than cell types
 CELL_TYPES, PAIRS, TOP = "cell types", "pairs", "top triple"  # groups of feature sets on the command line
 FEW_GENES = 25   # the classifiers may choose so many
 
@@ -51,6 +52,17 @@ def in_both(train, new, min_r, min_confidence, genes_from=None):
             if columns:
                 pairs[name] = train.sets[name][columns], new.sets[name][columns]
     return pairs
+
+
+def kind_of(members):
+    """What kind of row of the comparison has these members (sets): a value of KINDS, cell type or ensemble."""
+    return "ensemble" if len(members) > 1 else KINDS.get(members[0], "cell type")
+
+
+def n_genes(name, members, tables):
+    """Genes of a row of the comparison, None where its features are no genes, or chosen anew in each part."""
+    has_genes = {kind_of((member,)) for member in members} <= {"cell type", "bulk"} and name != TOP
+    return sum(tables[member][0].shape[1] for member in members) if has_genes else None
 
 
 def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_from):

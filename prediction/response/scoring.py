@@ -39,13 +39,15 @@ def draw_parts(patients, is_one_cohort, repeats, seed):
         folds = [(np.arange(len(patients.ids)), np.arange(len(patients.new_ids)))]
         if is_one_cohort:
             folds = StratifiedKFold(classifiers.N_FOLDS, shuffle=True, random_state=seed + repeat).split(
-                patients.ids, patients.y)
+                patients.ids, patients.strata)
         made += [Part(train, new, seed + repeat) for train, new in folds]
     return made
 
 
-def of_sets(arrays, y, parts, n_search, processes):
+def of_sets(arrays, y, parts, n_search, processes, model=classifiers):
     """Fit all feature sets but `direct`; yield a name and a list of (scores, inner AUC), one a part.
+
+    With `model` cox in the place of classifiers it is survival: y has two columns, AUC is the concordance.
 
     Parameters
     ----------
@@ -54,19 +56,22 @@ def of_sets(arrays, y, parts, n_search, processes):
     y : ndarray (n_train,)
         1 pCR, 0 RD.
     """
+    metric = "AUC" if model is classifiers else "concordance"
     with Parallel(n_jobs=processes) as parallel:  # each task has its own seed: processes do not change the numbers
         for name in tqdm([name for name in arrays if name != "direct"], unit="feature set", disable=None):
             x, x_new = arrays[name]
             fitted = parallel(delayed(fit_and_score)(
-                os.getpid(), x[part.train], y[part.train], x_new[part.new], n_search, part.seed) for part in parts)
-            logging.info(f"{name}: {x.shape[1]} features, AUC in inner folds {np.mean([auc for _, auc in fitted]):.3f}")
+                os.getpid(), model.fit_and_score, x[part.train], y[part.train], x_new[part.new], n_search, part.seed)
+                for part in parts)
+            inner = np.mean([of_part for _, of_part in fitted])
+            logging.info(f"{name}: {x.shape[1]} features, {metric} in inner folds {inner:.3f}")
             yield name, fitted
 
 
-def fit_and_score(parent, *arguments):
-    """classifiers.fit_and_score in a worker that ends with its parent (a process number)."""
+def fit_and_score(parent, model_fit_and_score, *arguments):
+    """fit_and_score of a model in a worker that ends with its parent (a process number)."""
     script.end_with_parent(parent)
-    return classifiers.fit_and_score(*arguments)
+    return model_fit_and_score(*arguments)
 
 
 def of_rows(rows, fitted, arrays, parts, ids):

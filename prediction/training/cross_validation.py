@@ -60,7 +60,7 @@ def add_arguments(parser, max_epochs, patience):
     """Arguments that the three training scripts share."""
     parser.add_argument("outer_fold", help="0-based number, or all")
     parser.add_argument("inner_fold", help="0-based number, or all")
-    parser.add_argument("--model", choices=[*model_folder.MODELS, "both"], default=model_folder.NETWORK,
+    parser.add_argument("--model", choices=[*model_folder.MODELS, model_folder.BOTH], default=model_folder.NETWORK,
                         help="network: as published; low-rank: ridge in closed form, in seconds (the options below are "
                              "of the network); default %(default)s")
     parser.add_argument("--max-epochs", type=int, default=max_epochs, help="default %(default)s")
@@ -68,6 +68,8 @@ def add_arguments(parser, max_epochs, patience):
     parser.add_argument("--hidden", type=int, default=512, help="hidden units, default %(default)s")
     parser.add_argument("--learning-rate", type=float, default=model_config.Config.learning_rate,
                         help="of the network, default %(default)s, as published")
+    parser.add_argument("--standardise", action="store_true",
+                        help="the features of the network, by the training slides; not published")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
     parser.add_argument("--keep", choices=["best", "last"], default="best", help="epoch to keep, default %(default)s")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
@@ -82,7 +84,8 @@ def config_of(args, head, pooling):
     if not 0 < args.learning_rate < 1:
         raise ValueError(f"--learning-rate {args.learning_rate}: give a number above 0 and below 1")
     return model_config.Config(head, pooling, args.max_epochs, args.patience, args.hidden,
-                               learning_rate=args.learning_rate, seed=args.seed, keep=args.keep)
+                               learning_rate=args.learning_rate, seed=args.seed, keep=args.keep,
+                               standardise=args.standardise)
 
 
 def chosen(fold, n_folds):
@@ -105,10 +108,14 @@ def train(args, targets, config):
         unused = splits_file.check_patients(splits, splits_path, slides, target)
         if unused:
             logging.info(f"{target.name}: in no fold, so not used: {counted(unused)}")
+    kinds = model_folder.kinds(args.model)
+    for target in targets:  # these folders say what is to be there, also when this process does not live to its end
+        for kind in kinds:
+            model_folder.of_target(args.project_path / "results", kind, target.name).mkdir(parents=True, exist_ok=True)
     failed = []
-    if args.model != model_folder.NETWORK:  # first, because they take seconds
+    if model_folder.LOW_RANK in kinds:  # first, because they take seconds
         failed += train_low_rank_models(args, targets, slides, splits, numbers)
-    if args.model != model_folder.LOW_RANK:
+    if model_folder.NETWORK in kinds:
         failed += train_networks(args, targets, slides, splits, numbers, config)
     if failed:
         raise ValueError(f"{sum(task.n_models for task in failed)} models failed: "
@@ -119,7 +126,7 @@ def train(args, targets, config):
 def train_networks(args, targets, slides, splits, numbers, config):
     """Train the networks of the folds `numbers` that are not finished; the tasks that failed."""
     tasks = [Task(target, outer, inner, config, *record_and_path(
-        args.project_path, model_folder.NETWORK, target, outer, inner, slides, splits, dataclasses.asdict(config)))
+        args.project_path, model_folder.NETWORK, target, outer, inner, slides, splits, config.record()))
         for target in targets for outer, inner in numbers]
     todo = [task for task in tasks if not model_folder.is_finished(task.path, task.record, args.overwrite)]
     logging.info(f"{len(tasks)} models, {len(tasks) - len(todo)} finished before")

@@ -12,14 +12,17 @@ of S^1/2 V' Y Y' V S^1/2,
 
     prediction = Z_new Z' V (D (D + penalty))^-1/2 U_r  U_r' S^1/2 V' Y
 
-One eigendecomposition a training part and colour weight serves all targets and penalties, Y Y' all folds; ranks are
-nested. Penalty, rank and colour weight are those with the best R of the validation predictions of all inner folds of an
-outer fold, each centred on its fold: one choice an outer fold, and its test part has no say in it.
+One eigendecomposition a training part and colour weight serves all targets and penalties, Y Y' all parts of an outer
+fold; ranks are nested, and of the labels nothing but the leading directions is computed. Penalty, rank and colour
+weight are those with the best R of the validation predictions of all inner folds of an outer fold, each centred on its
+fold: one choice an outer fold, and its test part has no say in it.
 """
 import dataclasses
 
 import numpy as np
 from scipy.sparse.linalg import eigsh
+
+from evaluation import association
 
 PENALTIES = tuple(10.0 ** power for power in np.arange(2, -2.5, -0.5))  # relative to the mean eigenvalue of Z Z'
 RANKS = (1, 2, 3, 4, 6, 8, 12)
@@ -39,16 +42,17 @@ class Choice:
 @dataclasses.dataclass(frozen=True)
 class Kernel:
     """The inputs of one training part, and the eigendecomposition of their Gram matrix."""
-    z: np.ndarray        # float64 (n_slides, n_inputs)   of all slides, standardised by the training slides
-    centre: np.ndarray   # float64 (n_inputs,)   z = (inputs - centre) * scale
-    scale: np.ndarray    # float64 (n_inputs,)
-    train: np.ndarray    # int64 (n_train,)   row numbers
-    values: np.ndarray   # float64 (n_directions,)   eigenvalues above zero
-    vectors: np.ndarray  # float64 (n_train, n_directions)
+    blocks: tuple         # of arrays (n_slides, ...): features, and colours where they are used; shared by all kernels
+    centre: np.ndarray    # float64 (n_inputs,)   z = (inputs - centre) * scale
+    scale: np.ndarray     # float64 (n_inputs,)
+    train: np.ndarray     # int64 (n_train,)   row numbers
+    values: np.ndarray    # float64 (n_directions,)   eigenvalues above zero
+    vectors: np.ndarray   # float64 (n_train, n_directions)
+    products: np.ndarray  # float64 (n_slides, n_directions)   Z_all Z' V: of all slides with the directions
 
-    def products(self, rows):
-        """Inner products of rows with the directions of the training slides; (n_rows, n_directions)."""
-        return self.z[rows] @ (self.z[self.train].T @ self.vectors)
+    def z(self, rows=slice(None)):
+        """Standardised inputs, float64 (n_rows, n_inputs)."""
+        return (np.concatenate([block[rows] for block in self.blocks], axis=1) - self.centre) * self.scale
 
 
 def kernel(features, colours, train, colour_weight):
@@ -56,49 +60,59 @@ def kernel(features, colours, train, colour_weight):
 
     ValueError where all training slides have the same inputs.
     """
-    blocks = [(features, 1.0), (colours, colour_weight)] if colour_weight else [(features, 1.0)]
-    x = np.concatenate([block for block, _ in blocks], axis=1).astype(float)
+    blocks, weights = ((features, colours), (1.0, colour_weight)) if colour_weight else ((features,), (1.0,))
+    x = np.concatenate(blocks, axis=1).astype(float)
     centre, sd = x[train].mean(0), x[train].std(0)
-    size = np.concatenate([np.full(block.shape[1], (weight / block.shape[1]) ** 0.5) for block, weight in blocks])
+    size = np.concatenate([np.full(block.shape[1], (w / block.shape[1]) ** 0.5) for block, w in zip(blocks, weights)])
     varies = sd > 1e-9 * np.abs(centre)  # else it is constant, up to rounding
     scale = np.where(varies, size / np.where(varies, sd, 1), 0.0)
     z = (x - centre) * scale
-    values, vectors = np.linalg.eigh(z[train] @ z[train].T)
-    kept = values > NEGLIGIBLE * values[-1]
+    gram = z @ z[train].T
+    values, vectors = np.linalg.eigh(gram[train])
     if not values[-1] > 0:
         raise ValueError("the training slides have the same features, so that nothing can be learnt from them")
-    return Kernel(z, centre, scale, train, values[kept], vectors[:, kept])
+    kept = values > NEGLIGIBLE * values[-1]
+    return Kernel(blocks, centre, scale, train, values[kept], vectors[:, kept], gram @ vectors[:, kept])
 
 
 @dataclasses.dataclass(frozen=True)
-class Solution:
-    """The directions of one training part and penalty; the first r of them are the model of rank r."""
-    dual: np.ndarray     # float64 (n_directions, n_ranks)   scores of rows are kernel.products(rows) @ dual
-    loads: np.ndarray    # float64 (n_ranks, n_outputs)
-    mean: np.ndarray     # float64 (n_outputs,)   of the training labels
+class Labels:
+    """Labels of the slides of an outer fold's inner parts, centred; NaN in the rows of all other slides."""
+    level: np.ndarray   # float64 (n_outputs,)   their mean
+    values: np.ndarray  # float64 (n_slides, n_outputs)   labels - level
+    gram: np.ndarray    # float64 (n_slides, n_slides)   of the values
 
 
-def solve(of_kernel, gram, labels, penalty, n_ranks):
-    """Solution for one penalty, relative to the mean eigenvalue.
+def prepare(labels, parts):
+    """Labels of an array (n_slides, n_outputs), and of the row numbers of all `parts` together."""
+    used = np.unique(np.concatenate([rows for part in parts for rows in part]))
+    of_used = association.centred(labels[used].astype(float))
+    values, gram = np.full(labels.shape, np.nan), np.full((len(labels), len(labels)), np.nan)
+    values[used], gram[np.ix_(used, used)] = of_used, of_used @ of_used.T
+    return Labels(labels[used].mean(0, dtype=float), values, gram)
 
-    gram : (n_directions, n_directions)   V' Y Y' V, which all penalties share; see `rotated_gram`
-    labels : (n_train, n_outputs)
+
+def rotated_gram(of_kernel, labels):
+    """V' Y Y' V of the training labels, centred on their own mean, which all penalties share."""
+    of_train = labels.gram[np.ix_(of_kernel.train, of_kernel.train)]
+    centred = of_train - of_train.mean(0)
+    centred -= centred.mean(1, keepdims=True)
+    return of_kernel.vectors.T @ centred @ of_kernel.vectors
+
+
+def solve(of_kernel, gram, penalty, n_ranks):
+    """The directions for one penalty, relative to the mean eigenvalue; the first r of them are the model of rank r.
+
+    gram : of `rotated_gram`
+
+    Returns dual (n_directions, n_ranks), by which scores of slides are kernel.products @ dual, and of_labels
+    (n_train, n_ranks), by which loads (n_ranks, n_outputs) are of_labels' Y.
     """
     penalty = penalty * of_kernel.values.sum() / len(of_kernel.train)
     shrunk = (of_kernel.values / (of_kernel.values + penalty)) ** 0.5
     u = leading(shrunk[:, None] * gram * shrunk, n_ranks)
-    mean = labels.mean(0)
-    loads = (of_kernel.vectors @ (shrunk[:, None] * u)).T @ (labels - mean)
     dual = u / (of_kernel.values * (of_kernel.values + penalty))[:, None] ** 0.5
-    return Solution(dual, loads, mean)
-
-
-def rotated_gram(of_kernel, gram):
-    """V' Y Y' V of the centred training labels, from the Gram matrix of the labels of all slides."""
-    of_train = gram[np.ix_(of_kernel.train, of_kernel.train)]
-    centred = of_train - of_train.mean(0)
-    centred -= centred.mean(1, keepdims=True)
-    return of_kernel.vectors.T @ centred @ of_kernel.vectors
+    return dual, of_kernel.vectors @ (shrunk[:, None] * u)
 
 
 def leading(matrix, n):
@@ -109,82 +123,73 @@ def leading(matrix, n):
     return vectors[:, np.argsort(-values)]
 
 
-def n_ranks_of(kernels, n_outputs):
-    """The largest rank that all training parts have."""
-    return min(RANKS[-1], n_outputs, *(len(one.values) for one in kernels))
-
-
 def choose(kernel_of, parts, labels, colour_weights):
     """The Choice for one outer fold, and the score of every candidate.
 
-    Parameters
-    ----------
     kernel_of : function of (train, colour weight) to Kernel
     parts : list of (train, valid), row numbers of the slides of each inner fold
-    labels : float (n_slides, n_outputs); NaN in rows of no part
+    labels : Labels
 
-    Returns
-    -------
-    choice : Choice
-    table : list of dict: colour_weight, penalty, rank, valid_r (the mean over outputs of the pooled, fold-centred R)
-
+    The score valid_r is the mean over outputs of the pooled, fold-centred R; scores are a list of dict.
     Raises ValueError when no candidate has an R: all labels of all validation parts are constant.
     """
-    labels = labels.astype(float)
-    used = np.unique(np.concatenate([rows for part in parts for rows in part]))
-    gram = np.full((len(labels), len(labels)), np.nan)
-    shifted = labels[used] - labels[used].mean(0)  # for precision: each part is centred on its own mean below
-    gram[np.ix_(used, used)] = shifted @ shifted.T
-    table = []
-    for weight in colour_weights:
-        kernels = [kernel_of(train, weight) for train, _ in parts]
-        n_ranks = n_ranks_of(kernels, labels.shape[1])
-        ranks = [rank for rank in RANKS if rank <= n_ranks]
-        grams = [rotated_gram(one, gram) for one in kernels]
-        rotated = [one.products(valid) for one, (_, valid) in zip(kernels, parts)]
-        for penalty in PENALTIES:
-            sums = sum(centred_sums(solve(one, of_labels, labels[train], penalty, n_ranks), of_valid, labels[valid])
-                       for one, of_labels, of_valid, (train, valid) in zip(kernels, grams, rotated, parts))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                r = sums[0] / np.sqrt(sums[1] * sums[2])  # (n_ranks, n_outputs)
-            for rank in ranks:
-                finite = r[rank - 1][np.isfinite(r[rank - 1])]
-                table.append({"colour_weight": weight, "penalty": penalty, "rank": rank,
-                              "valid_r": finite.mean() if len(finite) else -np.inf})
+    n_outputs = labels.values.shape[1]
+    n_ranks = {weight: min(RANKS[-1], n_outputs, *(len(kernel_of(train, weight).values) for train, _ in parts))
+               for weight in colour_weights}  # the largest that all training parts have
+    sums, squares = dict.fromkeys(colour_weights, 0.0), np.zeros(n_outputs)
+    for train, valid in parts:
+        of_train, of_valid = (association.centred(labels.values[rows]) for rows in (train, valid))
+        squares += (of_valid * of_valid).sum(0)
+        for weight in colour_weights:
+            one = kernel_of(train, weight)
+            gram = rotated_gram(one, labels)
+            solutions = [solve(one, gram, penalty, n_ranks[weight]) for penalty in PENALTIES]
+            sums[weight] += centred_sums(*map(np.stack, zip(*solutions)), one.products[valid], of_train, of_valid)
+    table = [{"colour_weight": weight, "penalty": penalty, "rank": rank,
+              "valid_r": mean_r(of_penalty[:, rank - 1], squares)} for weight in colour_weights
+             for penalty, of_penalty in zip(PENALTIES, sums[weight].swapaxes(0, 1))
+             for rank in RANKS if rank <= n_ranks[weight]]
     best = max(table, key=lambda candidate: candidate["valid_r"])  # of equals the first: less colour, more penalty
     if best["valid_r"] == -np.inf:
         raise ValueError("no output has a correlation on the validation slides: their labels are constant")
     return Choice(best["colour_weight"], best["penalty"], best["rank"]), table
 
 
-def centred_sums(solution, products, labels):
-    """Sums of x y, x x and y y over validation rows, both centred; (3, n_ranks, n_outputs), x the predictions.
+def centred_sums(dual, of_labels, products, of_train, of_valid):
+    """Sums of x y and x x over validation rows, both centred; (2, n_penalties, n_ranks, n_outputs), x the predictions.
 
     No prediction is made: with scores T (n_rows, n_ranks) and loads P, x of rank r is the sum of t_k p_k over k <= r,
     so that its sums follow from T'y and T'T by cumulative sums over k.
+
+    dual, of_labels : (n_penalties, ...), as `solve` gives them; of_train, of_valid : labels, both centred
     """
-    scores = products @ solution.dual
-    scores = scores - scores.mean(0)
-    y = labels - labels.mean(0)
-    loads, products_of_scores = solution.loads, scores.T @ scores
-    with_earlier = 2 * np.tril(products_of_scores, -1) + np.diag(np.diag(products_of_scores))
-    xy = np.cumsum(loads * (scores.T @ y), axis=0)
-    xx = np.cumsum(loads * (with_earlier @ loads), axis=0)
-    return np.stack([xy, xx, np.broadcast_to((y * y).sum(0), xy.shape)])
+    scores = products @ dual
+    scores -= scores.mean(1, keepdims=True)
+    scores_t, of_labels_t = scores.swapaxes(1, 2), of_labels.swapaxes(1, 2)
+    n_outputs, n_ranks = of_train.shape[1], dual.shape[2]
+    loads, with_valid = ((left.reshape(-1, left.shape[2]) @ right).reshape(-1, n_ranks, n_outputs)  # of all penalties
+                         for left, right in ((of_labels_t, of_train), (scores_t, of_valid)))
+    of_scores = scores_t @ scores
+    with_earlier = 2 * np.tril(of_scores, -1) + of_scores * np.eye(n_ranks)
+    return np.cumsum([loads * with_valid, loads * (with_earlier @ loads)], axis=2)
+
+
+def mean_r(sums, squares):
+    """Mean R over the outputs that have one, -inf without any; sums: of x y and x x, squares: of y y."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = sums[0] / np.sqrt(sums[1] * squares)
+    r = r[np.isfinite(r)]
+    return r.mean() if len(r) else -np.inf
 
 
 def fit(of_kernel, labels, penalty, rank):
-    """The model of one training part as the state of a linear head (linear_head.py): first.* (rank rows) and last.*
-
-    labels : (n_slides, n_outputs), of which the training rows are read
-    """
-    of_train = labels[of_kernel.train].astype(float)
-    centred = of_train - of_train.mean(0)
-    rotated = of_kernel.vectors.T @ centred
-    solution = solve(of_kernel, rotated @ rotated.T, of_train, penalty, rank)
-    weight = (of_kernel.z[of_kernel.train].T @ (of_kernel.vectors @ solution.dual)).T * of_kernel.scale
+    """The model of a training part, from Labels, as the state of a linear head (linear_head.py): first.* and last.*"""
+    of_train = labels.values[of_kernel.train]
+    mean = of_train.mean(0)
+    dual, of_labels = solve(of_kernel, rotated_gram(of_kernel, labels), penalty, rank)
+    weight = (of_kernel.z(of_kernel.train).T @ (of_kernel.vectors @ dual)).T * of_kernel.scale
     return {"first.weight": weight, "first.bias": -weight @ of_kernel.centre,
-            "last.weight": solution.loads.T, "last.bias": solution.mean}
+            "last.weight": (of_train - mean).T @ of_labels, "last.bias": labels.level + mean}
 
 
 def calibrated(state, slope, intercept):

@@ -14,6 +14,8 @@ from torch import nn
 
 from evaluation import association
 
+CONSTANT = 1e-6  # sd of a feature, relative to its mean, below which float32 means are constant
+
 
 class Network(nn.Module):
     """Two linear layers, drawn as nn.Linear draws them but from `generator`; state dict: first.*, last.*"""
@@ -26,6 +28,43 @@ class Network(nn.Module):
         for layer in (self.first, self.last):
             for parameter in layer.parameters():
                 nn.init.uniform_(parameter, -layer.in_features ** -0.5, layer.in_features ** -0.5, generator=generator)
+
+
+class Standardised(nn.Module):
+    """A first layer that learns on standardised features; weight and bias are those for features as they are.
+
+        h = V (x - c) s + a = W x + b        W = V diag(s), b = a - W c
+
+    linear : nn.Linear, of V and a
+    means : tensor (n_train, n_features), whose columns have the mean c and the sd 1 / s; s is 0 where they are constant
+    """
+
+    def __init__(self, linear, means):
+        super().__init__()
+        self.linear, self.in_features = linear, linear.in_features
+        centre, sd = means.mean(0), means.std(0, correction=0)
+        varies = sd > CONSTANT * centre.abs()
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", torch.where(varies, 1 / torch.where(varies, sd, 1), 0))
+
+    @property
+    def weight(self):
+        return self.linear.weight * self.scale
+
+    @property
+    def bias(self):
+        return self.linear.bias - self.weight @ self.centre
+
+    def forward(self, features):
+        return nn.functional.linear(features, self.weight, self.bias)
+
+    @torch.no_grad()
+    def plain(self):
+        """The same as nn.Linear."""
+        weight, bias = self.weight, self.bias  # of the layer before it is changed
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+        return self.linear
 
 
 def fit(pooling, labels, train, valid, config):
@@ -50,6 +89,8 @@ def fit(pooling, labels, train, valid, config):
     """
     generator = torch.Generator(labels.device).manual_seed(config.seed)
     network = Network(pooling.means.shape[1], labels.shape[1], config, generator)
+    if config.standardise:
+        network.first = Standardised(network.first, pooling.means[train])
     if config.head == "regression":
         network.last.bias.data = labels[train].mean(0)
     loss_of = {"regression": nn.functional.mse_loss,
@@ -77,6 +118,8 @@ def fit(pooling, labels, train, valid, config):
             break
     if config.keep == "best":
         network.load_state_dict(best_state)
+    if config.standardise:
+        network.first = network.first.plain()
     return network, history
 
 

@@ -15,3 +15,8 @@ class Config:
     batch_size: int = 32         # slides
     seed: int = 42               # of the initial weights, the order of slides and the dropout
     keep: str = "best"           # epoch whose weights are kept: "best" or "last"
+    standardise: bool = False    # features, by the mean and sd of the means of the training slides
+
+    def record(self):
+        """Dict for config.json; without `standardise` where it is not used, as before there was such an option."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "standardise" or value}

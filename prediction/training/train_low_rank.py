@@ -28,22 +28,21 @@ class Trainer:
         with threadpoolctl.threadpool_limits(1):
             if task.outer != self.outer:
                 self.outer, self.kernels = task.outer, {}
-            rows, labels = self.rows_and_labels(task)
+            labels = task.target.of_slides(self.slides)
+            rows = [train_model.rows_of_parts(task.target, labels, task.outer, inner, self.slides, self.splits)
+                    for inner in range(self.splits["n_inner"])]
             parts = [(of_inner["train"], of_inner["valid"]) for of_inner in rows]
-            choice, table = low_rank.choose(self.kernel, parts, labels, task.colour_weights)
-            calibration = self.calibration(parts, labels, choice) if task.target.name == "direct" else None
+            prepared = low_rank.prepare(labels, parts)
+            choice, table = low_rank.choose(self.kernel, parts, prepared, task.colour_weights)
+            calibration = None
+            if task.target.name == "direct":
+                calibration = self.calibration(parts, labels, prepared, choice)
             for inner, record, path in task.models:
-                state = self.state(rows[inner]["train"], labels, choice, calibration)
+                state = self.state(rows[inner]["train"], prepared, choice, calibration)
                 self.write(task, record, path, state, rows[inner], labels, table)
         score = max(candidate["valid_r"] for candidate in table)
         logging.info(f"{task.label}: valid_r {score:.3f} with penalty {choice.penalty:.2g}, rank {choice.rank}, colour "
                      f"weight {choice.colour_weight:g}, {time.perf_counter() - started:.1f} s")
-
-    def rows_and_labels(self, task):
-        """Row numbers of the parts of every inner fold (list of dict), and the labels of all slides."""
-        found = [train_model.rows_and_labels(task.target, task.outer, inner, self.slides, self.splits)
-                 for inner in range(self.splits["n_inner"])]
-        return [rows for rows, _ in found], found[0][1]
 
     def kernel(self, train, colour_weight):
         """low_rank.Kernel of a training part, kept for the other targets."""
@@ -59,12 +58,12 @@ class Trainer:
             state = low_rank.calibrated(state, *calibration)
         return {name: values.astype(np.float32) for name, values in state.items()}
 
-    def calibration(self, parts, labels, choice):
+    def calibration(self, parts, labels, prepared, choice):
         """Slope and intercept of the logit of pCR on the prediction (Platt, 1999), from the validation slides.
 
         A ridge on 0 and 1 is a score; in the validation parts of all inner folds it meets slides that it has not seen.
         """
-        scores = [self.predict(self.state(train, labels, choice), valid)[:, 0] for train, valid in parts]
+        scores = [self.predict(self.state(train, prepared, choice), valid)[:, 0] for train, valid in parts]
         return platt(np.concatenate(scores), np.concatenate([labels[valid, 0] for _, valid in parts]))
 
     def predict(self, state, rows):

@@ -27,7 +27,8 @@ def train_one(task, slides, splits, pool):
     started = time.perf_counter()
     with script.whole(task.path) as part:
         part.mkdir()
-        rows, labels = rows_and_labels(task.target, task.outer, task.inner, slides, splits)
+        labels = task.target.of_slides(slides)
+        rows = rows_of_parts(task.target, labels, task.outer, task.inner, slides, splits)
         device = pool.means.device
         on_device = {name: torch.from_numpy(of_part).to(device) for name, of_part in rows.items()}
         data = torch.from_numpy(labels).to(device), on_device["train"], on_device["valid"]
@@ -56,15 +57,14 @@ def fit_in_memory(pool, labels, train, valid, config):
     return mlp.fit(pool, labels, train, valid, config)
 
 
-def rows_and_labels(target, outer, inner, slides, splits):
-    """Row numbers of the slides of train, valid and test, and the labels of all slides (NaN without).
+def rows_of_parts(target, labels, outer, inner, slides, splits):
+    """Row numbers of the slides of train, valid and test; labels: those of all slides.
 
     ValueError for a part without slides and for a classifier's training or validation part of one class only.
     """
     fold = splits["outer"][outer]
     patients = {**fold["inner"][inner], "test": fold["test"]}
     rows = {name: slides.rows_of(set(of_part) & set(target.patient_ids)) for name, of_part in patients.items()}
-    labels = target.of_slides(slides)
     for name, of_part in rows.items():
         if len(of_part) == 0:
             raise ValueError(f"no slide in the {name} part of fold {outer} {inner}: draw fewer folds with "
@@ -72,4 +72,4 @@ def rows_and_labels(target, outer, inner, slides, splits):
         if target.name == "direct" and name != "test" and len(set(labels[of_part, 0])) < 2:
             raise ValueError(f"one class only in the {name} part of fold {outer} {inner}: draw the folds "
                              "again with make_splits.py --stratify response --overwrite")
-    return rows, labels
+    return rows

@@ -2,7 +2,8 @@
 
     bundle.json                   format, version, name, licence, features (attributes of features.h5: encoder, weights,
                                   tile_px, ...), targets (by name: outputs, n_models, missing folds, folds whose weights
-                                  are here, pearson_r out of fold, models where there are low-rank ones), training
+                                  are here, pearson_r out of fold, half_width_90 of intervals (evaluation/intervals.py)
+                                  where they are known, models where there are low-rank ones), training
                                   (n_patients, n_slides, n_tiles, labels, out_of_fold, ...), all_models, versions,
                                   patients_sha256 (of the ids of the training patients), models_sha256, files (SHA-256
                                   of each .safetensors), record_sha256 (of bundle.json itself, record.py)
@@ -24,6 +25,7 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
+from evaluation import intervals
 from slide_ex import checksums, ids, record
 from slide_ex.ids import counted
 from slide_ex.project import model_folder
@@ -71,6 +73,9 @@ def write(path, models, facts):
         r = [value if np.isfinite(value) else None for value in target.pearson_r.round(6)]  # JSON has no NaN
         targets[name] = {"outputs": target.outputs.tolist(), "n_models": target.n_models, "missing": target.missing,
                          "folds": folds, "pearson_r": r}
+        widths = target.half_widths()
+        if widths is not None:
+            targets[name][intervals.NAME] = [float(f"{width:.6g}") for width in widths]
         if target.models != NETWORKS:
             targets[name]["models"] = list(target.models)
     (path / "training_range.safetensors").write_bytes(safetensors.numpy.save(dataclasses.asdict(models.training)))
@@ -136,6 +141,7 @@ def read_target(path, name, described):
     folds, models = [tuple(fold) for fold in described["folds"]], tuple(described.get("models", NETWORKS))
 
     weights, n_outputs = path / f"{name}.safetensors", len(described["outputs"])
+    widths = described.get(intervals.NAME)
 
     def states(chosen):
         with safetensors.safe_open(weights, "numpy") as file:
@@ -154,7 +160,8 @@ def read_target(path, name, described):
     return trained_models.TrainedTarget(name, np.array(described["outputs"]), described["n_models"],
                                         described["missing"], folds, states,
                                         pd.Series(described["pearson_r"], described["outputs"], dtype=float).dropna()
-                                        if described["pearson_r"] else pd.Series(dtype=float), models)
+                                        if described["pearson_r"] else pd.Series(dtype=float), models,
+                                        lambda: None if widths is None else np.array(widths))
 
 
 def prefix(fold, model):

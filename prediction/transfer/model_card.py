@@ -1,4 +1,6 @@
 """The README.md of a bundle: what its bundle.json says, for a person who has to decide whether to use it."""
+from evaluation import intervals
+
 PREPARATION = ("encoder", "encoder_version", "weights", "weights_sha256", "tile_px", "magnification", "normalisation",
                "precision")
 
@@ -27,7 +29,7 @@ def text(content):
         "Out of fold, that is in patients of this cohort whom the models had not seen:", "",
         "| target | models | outputs | patients | median R | outputs with R > 0.4 | AUC (95 % interval) |",
         "|---|---|---|---|---|---|---|", *(row(name, content) for name in content["targets"]), "",
-        "On other scanners, stains and populations it can do worse: with labels of your own, `summary.csv` of the "
+        *intervals_of(content), "On other scanners, stains and populations it can do worse: with labels of your own, `summary.csv` of the "
         "predictions tells how much.", "",
         "## Files", "",
         "Weights are safetensors and contain no code; `bundle.json` has the order of the outputs and the SHA-256 of "
@@ -35,6 +37,16 @@ def text(content):
         "are refused; ids that can be guessed can be confirmed by it.", "",
         *(f"- `{name}`: {shape(name, content)}" for name in content["files"]), "",
         f"Exported with {listed(content['versions'])}.", ""])
+
+
+def intervals_of(content):
+    """Lines about the intervals of the predictions."""
+    known = [name for name, target in content["targets"].items() if intervals.NAME in target]
+    if not known:
+        return []
+    return [f"Intervals ({', '.join(known)}): prediction +- `{intervals.NAME}` of `bundle.json` holds the label of "
+            f"about {intervals.COVERAGE:.0%} of further patients of this population, by the residuals above. Of other "
+            "hospitals it promises nothing; with labels of your own, the predictions' tables count what is inside.", ""]
 
 
 def listed(facts):

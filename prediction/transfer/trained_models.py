@@ -4,6 +4,7 @@ A model bundle (model_bundle.py) gives the same record, so that what applies mod
 """
 import collections.abc
 import dataclasses
+import functools
 import hashlib
 import logging
 
@@ -13,7 +14,7 @@ import pandas as pd
 from slide_ex import checksums, ids, text_table
 from slide_ex.ids import counted
 from slide_ex.project import features_file, model_folder, predictions_file, splits_file, targets_file
-from transfer import training_range
+from transfer import known_residuals, training_range
 
 BLEND = "blend"
 USES = (*model_folder.MODELS, BLEND)
@@ -32,6 +33,12 @@ class TrainedTarget:
     #                           of each fold one of each kind, in the order of `models`
     pearson_r: pd.Series      # out-of-fold R of each output, empty where results were not collected
     models: tuple = (model_folder.NETWORK,)  # kinds whose mean is the prediction
+    half_widths: collections.abc.Callable = lambda: None   # -> intervals.half_widths of the outputs; None where unknown
+
+    @property
+    def kind(self):
+        """One of USES."""
+        return BLEND if len(self.models) > 1 else self.models[0]
 
     @property
     def head(self):
@@ -73,6 +80,10 @@ def read_project(project, chosen=(), partial=False, use=None):
     if absent:
         raise ValueError(f"{project} has no trained model of {', '.join(absent)}: train them, or choose others")
     targets = {name: read_target(project / "results", name, found, splits) for name, found in configs.items()}
+    known = functools.cache(lambda: known_residuals.kinds(project, splits))
+    targets = {name: dataclasses.replace(target, half_widths=functools.partial(
+        known_residuals.half_widths, project, name, target.outputs, target.kind, known))
+        for name, target in targets.items()}
     patients = splits["patients"]
     rows = slides.rows_of(patients)
     weights = [(name, fold, *[model] * (model != model_folder.NETWORK), checksums.of_file(model_folder.folder(

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evaluation import out_of_fold, result_tables
+from evaluation import intervals, out_of_fold, result_tables
 from slide_ex.ids import counted
 from slide_ex.project import clinical_file, predictions_file, targets_file
 
@@ -78,15 +78,22 @@ class Tables:
         self.targets_path, self.n_bootstrap, self.seed = targets_path, n_bootstrap, seed
         self.tables, self.summary, self.overlaps = {}, [], []
 
-    def add(self, name, predicted, target, r_training):
-        """Compare the CohortPrediction of a target with its labels."""
+    def add(self, name, predicted, target, r_training, half_widths=None):
+        """Compare the CohortPrediction of a target with its labels; half_widths: of its intervals (n_outputs,)."""
         of_both = joined(name, predicted, target)
         if of_both is None:
             return
         table = result_tables.of_target(name, of_both, self.targets_path, self.n_bootstrap, self.seed)
         row = result_tables.summary_row(name, "slide-ex", of_both, self.n_bootstrap, self.seed)
         quality = "auc" if name == "direct" else "median_r"
-        logging.info(f"{name}: {row['n_patients']} patients with labels, {quality} {row[quality]:.3f}")
+        said = f"{name}: {row['n_patients']} patients with labels, {quality} {row[quality]:.3f}"
+        if half_widths is not None:
+            width = pd.Series(half_widths, predicted.outputs)[of_both.outputs].to_numpy()
+            table[intervals.NAME] = width
+            table[intervals.COVERED] = intervals.coverage(of_both.labels, of_both.predictions, width)
+            row[intervals.COVERED] = table[intervals.COVERED].mean()
+            said += f", {row[intervals.COVERED]:.0%} of the labels inside the intervals of {intervals.COVERAGE:.0%}"
+        logging.info(said)
         self.tables[name if name in predictions_file.GROUPS else f"{name}_genes"] = table
         self.summary.append(row)
         if name not in predictions_file.GROUPS:

@@ -4,6 +4,8 @@
     Response     pCR (pathological complete response), RD (residual disease) or empty; other columns and words as
                  description_file says
     Site         hospital, optional
+    Time, Event  survival, optional: time from diagnosis (any unit, one for all) and whether the event happened then,
+                 1, or 0 where the patient was last seen without it; other names by --endpoint of predict_response.py
     ...          covariates, optional
 
 Cells that mean "missing" (clinical_words) are empty in every column but Patient.ID.
@@ -14,6 +16,10 @@ from slide_ex import ids, text_table
 from slide_ex.project import clinical_words, description_file
 
 NAME = "clinical.csv"
+TIME, EVENT = "Time", "Event"
+OF_SURVIVAL = ("vital_status", "days_to_death", "days_to_last_follow_up", "days_to_follow_up")     # fields of GDC
+EVENT_WORDS = dict.fromkeys(("1", "1.0", "true", "yes", "dead", "deceased"), 1.) | dict.fromkeys(
+    ("0", "0.0", "false", "no", "alive", "living"), 0.)     # cBioPortal writes 1:DECEASED
 
 
 def read(path):
@@ -103,6 +109,33 @@ def known_responses(path):
     if len(known) < len(response):
         logging.info(f"no response known: {ids.counted(sorted(set(response) - set(known)))}")
     return known
+
+
+def known_survival(path, time_column, event_column):
+    """(time, event) by patient; without those of whom one is missing, with a note. ValueError for what is neither."""
+    times, events = read_column(path, time_column), read_column(path, event_column)
+    words = {patient: event_of(word) for patient, word in events.items()}
+    wrong = sorted({events[patient] for patient, event in words.items() if event is None})
+    if wrong:
+        raise ValueError(f"{path}, column {event_column}: {ids.some(map(repr, wrong))} is no event: write 1 (it "
+                         "happened) or 0 (censored); dead and alive, true and false, 1:DECEASED and 0:LIVING are "
+                         "known, too")
+    numbers = clinical_words.as_numbers(read(path)[time_column], time_column, path)
+    if numbers is None or (numbers < 0).any():
+        raise ValueError(f"{path}, column {time_column}: " + ("it holds no numbers" if numbers is None else
+                         f"it is below 0 for {ids.counted(numbers.index[numbers < 0])}") +
+                         ": write the time from diagnosis to the event, or to the last visit without it")
+    known = {patient: (float(numbers[patient]), event) for patient, event in words.items()
+             if times[patient] and events[patient]}
+    if len(known) < len(events):
+        logging.info(f"no {time_column} or {event_column} known: {ids.counted(sorted(set(events) - set(known)))}")
+    return known
+
+
+def event_of(word):
+    """1. for a word that says an event happened, 0. for one that says it did not, NaN without one, None for others."""
+    found = EVENT_WORDS.get(word.lower().split(":")[0].strip())
+    return float("nan") if not word else found
 
 
 def write(path, table):

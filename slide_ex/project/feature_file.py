@@ -11,7 +11,8 @@
     attributes of each slide (OWN) what the slide says of its scale (slide_says_power, slide_says_mpp_x, _y; NaN: it
                does not), what was made of it (slide_magnification, magnification_source, scale_choice,
                scale_difference between power and resolution), its quality (he_share, median; blurred_share and
-               pen_share, of tiles; n_dropped), its files (slide_bytes, slide_files_sha256), the grid
+               pen_share, of tiles; n_dropped), its mask (mask_file, mask_sha256; "" without; n_outside,
+               tissue tiles that it leaves out), its files (slide_bytes, slide_files_sha256), the grid
                what decides the numbers alike in all slides (DECIDING), and content_sha256 of the three arrays
 
 `now_of` is the one place that says what of a slide and its row in metadata.csv decides the numbers.
@@ -22,17 +23,18 @@ import math
 
 import numpy as np
 
-from slide_ex import hdf5
+from slide_ex import checksums, hdf5
+from slide_ex.project import metadata_file
 from slide_ex.slides import files, scale
 
 MADE_BY = "slide_processing/1main_processing.py"
 DECIDING = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
-            "magnification", "drop")    # alike in all slides of a cohort
-DEFAULTS = {"drop": ""}         # of attributes that files of earlier versions lack
+            "magnification", "drop", "mask_class")    # alike in all slides of a cohort
+DEFAULTS = {"drop": "", "mask_class": "", "mask_file": "", "mask_sha256": ""}     # of what earlier versions lack
 OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes", "slide_files_sha256", "slide_says_power",
        "slide_says_mpp_x", "slide_says_mpp_y", "slide_magnification", "magnification_source", "scale_choice",
-       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total", "n_dropped",
-       "he_share", "blurred_share", "pen_share")
+       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total",
+       "n_dropped", "n_outside", "mask_file", "mask_sha256", "he_share", "blurred_share", "pen_share")
 MIN_HE_SHARE = 0.5      # median share of tissue with an H&E hue; below it a slide is stained otherwise
 ARRAYS = "features", "coords", "mean_rgb"
 MANY = 0.1              # share of a slide's tiles that are blurred, or under pen, from which on it is told
@@ -64,7 +66,7 @@ def now_of(project_path, slide, made, choice=None):
     choice : str or None
         As `prefer` of `scale.decide`; None takes that of the file.
     """
-    now = {"patient_id": slide.patient_id, "filename": slide.filename}
+    now = {"patient_id": slide.patient_id, "filename": slide.filename} | mask_now(project_path, slide, made)
     if files.nfc(slide.filename) == files.nfc(made.get("filename", slide.filename)):
         now["filename"] = made.get("filename", slide.filename)
     source, is_old = files.find(project_path / "slides", slide.filename), False
@@ -86,6 +88,16 @@ def now_of(project_path, slide, made, choice=None):
     except (ValueError, OSError) as error:
         now["level0_tile_px"] = f"unknown ({error})"
     return now
+
+
+def mask_now(project_path, slide, made):
+    """Which regions of a slide count now, in the names of attributes; a mask that is not there is not compared."""
+    path = metadata_file.mask_of(project_path, slide)
+    if path is not None and not path.is_file():
+        return {"mask_file": slide.mask_file}
+    sha256 = checksums.of_file(path) if path else ""
+    is_the_same = path is not None and sha256 == made.get("mask_sha256")      # under another name
+    return {"mask_file": made["mask_file"] if is_the_same else slide.mask_file, "mask_sha256": sha256}
 
 
 def newest(source):

@@ -5,6 +5,7 @@
     Patient.ID      optional where Slide.ID begins with a TCGA barcode
     Magnification   objective power, optional
     MPP             microns per level-0 pixel, optional; comes before Magnification (slide_ex/slides/scale.py)
+    Mask            regions whose tiles are kept: a GeoJSON or PNG file in regions/, optional; empty: the whole slide
 """
 import pandas as pd
 
@@ -12,10 +13,11 @@ from slide_ex import ids, text_table
 from slide_ex.slides import files, scale
 
 NAME = "metadata.csv"
+REGIONS = "regions"     # folder of the masks
 WHAT = ("one row a slide, separated by commas, with the columns Slide.ID, Filename and Patient.ID "
         "(data/prepare_tcga.py and data/prepare_cohort.py write it)")
 COLUMNS = {"Slide.ID": "slide_id", "Filename": "filename", "Patient.ID": "patient_id", "Magnification": "magnification",
-           "MPP": "mpp"}    # of the file, and of the tables here
+           "MPP": "mpp", "Mask": "mask_file"}    # of the file, and of the tables here
 
 
 def read(project_path, needs_files=False):
@@ -30,7 +32,8 @@ def read(project_path, needs_files=False):
     -------
     DataFrame
         One row a slide, row number = slide index; columns slide_id, filename ("" where not given), patient_id (str),
-        magnification (objective power) and mpp (microns per level-0 pixel), NaN where not given.
+        magnification (objective power) and mpp (microns per level-0 pixel), NaN where not given, mask_file ("" where
+        not given).
 
     Raises FileNotFoundError, and ValueError for what a cell or a missing column makes unusable, with file and remedy.
     """
@@ -49,10 +52,12 @@ def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add
     check_slide_ids(table["Slide.ID"], path)
     filenames = table["Filename"] if "Filename" in table else pd.Series("", index=table.index)
     check_filenames(filenames, path, needs_files)
+    mask_files = table["Mask"] if "Mask" in table else pd.Series("", index=table.index)
+    check_filenames(mask_files, path, needed=False, column="Mask", folder=REGIONS)
     slides = pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
                            "patient_id": patient_ids(table, patient_column, path, remedy),
                            "magnification": positive_numbers(table, "Magnification", path),
-                           "mpp": positive_numbers(table, "MPP", path)})
+                           "mpp": positive_numbers(table, "MPP", path), "mask_file": mask_files})
     refuse_impossible(slides, "Magnification", scale.POWER_RANGE, "the objective power, as 20 or 40", path)
     refuse_impossible(slides, "MPP", scale.MPP_RANGE, "microns per pixel of the finest level, as 0.25 or 0.5", path)
     refuse_shared_files(slides, path)
@@ -70,14 +75,14 @@ def check_slide_ids(slide_ids, path):
         raise ValueError(f"{path}: Slide.ID must be unique, repeated: {ids.some(repeated)}")
 
 
-def check_filenames(filenames, path, needed):
-    """Refuse file names that leave the folder slides/, and absent ones where they are needed."""
+def check_filenames(filenames, path, needed, column="Filename", folder="slides"):
+    """Refuse file names that leave their folder, and absent ones where they are needed."""
     empty = filenames.index[filenames == ""]
     if needed and len(empty):
-        raise ValueError(f"{path}: row {empty[0]} has no Filename")
+        raise ValueError(f"{path}: row {empty[0]} has no {column}")
     for filename in filenames:
         if ids.leaves_folder(filename):
-            raise ValueError(f"{path}: Filename {filename!r} leaves the folder slides/")
+            raise ValueError(f"{path}: {column} {filename!r} leaves the folder {folder}/")
 
 
 def patient_ids(table, column, path, remedy):
@@ -123,8 +128,13 @@ def refuse_shared_files(slides, path):
                              f"patients ({ids.some(rows.patient_id.unique(), 2)}): keep the row of the right one")
 
 
+def mask_of(project_path, slide):
+    """Path of a slide's mask (row of `read`), None where it has none; it need not exist."""
+    return files.find(project_path / REGIONS, slide.mask_file) if slide.mask_file else None
+
+
 def write(path, slides):
-    """Write the file from a table like that of `read`; columns of scale where some slide has one."""
+    """Write the file from a table like that of `read`; columns of scale and Mask where some slide has one."""
     columns = [name for name, ours in COLUMNS.items() if ours in slides
                and (name in ("Slide.ID", "Filename", "Patient.ID") or slides[ours].replace("", None).notna().any())]
     slides[[COLUMNS[name] for name in columns]].set_axis(columns, axis=1).to_csv(path, index=False)

@@ -29,10 +29,16 @@ IMPORTED = (WEIGHTS, PREDICTIONS, CONFIG)
 TRAINED = {"network": ("history.csv", "loss.pdf", "best_preds.pdf", *IMPORTED),
            "low-rank": ("choice.csv", "best_preds.pdf", *IMPORTED)}
 NETWORK, LOW_RANK = MODELS = tuple(TRAINED)
+BOTH = "both"            # as an argument
 LAYERS = ("first.weight", "first.bias", "last.weight", "last.bias")
 ONE_MATRIX = ("weight", "bias")
 MADE_BY = {"abundance": "prediction/1main_abundance_regression.py", "direct": "prediction/1main_direct.py"}
 EXPRESSION_MADE_BY = "prediction/1main_cs_exp_regression.py"
+
+
+def kinds(word):
+    """Kinds of models that an argument stands for: one of MODELS or BOTH."""
+    return MODELS if word == BOTH else (word,)
 
 
 def root(results, model):
@@ -43,6 +49,11 @@ def root(results, model):
 def folder(results, target, outer, inner):
     """Where the model of one fold is, for a cell type, "abundance" or "direct"; results: see `root`."""
     return results / FOLDERS.get(target, f"{target}_preds") / f"result_{outer}_{inner}"
+
+
+def of_target(results, model, target):
+    """The folder of all models of a kind of a target, for the folder results/ of a project."""
+    return folder(root(results, model), target, 0, 0).parent
 
 
 def target_of(folder_name):
@@ -178,6 +189,11 @@ def check_weights(path):
 def models_sha256(configs):
     """Checksum of all that tables are collected from: dict of kind of model to what `read_all_configs` gives."""
     return checksums.of_content(*(of_model for of_model in configs.values() if of_model))
+
+
+def sha256_now(results, cell_types, splits):
+    """`models_sha256` of the models that are there now."""
+    return models_sha256({model: read_all_configs(root(results, model), cell_types, splits) for model in MODELS})
 
 
 def read_all_configs(results, cell_types, splits):

@@ -5,8 +5,8 @@
     direct/                   patient_ids, the same, one-dimensional: probability of pCR
 
 Values are float32 (n_patients, n_outputs). Predictions of another cohort also have an attribute n_models in each group,
-spread (sd over models), NaN where a patient or a gene has no label, an attribute `files` (JSON list) of all files of
-the folder, and
+spread (sd over models), NaN where a patient or a gene has no label, half_width_90 (n_outputs,) where it is known: the
+90 % interval is predictions +- half_width_90; an attribute `files` (JSON list) of all files of the folder, and
 
     slides/                   slide_ids, patient_ids, and the groups above with predictions (n_slides, n_outputs) only
 """
@@ -61,12 +61,17 @@ def write(path, predicted, attributes, tables=None):
         hdf5.record_files(file, tables or {})
 
 
-def write_cohort_target(path, name, slides, predicted, labels):
-    """Add one target of another cohort, a cohort_prediction.CohortPrediction, to the file, which need not be there."""
+def write_cohort_target(path, name, slides, predicted, labels, half_widths):
+    """Add one target of another cohort, a cohort_prediction.CohortPrediction, to the file, which need not be there.
+
+    labels, half_widths : as in the file; None where they are not known
+    """
     with hdf5.writing(path, add=path.exists()) as file:
         group = write_target(file, name, {"patient_ids": predicted.patient_ids}, predicted.outputs,
                              predictions=predicted.predictions, spread=predicted.spread, labels=labels)
         group.attrs["n_models"] = predicted.n_models
+        if half_widths is not None:
+            group["half_width_90"] = half_widths.astype(np.float32)
         of_slides = file.require_group("slides")
         for key in ("slide_ids", "patient_ids"):
             if key not in of_slides:
@@ -94,6 +99,11 @@ def as_attribute(files):
 def files_of(attributes):
     """Names of the files that belong to predictions/<name>/; none where an earlier version did not record them."""
     return json.loads(attributes.get("files", "[]"))
+
+
+def models_of(attributes):
+    """Target to the kind of models that were collected: network, low-rank or blend."""
+    return json.loads(attributes.get("models", "{}"))
 
 
 def read_names(path, made_by=OUT_OF_FOLD_MADE_BY):

@@ -91,14 +91,15 @@ def read_cell_types(path):
         return sorted(file.get("expression", ()))
 
 
-def choose_cell_types(path, name):
-    """Cell types for a name, a short form or `all`; ValueError names the known ones."""
+def choose_cell_types(path, names):
+    """Cell types for names, short forms or `all`, each once; ValueError names the known ones."""
     known = read_cell_types(path)
-    if name == "all":
+    if "all" in names:
         return known
-    if ids.cell_type(name, known) not in known:
-        raise ValueError(f"no cell type '{name}' in {path}: give all or one of {', '.join(known)}")
-    return [ids.cell_type(name, known)]
+    unknown = [name for name in names if ids.cell_type(name, known) not in known]
+    if unknown:
+        raise ValueError(f"no cell type '{unknown[0]}' in {path}: give all or some of {', '.join(known)}")
+    return list(dict.fromkeys(ids.cell_type(name, known) for name in names))
 
 
 def read_labels(path, name):

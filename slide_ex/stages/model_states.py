@@ -9,8 +9,8 @@ LEARNING_RATE = 1e-4    # as published; only another one is named in a command
 STAGES = ("expression", "abundance", "direct")
 
 
-def models(project, facts, to_predict_only):
-    """One state for each of the three training scripts."""
+def models(project, facts, to_predict_only, wanted=()):
+    """One state for each of the three training scripts; wanted: kinds of models that are to be there at any rate."""
     if to_predict_only:
         return [not_needed(name, "no labels") for name in STAGES]
     states = {name: State(name, units=[name], missing=[name]) for name in STAGES}   # until folds are known
@@ -33,7 +33,7 @@ def models(project, facts, to_predict_only):
         for name, targets in names.items():
             if targets:
                 fill(states[name], project, {target: now | {"targets_sha256": readers[target]().sha256}
-                                             for target in targets}, facts.splits)
+                                             for target in targets}, facts.splits, wanted)
     except ValueError as error:     # features or labels that nothing can learn from
         states["expression"].problems.append(str(error))
     return list(states.values())
@@ -56,16 +56,16 @@ def without_direct(facts):
             "needed, or make_splits.py --stratify response --overwrite before any training")
 
 
-def fill(state, project, targets, splits):
+def fill(state, project, targets, splits, wanted):
     """Units, status and text of a training stage; targets: dict of target to checksums of what there is to learn."""
-    options, kinds = {}, kinds_of(project / "results", targets)
+    options, kinds = {}, kinds_of(project / "results", targets, wanted)
     state.units, state.missing = [], []
     for target, now in targets.items():
         for outer, inner in splits_file.numbers(splits):
             unit = f"{target} {outer} {inner}"
             state.units.append(unit)
             found = []
-            for kind in kinds:
+            for kind in kinds[target]:
                 path = model_folder.folder(model_folder.root(project / "results", kind), target, outer, inner)
                 config = config_of(path, target)
                 found.append(is_as_now(path, config, target, now))
@@ -76,8 +76,8 @@ def fill(state, project, targets, splits):
             elif MISSING in found:
                 state.missing.append(unit)
     there = len(state.units) - len(state.missing)
-    chosen = [] if kinds == [model_folder.NETWORK] else ["--model", "both" if len(kinds) > 1 else kinds[0]]
-    state.options = chosen + options.get(model_folder.NETWORK, [])
+    state.options_of = {target: words_of(of_target, options.get(model_folder.NETWORK, []))
+                        for target, of_target in kinds.items()}
     state.about = f"{there} of {len(state.units)} models"
     unfinished = targets_of(state.missing)
     if len(targets) > 1 and unfinished and there:
@@ -88,12 +88,24 @@ def fill(state, project, targets, splits):
     state.status = STALE if state.stale else DONE if not state.missing else PARTIAL if there else MISSING
 
 
-def kinds_of(results, targets):
-    """Kinds of models that a stage is to make: those that some of its targets have; networks where none has any."""
-    found = [kind for kind in model_folder.MODELS
-             if any(model_folder.folder(model_folder.root(results, kind), target, 0, 0).parent.is_dir()
-                    for target in targets)]
-    return found or [model_folder.NETWORK]
+def kinds_of(results, targets, wanted):
+    """Kinds of models that a stage is to make of each target, dict of target to list.
+
+    They are those that are wanted and those that have a folder, which the training scripts make first of all; of a
+    target without any, those of the others, and networks where none has any.
+    """
+    found = {target: [kind for kind in model_folder.MODELS
+                      if kind in wanted or model_folder.of_target(results, kind, target).is_dir()] for target in targets}
+    of_others = [kind for kind in model_folder.MODELS if any(kind in kinds for kinds in found.values())]
+    return {target: kinds or of_others or [model_folder.NETWORK] for target, kinds in found.items()}
+
+
+def words_of(kinds, of_network):
+    """Options that train these kinds of models; of_network: those of a network."""
+    if kinds == [model_folder.NETWORK]:
+        return of_network
+    both = len(kinds) > 1
+    return ["--model", model_folder.BOTH if both else kinds[0], *(of_network if both else [])]
 
 
 def is_as_now(path, config, target, now):
@@ -122,5 +134,6 @@ def targets_of(units):
 def options_like(config, target):
     """Options that train further models of a target as this one was."""
     optional = ["learning_rate"] * (config.get("learning_rate", LEARNING_RATE) != LEARNING_RATE)
-    return [word for key in (*OPTIONS, *optional) if key in config and not (target == "direct" and key == "pooling")
-            for word in (f"--{key.replace('_', '-')}", str(config[key]))]
+    words = [word for key in (*OPTIONS, *optional) if key in config and not (target == "direct" and key == "pooling")
+             for word in (f"--{key.replace('_', '-')}", str(config[key]))]
+    return words + ["--standardise"] * config.get("standardise", False)

@@ -7,10 +7,13 @@ from slide_ex.stages import label_states, model_states, plan, project_facts, res
 from slide_ex.stages.state import pass_down
 
 
-def of_project(project):
-    """All states, in the order in which the stages run: inputs, then plan.PIPELINE, then predictions."""
+def of_project(project, wanted=()):
+    """All states, in the order in which the stages run: inputs, then plan.PIPELINE, then predictions.
+
+    wanted : kinds of models (model_folder.MODELS) that are to be there of each target, beside those that are
+    """
     with quiet():
-        return states_of(project)
+        return states_of(project, wanted)
 
 
 @contextlib.contextmanager
@@ -24,10 +27,10 @@ def quiet():
         logging.disable(before)
 
 
-def states_of(project):
+def states_of(project, wanted):
     facts = project_facts.read(project)
     to_predict_only = label_states.is_to_predict_only(project, facts)
-    models = model_states.models(project, facts, to_predict_only)
+    models = model_states.models(project, facts, to_predict_only, wanted)
     return pass_down([
         label_states.inputs(project, facts), label_states.deconvolution(project, facts),
         label_states.targets(project, facts), slide_states.slides(project, facts), slide_states.masks(project, facts),
@@ -44,18 +47,25 @@ def following(states):
 def words(state, units):
     """Words of one command, after the project, that makes some units of a stage; units: all of them stale, or none.
 
-    Of models it names the target, and all folds: those that are finished are skipped.
+    Of models it names all folds, because those that are finished are skipped, and the targets that have the options of
+    the first: all, or some.
     """
-    stage = plan.BY_NAME[state.name]
+    stage, options = plan.BY_NAME[state.name], state.options
     redo = list(state.redo) if set(units) & set(state.stale) else []
     chosen = []
     if stage.made_for == plan.SLIDE:
         place = {slide_id: i for i, slide_id in enumerate(state.units)}
         chosen = ["all" if len(units) == len(state.units) else format_indexes([place[unit] for unit in units])]
     elif stage.made_for == plan.MODEL:
-        targets = model_states.targets_of(units)
-        chosen = ["all", "all"] + ([targets[0] if len(targets) == 1 else "all"] if state.name == "expression" else [])
-    return chosen + state.options + redo
+        targets, chosen = model_states.targets_of(units), ["all", "all"]
+        options = state.options_of.get(targets[0], [])
+        if state.name == "expression" and state.options_of:
+            alike = [target for target in targets if state.options_of.get(target, []) == options]
+            is_all = len(alike) > 1 and all(other == options for other in state.options_of.values())
+            chosen += ["all"] if is_all else alike
+        elif state.name == "expression":  # of no target yet
+            chosen.append("all")
+    return chosen + options + redo
 
 
 def next_words(state):

@@ -32,12 +32,9 @@ def are_of_other_models(project, facts, marker):
         return False
     try:
         made = predictions_file.read_attributes(marker).get("models_sha256")
-        configs = {model: model_folder.read_all_configs(model_folder.root(project / "results", model),
-                                                        facts.targets["cell_types"], facts.splits)
-                   for model in model_folder.MODELS}
+        return made != model_folder.sha256_now(project / "results", facts.targets["cell_types"], facts.splits)
     except ValueError:
         return True
-    return made != model_folder.models_sha256(configs)
 
 
 def tables_of(project, marker):

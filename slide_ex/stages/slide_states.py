@@ -1,7 +1,7 @@
 """The states of the stages about slides: features of each, masks, features of all in one file."""
 from slide_ex import record
 from slide_ex.ids import some
-from slide_ex.project import feature_file, features_file, mask_file
+from slide_ex.project import feature_file, features_file, mask_file, metadata_file
 from slide_ex.slides import files, scale
 from slide_ex.stages import plan
 from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, absent, ended, not_needed
@@ -31,6 +31,7 @@ def slides(project, facts):
     state.allowed = slide_ids[allowed].tolist()
     state.about = f"features of {finished.sum()} of {len(slide_ids)} slides"
     describe(state, facts)
+    state.notes += without_mask(facts.metadata)
     state.problems += mixed(facts.made) + twins(facts.made) + unusable(
         project, facts.metadata[facts.metadata.slide_id.isin([*state.missing, *state.stale])], choice_of(facts.made))
     state.status = DONE if not state.missing else PARTIAL if finished.any() else MISSING
@@ -39,7 +40,7 @@ def slides(project, facts):
         if facts.damaged:
             state.about += f"; damaged: {some(facts.damaged, 3)}"
         if changed:
-            state.about += (f"; {len(changed)} were made from another file, patient or magnification: "
+            state.about += (f"; {len(changed)} were made from another file, mask, patient or magnification: "
                             f"{some(changed, 3)}")
     return state
 
@@ -77,6 +78,13 @@ def differing(made):
             ] if len(few) else []
 
 
+def without_mask(metadata):
+    """A line for slides without a mask where others have one."""
+    without = metadata["slide_id"][metadata["mask_file"] == ""]
+    return [f"{len(without)} slides have no Mask, all their tissue counts: {some(without, 3)}"
+            ] if 0 < len(without) < len(metadata) else []
+
+
 def choice_of(made):
     """What --scale was given for the slides that are there."""
     chosen = [choice for choice in made["scale_choice"].dropna() if choice] if "scale_choice" in made else []
@@ -94,15 +102,17 @@ def options_like(made):
     Settings of the tiles are named always where they are not the published ones; an encoder whose model card states
     just these does not need them, and takes them.
     """
+    is_own = ".py:" in made["encoder"]      # a file of the user's own, of which only the name is known
     options = [word for name, (option, published) in TILE_OPTIONS.items() if made.get(name, published) != published
                for word in (option, f"{made[name]:g}" if name == "magnification" else str(made[name]))]
     if made["encoder"] != "resnet50":
-        options += ["--encoder", made["encoder"]]
-    if made["weights"] != "imagenet":  # of a file only the name is known
+        options += ["--encoder", f"PATH/{made['encoder']}" if is_own else made["encoder"]]
+    if made["weights"] != "imagenet" and not is_own:  # of a file only the name is known
         options += ["--weights", "random" if made["weights"] == "random" else f"PATH/{made['weights']}"]
     if made.get("weights_seed", -1) not in (-1, 0):
         options += ["--seed", str(made["weights_seed"])]
     options += ["--drop", *made["drop"].split(",")] if made.get("drop") else []
+    options += ["--mask-class", *made["mask_class"].split(";")] if made.get("mask_class") else []
     return options + (["--precision", made["precision"]] if made["precision"] != "fp32" else [])
 
 
@@ -135,9 +145,11 @@ def unusable(project, unfinished, choice):
         return []
     from slide_ex.slides import opening  # and OpenSlide with it, which is not needed where all slides are finished
 
-    absent_files, foreign, silent = {}, {}, {}
+    absent_files, absent_masks, foreign, silent = {}, {}, {}, {}
     for slide in unfinished.itertuples():
-        path = files.find(project / "slides", slide.filename)
+        path, mask = files.find(project / "slides", slide.filename), metadata_file.mask_of(project, slide)
+        if mask is not None and not mask.is_file():
+            absent_masks[slide.mask_file] = ""
         try:
             if not slide.filename or not path.exists():
                 absent_files[slide.filename or slide.slide_id] = ""
@@ -152,6 +164,7 @@ def unusable(project, unfinished, choice):
         except ValueError as error:
             silent[slide.slide_id] = str(error)
     lines = ((absent_files, "slide files are not in slides/", "copy or link them"),
+             (absent_masks, "masks are not in regions/", "copy them, or empty the column Mask"),
              (foreign, "files cannot be opened by OpenSlide", "or take them out of metadata.csv"),
              (silent, "slides do not tell their magnification",
               "fill the column Magnification (or MPP) of metadata.csv"))

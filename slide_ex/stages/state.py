@@ -18,6 +18,7 @@ class State:
     status: str = MISSING
     about: str = ""
     options: list = dataclasses.field(default_factory=list)   # words of the command that make further units as the rest
+    options_of: dict = dataclasses.field(default_factory=dict)  # the same of single targets, of models
     problems: list = dataclasses.field(default_factory=list)  # what must be fixed before the script can run
     notes: list = dataclasses.field(default_factory=list)
     units: list = dataclasses.field(default_factory=list)     # all of them

@@ -2,7 +2,7 @@
 import hashlib
 from pathlib import Path
 
-from encoding import checkpoints
+from encoding import checkpoints, own_encoder
 from encoding.encoders import ENCODERS
 from slide_ex import checksums
 
@@ -14,10 +14,12 @@ TEXTURE_SIGMAS_PX = (1, 3, 9, 27)
 def settings(encoder, weights, seed, precision):
     """What decides the features, as attributes of a feature file, as far as it is known without loading weights.
 
+    An encoder of the user's own is built, for nobody else knows whether its weights are the same.
+
     Parameters
     ----------
     encoder : str
-        A name in the table of encoders.
+        A name in the table of encoders, or file.py:function of the user's own.
     weights : str
         'imagenet', 'random' or the path of a state dict.
     seed : int
@@ -25,6 +27,13 @@ def settings(encoder, weights, seed, precision):
     precision : str
         'fp32', 'bf16' or 'fp16'.
     """
+    if own_encoder.is_own(encoder):
+        if weights != "imagenet":
+            raise ValueError(f"--weights {weights}: an encoder of your own comes with its weights; leave --weights out")
+        own = own_encoder.load(encoder)
+        return {"encoder": own_encoder.name_in_records(encoder), "encoder_version": 1, "precision": precision,
+                "weights_seed": -1, "weights": own_encoder.WEIGHTS, "weights_sha256": own.weights_sha256,
+                "encoder_sha256": own.file_sha256}
     known = {"encoder": encoder, "encoder_version": ENCODERS[encoder].version, "precision": precision,
              "weights_seed": seed if weights == "random" else -1}
     if weights in ("imagenet", "random"):

@@ -1,6 +1,7 @@
 """The table of tile encoders: what each takes, what it gives, where its weights come from, under which terms.
 
-A new encoder is one more row of ENCODERS. CONCH is not here: its pooling lives in its authors' package.
+A new encoder is one more row of ENCODERS, or a file of the user's own (own_encoder). CONCH is not here: its pooling
+lives in its authors' package.
 
 What a tile is (side in px, um per pixel, stain normalisation) is that of the published pipeline for ResNet-50 and
 CTransPath, which its authors' siblings use so, and for the others that of their model cards, none of which names a
@@ -9,7 +10,7 @@ stain normalisation.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from encoding import timm_encoders
+from encoding import own_encoder, timm_encoders
 from tiles.tiling import PUBLISHED, TileSettings
 
 CARD = TileSettings(tile_px=224, magnification=20, normalisation="none")     # 0.5 um per pixel, pixels as they are
@@ -64,6 +65,10 @@ ENCODERS = {row.name: row for row in [
                rename=timm_encoders.rename_ctranspath),
     EncoderRow("uni", 1024, timm_encoders.build_uni, "Hugging Face, MahmoodLab/UNI (on request)",
                "CC-BY-NC-ND-4.0", "Chen et al., Nature Medicine 2024, doi 10.1038/s41591-024-02857-3", tiles=CARD_256),
+    EncoderRow("uni2-h", 1536, timm_encoders.build_uni2_h, "Hugging Face, MahmoodLab/UNI2-h (on request)",
+               "CC-BY-NC-ND-4.0", "Chen et al., Nature Medicine 2024, doi 10.1038/s41591-024-02857-3", tiles=CARD_256),
+    EncoderRow("virchow", 2560, timm_encoders.build_virchow, "Hugging Face, paige-ai/Virchow (on request)",
+               "see its model card", "Vorontsov et al. 2023, arXiv 2309.07778", interpolation="bicubic", tiles=CARD),
     EncoderRow("virchow2", 2560, timm_encoders.build_virchow2, "Hugging Face, paige-ai/Virchow2 (on request)",
                "CC-BY-NC-ND-4.0", "Zimmermann et al. 2024, arXiv 2408.00738", interpolation="bicubic",
                tiles=CARD),
@@ -78,3 +83,12 @@ ENCODERS = {row.name: row for row in [
                "research only, see its model card", "Filiot et al. 2024, arXiv 2409.09173", interpolation="bicubic",
                rename=timm_encoders.rename_phikon_v2, tiles=CARD),
 ]}
+
+
+def row_of(name):
+    """The row of an encoder: of the table, or made of a file of the user's own, whose tiles are the published ones."""
+    if not own_encoder.is_own(name):
+        return ENCODERS[name]
+    own = own_encoder.load(name)
+    return EncoderRow(own_encoder.name_in_records(name), own.n_features, lambda: own.module, "your own file", "", "",
+                      input_px=own.input_px, resize_px=own.input_px, mean=own.mean, std=own.std)

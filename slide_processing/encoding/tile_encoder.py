@@ -8,7 +8,7 @@ from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.transforms import functional
 
-from encoding import encoder_weights, encoders
+from encoding import encoder_weights, encoders, own_encoder
 from tiles import stain, stain_batch
 from tiles.tiling import PUBLISHED, THUMBNAIL_PX, shrink
 
@@ -30,19 +30,22 @@ class TileEncoder:
         torch.set_num_threads(1)    # tiles, not the loops inside a convolution, are spread over the CPUs
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.row = encoders.ENCODERS[name]
+        self.row = encoders.row_of(name)
         self.device = torch.device(device)
         self.is_normalised = normalisation != "none"
         self.batch_tiles = BATCH_TILES[self.device.type]
         self.dtype = PRECISIONS[precision]
         if slow := slow_precision(self.device, precision):
             logging.warning(slow)
-        network, sha256 = encoder_weights.load(self.row, weights, seed)
-        fold_batch_norm(network)
+        self.settings = encoder_weights.settings(name, weights, seed, precision)
+        if own_encoder.is_own(name):    # whose modules may run in another order than they are registered in
+            network = self.row.build()
+        else:
+            network, self.settings["weights_sha256"] = encoder_weights.load(self.row, weights, seed)
+            fold_batch_norm(network)
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
         self.mean, self.std = (255 * torch.tensor(v, device=self.device).view(3, 1, 1)
                                for v in (self.row.mean, self.row.std))
-        self.settings = encoder_weights.settings(name, weights, seed, precision) | {"weights_sha256": sha256}
 
     def prepare(self, rgb):
         """What `encode` wants of a tile, uint8 (tile_px, tile_px, 3)."""

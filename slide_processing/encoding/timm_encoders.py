@@ -35,17 +35,33 @@ def build_phikon_v2():
     return timm().create_model("vit_large_patch16_224", init_values=LAYER_SCALE, num_classes=0)
 
 
-def build_virchow2():
+def build_uni2_h():
+    """ViT-H/14 of 24 blocks with eight registers, whose places are not embedded."""
+    import torch
+
+    library = timm()
+    return library.create_model(
+        "vit_giant_patch14_224", depth=24, num_heads=24, embed_dim=1536, mlp_ratio=2.66667 * 2, init_values=LAYER_SCALE,
+        num_classes=0, no_embed_class=True, reg_tokens=8, mlp_layer=library.layers.SwiGLUPacked,
+        act_layer=torch.nn.SiLU)
+
+
+def build_virchow():
+    """As Virchow2, without registers."""
+    return build_virchow2(n_registers=0)
+
+
+def build_virchow2(n_registers=N_VIRCHOW2_REGISTERS):
     """ViT-H/14 whose feature is the class token beside the mean of the patch tokens."""
     import torch
 
     library = timm()
     network = library.create_model(
         "vit_huge_patch14_224", init_values=LAYER_SCALE, num_classes=0, global_pool="", mlp_ratio=5.3375,
-        reg_tokens=N_VIRCHOW2_REGISTERS, mlp_layer=library.layers.SwiGLUPacked, act_layer=torch.nn.SiLU)
+        reg_tokens=n_registers, mlp_layer=library.layers.SwiGLUPacked, act_layer=torch.nn.SiLU)
 
     def class_and_mean(module, inputs, tokens):     # (n, 1 + registers + patches, 1280)
-        return torch.cat([tokens[:, 0], tokens[:, 1 + N_VIRCHOW2_REGISTERS:].mean(dim=1)], dim=1)
+        return torch.cat([tokens[:, 0], tokens[:, 1 + n_registers:].mean(dim=1)], dim=1)
 
     network.register_forward_hook(class_and_mean)
     return network

@@ -24,12 +24,13 @@ WINDOW_TILES = 8            # tiles a thread that are being prepared or wait for
 
 @dataclass
 class Tile:
-    """One tile on its way. Glass is not prepared; an unreadable tile has only `error`."""
+    """One tile on its way. Glass, and what lies outside, is not prepared; an unreadable one has `error` only."""
 
     thumbnail: np.ndarray = None        # uint8 (THUMBNAIL_PX, THUMBNAIL_PX, 3), as scanned
     mean_rgb: tuple = None              # as scanned, 0..255
     measures: tuple = None              # quality.MEASURES, as scanned
     prepared: object = None             # what the encoder makes of a tissue tile
+    is_tissue: bool = False
     error: slide_reader.UnreadableTile = None
 
 
@@ -42,6 +43,7 @@ class Extraction:
     mean_rgb: np.ndarray                # float32 (n_kept, 3)
     measures: np.ndarray                # float32 (n_kept, 4), quality.MEASURES
     n_dropped: int                      # tissue tiles that were left out by `drop`
+    is_tissue: np.ndarray               # bool (n_rows * n_columns,), inside the regions or not
     unreadable: np.ndarray              # int (n_unreadable,), numbers of the unreadable tiles in the grid
     scanned: np.ndarray                 # uint8 (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
     normalised: np.ndarray              # the same with the kept, normalised tiles on white
@@ -54,7 +56,7 @@ def n_cpus():
 
 
 def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0, tile_px=tiling.TILE_PX,
-            drop=()):
+            drop=(), inside=None):
     """Read, select, normalise and encode the tiles of a slide.
 
     Parameters
@@ -70,10 +72,14 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
         Side of a tile after resampling.
     drop : tuple of str
         quality.DROPS to leave out.
+    inside : ndarray of bool, shape (n_rows * n_columns,)
+        Tiles that may be kept, None for all; the others are read for the picture of the slide only.
     """
     mosaic = np.full((n_rows, THUMBNAIL_PX, n_columns, THUMBNAIL_PX, 3), 255, np.uint8)
     scanned, normalised = mosaic, mosaic.copy()
+    inside = np.ones(len(coords), bool) if inside is None else inside
     kept, mean_rgb, measures, dropped, unreadable = [], [], [], [], []
+    is_tissue = np.zeros(len(coords), bool)
 
     def tissue():
         """The tissue tiles in order, prepared; notes everything else on the way."""
@@ -85,6 +91,7 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
                 continue
             row, column = divmod(i, n_columns)
             scanned[row, :, column] = tile.thumbnail
+            is_tissue[i] = tile.is_tissue
             if tile.measures is not None and quality.is_dropped(tile.measures, drop):
                 dropped.append(i)
             elif tile.prepared is not None:
@@ -100,7 +107,8 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
         if encoder.device.type != "cpu":
             encode_pool, n_encoding = stack.enter_context(threads(1)), 1
         tiles = in_order(pool, WINDOW_TILES * n_threads,
-                         lambda corner: prepare(readers, *corner, edge, tile_px, encoder.prepare), coords.tolist())
+                         lambda one: prepare(readers, *one[0], edge, tile_px, encoder.prepare, one[1]),
+                         zip(coords.tolist(), inside))
         batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), encoder.batch_tiles))
         features, thumbnails = map(np.concatenate, zip(encoder.encode([]), *batches))
     kept = np.array(kept, int)
@@ -108,20 +116,20 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
     shape = (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
     return Extraction(features, kept, np.array(mean_rgb, np.float32).reshape(-1, 3),
                       np.array(measures, np.float32).reshape(-1, len(quality.MEASURES)), len(dropped),
-                      np.array(unreadable, int), scanned.reshape(shape), normalised.reshape(shape))
+                      is_tissue, np.array(unreadable, int), scanned.reshape(shape), normalised.reshape(shape))
 
 
-def prepare(readers, x, y, edge, tile_px, to_prepared):
-    """Read one tile and, if it is tissue, begin its way to features."""
+def prepare(readers, x, y, edge, tile_px, to_prepared, is_inside=True):
+    """Read one tile and, if it is tissue inside the regions, begin its way to features."""
     with readers() as reader:
         try:
             rgb = reader.read_tile(x, y, edge, tile_px)
         except slide_reader.UnreadableTile as error:
             return Tile(error=error)
-    if not tiling.is_tissue(rgb):
-        return Tile(shrink(rgb))
-    thumbnail = shrink(rgb)
-    return Tile(thumbnail, cv2.mean(rgb)[:3], quality.measure(rgb, thumbnail), to_prepared(rgb))
+    is_tissue, thumbnail = tiling.is_tissue(rgb), shrink(rgb)
+    if not (is_tissue and is_inside):
+        return Tile(thumbnail, is_tissue=is_tissue)
+    return Tile(thumbnail, cv2.mean(rgb)[:3], quality.measure(rgb, thumbnail), to_prepared(rgb), is_tissue)
 
 
 def in_order(pool, window, work, items):

@@ -4,11 +4,11 @@ import dataclasses
 import logging
 import time
 
-from slide_ex import record
-from slide_ex.project import feature_file, processing_log
+from slide_ex import checksums, record
+from slide_ex.project import feature_file, metadata_file, processing_log
 from slide_ex.script import whole
 from slide_ex.slides import files, opening, scale
-from tiles import extraction, quality, slide_mask, tiling
+from tiles import extraction, quality, regions, slide_mask, tiling
 from tiles.slide_reader import SlideReader, UnreadableTile
 
 
@@ -41,7 +41,7 @@ def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable
     """
     source = files.find(project_path / "slides", slide.filename)
     with SlideReader(source) as reader:
-        said, (width, height) = scale.said_by(reader.properties), reader.size
+        said, (width, height), bounds = scale.said_by(reader.properties), reader.size, reader.bounds
     found = scale.decide(said, slide.magnification, slide.mpp, prefer)
     for note in found.notes:
         logging.warning("%s: %s", slide.slide_id, note)
@@ -50,15 +50,30 @@ def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable
     coords, n_rows, n_columns = tiling.tile_grid(width, height, edge)
     if not len(coords):
         raise ValueError(f"{source} is {width} x {height} px, smaller than one tile of {edge} px at {found.power:g}x")
-    tiles = extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted)
+    region, mask = region_of(project_path, slide, (width, height), bounds, wanted)
+    inside = region and regions.tiles_inside(region, coords, edge, n_rows, n_columns)
+    tiles = extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted, inside)
+    if region:
+        regions.refuse_misplaced(region, inside, tiles.is_tissue, coords, edge, n_rows, n_columns)
     attributes = encoder.settings | dataclasses.asdict(wanted) | feature_file.attributes_of(said, found, prefer) | \
         files.identity(source) | {
         "slide_id": slide.slide_id, "patient_id": slide.patient_id, "slide_index": slide.name,
         "filename": slide.filename, "level0_tile_px": edge, "level0_width": width, "level0_height": height,
-        "n_rows": n_rows, "n_columns": n_columns, "n_tiles_total": len(coords), "n_dropped": tiles.n_dropped} | \
-        quality.of_slide(tiles.measures)
-    write(paths(project_path, slide.slide_id), tiles, coords, attributes)
+        "n_rows": n_rows, "n_columns": n_columns, "n_tiles_total": len(coords), "n_dropped": tiles.n_dropped,
+        "n_outside": int(tiles.is_tissue[~inside].sum()) if region else 0} | mask | quality.of_slide(tiles.measures)
+    write(paths(project_path, slide.slide_id), tiles, coords, attributes, region)
     return {"tiles": len(coords), "kept": len(tiles.kept), "unreadable": len(tiles.unreadable)}
+
+
+def region_of(project_path, slide, size, bounds, wanted):
+    """The regions of a slide that count, None where it has no mask, and what is recorded of them (dict)."""
+    path = metadata_file.mask_of(project_path, slide)
+    if path is None:
+        return None, {"mask_file": "", "mask_sha256": ""}
+    region = regions.read(path, size, bounds, tuple(filter(None, wanted.mask_class.split(";"))))
+    for note in region.notes:
+        logging.info("%s: %s", slide.slide_id, note)
+    return region, {"mask_file": slide.mask_file, "mask_sha256": checksums.of_file(path)}
 
 
 def refuse_coarse(found, magnification, allow_upsampling):
@@ -68,23 +83,25 @@ def refuse_coarse(found, magnification, allow_upsampling):
                          "take it out of metadata.csv, or accept blurred tiles with --allow-upsampling")
 
 
-def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted):
+def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted, inside=None):
     """The tiles of a slide (Extraction); of a file that is cut off the error says so."""
     try:
         return extraction.extract(files.entry(source), coords, n_rows, n_columns, edge, encoder, extraction.n_cpus(),
-                                  max_unreadable, wanted.tile_px, tuple(filter(None, wanted.drop.split(","))))
+                                  max_unreadable, wanted.tile_px, tuple(filter(None, wanted.drop.split(","))), inside)
     except UnreadableTile as error:
         cut = opening.cut_off(files.entry(source))
         raise UnreadableTile(f"{error}; {source.name} {cut}" if cut else str(error)) from None
 
 
-def write(outputs, tiles, coords, attributes):
-    """Both files of a slide, of its tiles (Extraction) and the corners of all tiles; the feature file is made last."""
+def write(outputs, tiles, coords, attributes, region=None):
+    """Both files of a slide, of its tiles (Extraction), the corners of all tiles and its regions; the feature file is
+    made last."""
     mask, features = outputs
     features.unlink(missing_ok=True)
     feature_file.stored(tiles.features, tiles.features.dtype, attributes["slide_id"])
     with whole(mask) as part:
-        slide_mask.write_mask(part, tiles.scanned, tiles.normalised, title(attributes, len(tiles.kept)))
+        slide_mask.write_mask(part, tiles.scanned, tiles.normalised, title(attributes, len(tiles.kept)),
+                              region, attributes["level0_tile_px"])
     with whole(features) as part:
         feature_file.write(part, tiles.features, coords[tiles.kept], tiles.mean_rgb, coords[tiles.unreadable],
                            attributes, tiles.measures)
@@ -93,8 +110,9 @@ def write(outputs, tiles, coords, attributes):
 def title(attributes, n_kept):
     """Lines above the mask."""
     grid = "{slide_magnification:g}x ({magnification_source}), {n_rows} rows x {n_columns} columns"
+    outside = f", {attributes['n_outside']} of tissue outside the mask {attributes['mask_file']}"
     return [attributes["slide_id"], grid.format(**attributes),
-            f"{attributes['n_tiles_total']} tiles, {n_kept} selected"]
+            f"{attributes['n_tiles_total']} tiles, {n_kept} selected{outside if attributes['mask_file'] else ''}"]
 
 
 @contextlib.contextmanager

@@ -1,12 +1,15 @@
 """The quality-control page of one slide: what was scanned, and what was kept."""
 import time
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tiles.tiling import THUMBNAIL_PX
 
 GRID_COLOUR = (0, 160, 0)
+REGION_COLOUR = (0, 60, 255)
+OUTLINE_PX = 2
 GAP_PX = 16                 # white space around and between the two mosaics
 TITLE_PX = 20               # height of a line of the title
 MIN_PAGE_PX = 640           # so that the title of a small slide has room
@@ -14,7 +17,7 @@ PIXELS_PER_INCH = 100
 JPEG_QUALITY = 70
 
 
-def write_mask(path, scanned, normalised, title):
+def write_mask(path, scanned, normalised, title, region=None, edge=0):
     """Write one page: left the mosaic as scanned, right the kept, normalised tiles on white, both with a grid.
 
     Parameters
@@ -23,17 +26,31 @@ def write_mask(path, scanned, normalised, title):
         At 1/16 of the tiles (see `extraction.Extraction`).
     title : list of str
         Lines above the mosaics.
+    region : Polygons or Picture
+        Its outline is drawn over both; `edge` is the side of a tile in level-0 pixels.
     """
     height, width = scanned.shape[:2]
     top = GAP_PX + TITLE_PX * len(title)
     page = Image.new("RGB", (max(2 * width + 3 * GAP_PX, MIN_PAGE_PX), top + height + 2 * GAP_PX), "white")
     draw = ImageDraw.Draw(page)
     draw.multiline_text((GAP_PX, GAP_PX // 2), "\n".join(title), "black", ImageFont.load_default(TITLE_PX * 0.7))
+    lines = region and outline(region, height, width, edge)
     for mosaic, left in ((scanned, GAP_PX), (normalised, width + 2 * GAP_PX)):
-        page.paste(Image.fromarray(with_grid(mosaic)), (left, top))
+        lined = with_grid(mosaic)
+        if region:
+            lined[:height, :width][lines] = REGION_COLOUR
+        page.paste(Image.fromarray(lined), (left, top))
     epoch = time.gmtime(0)  # the same slide gives the same bytes
     page.save(path, "PDF", resolution=PIXELS_PER_INCH, quality=JPEG_QUALITY, title=title[0], creationDate=epoch,
               modDate=epoch)
+
+
+def outline(region, height, width, edge):
+    """The pixels of a mosaic at the border of regions, bool (height, width)."""
+    x, y = ((np.arange(side) + 0.5) * edge / THUMBNAIL_PX for side in (width, height))
+    inside = np.pad(region.holds(x, y), OUTLINE_PX).astype(np.uint8)   # what reaches the slide's border has one there
+    thin = cv2.erode(inside, np.ones((2 * OUTLINE_PX + 1, 2 * OUTLINE_PX + 1), np.uint8))
+    return (inside > thin)[OUTLINE_PX:-OUTLINE_PX, OUTLINE_PX:-OUTLINE_PX]
 
 
 def with_grid(mosaic):

@@ -40,6 +40,12 @@ def remarks(project_path, slides):
             lines.append(f"{slide_id}: {', '.join(odd)}")
         if made.get("n_dropped"):
             lines.append(f"{slide_id}: {made['n_dropped']} tissue tiles left out (--drop {made['drop']})")
+        if made.get("mask_file"):
+            lines.append(f"{slide_id}: {made['n_outside']} tissue tiles outside the mask {made['mask_file']}")
+    with_mask = slides.mask_file != ""
+    if with_mask.any() and not with_mask.all():
+        lines.append(f"{(~with_mask).sum()} of {len(slides)} slides have no Mask, all their tissue counts: "
+                     f"{some(slides.slide_id[~with_mask])}")
     return lines + [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is used: "
                     f"{some(ids)}" for source, ids in sorted(differing.items())]
 

@@ -20,6 +20,7 @@ class TileSettings:
     magnification: float = MAGNIFICATION
     normalisation: str = NORMALISATIONS[0]
     drop: str = ""      # kinds of tissue tiles that are left out, separated by commas; the published rule keeps all
+    mask_class: str = ""    # classes of the regions that are kept, separated by semicolons; "": all of a slide's mask
 
 
 PUBLISHED = TileSettings()

@@ -1,0 +1,134 @@
+"""Spots on a slide with measured expression: AnnData of Visium and the like, or a table; and the tiles they lie in."""
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from slide_ex import text_table
+from slide_ex.ids import counted, some
+
+PLACE = ["x", "y"]          # columns of a table: centre of a spot, level-0 pixels
+PER_SPOT = 1e4              # counts of a spot are scaled to this total
+MIN_INSIDE = 0.5            # share of the spots that lie in tiles; below it they are probably those of another image
+MIN_SPOTS = 10
+MAX_SPOTS = 20_000          # of which all pairs fit into memory
+WHAT = "an .h5ad, or a table with columns x, y (centres, level-0 pixels) and one column a gene"
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Rows belong together."""
+    place: np.ndarray           # float64 (n_spots, 2), centres, x and y in level-0 pixels
+    expression: pd.DataFrame    # float64, spots x genes: log2(counts per 10,000 + 1), or as given where it is no counts
+    fractions: pd.DataFrame     # float64, spots x cell types
+    log_total: np.ndarray       # log2(total counts + 1), NaN where the file holds no counts
+
+    def of(self, rows):
+        """Some of the spots."""
+        return Spots(self.place[rows], self.expression.iloc[rows], self.fractions.iloc[rows], self.log_total[rows])
+
+
+def read(path, genes, cell_types):
+    """Spots of a file.
+
+    Parameters
+    ----------
+    genes, cell_types : names that are predicted; other genes count in the totals of spots alone, and columns of obs (of
+        a table: columns) that are named like cell types are fractions
+    """
+    reader = read_anndata if path.suffix == ".h5ad" else read_table
+    place, values, fractions = reader(path, cell_types)
+    if not np.isfinite(place).all() or not np.isfinite(values.to_numpy()).all():
+        raise ValueError(f"{path} has places or values that are not finite: take those spots out")
+    if len(place) > MAX_SPOTS:
+        raise ValueError(f"{path} has {len(place):,} spots, more than {MAX_SPOTS:,}: add up bins or cells to spots of "
+                         "about 50 um; a tile is 256 um wide")
+    repeated = values.columns[values.columns.duplicated()]
+    if len(repeated):
+        logging.info(f"genes that occur twice, left out: {counted(sorted(set(repeated)))}")
+    whole = values.to_numpy()
+    is_counts = (whole >= 0).all() and (whole == whole.round()).all()
+    total = whole.sum(axis=1)
+    kept = values.loc[:, ~values.columns.isin(repeated) & values.columns.isin(genes)]
+    if kept.shape[1] == 0 and fractions.shape[1] == 0:
+        raise ValueError(f"{path}: none of its columns ({some(values.columns, 4)}) is a gene that is predicted: genes "
+                         "are named by symbols")
+    if is_counts:
+        empty = total == 0
+        if empty.any():
+            logging.info(f"spots without counts, left out: {empty.sum()}")
+        kept = np.log2(kept[~empty].mul(PER_SPOT / total[~empty], axis=0) + 1)
+        return Spots(place[~empty], kept, fractions[~empty], np.log2(total[~empty] + 1))
+    logging.info(f"{path.name} holds no counts: its values are taken as they are, and total counts are no opponent")
+    return Spots(place, kept, fractions, np.full(len(place), np.nan))
+
+
+def read_anndata(path, cell_types):
+    """Places (obsm "spatial"), X (spots x genes) and fractions (obs) of an .h5ad; spots outside tissue are left out."""
+    try:
+        import anndata
+    except ImportError:
+        raise ValueError(f"reading {path.name} needs anndata: pip install -r "
+                         "prediction/requirements-maps.txt") from None
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give {WHAT}")
+    try:
+        data = anndata.read_h5ad(path)
+    except Exception as error:  # anndata reports damaged files in many ways
+        raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}): give {WHAT}") from None
+    if "spatial" not in data.obsm or data.obsm["spatial"].ndim != 2 or data.obsm["spatial"].shape[1] < 2:
+        raise ValueError(f"{path} has no obsm['spatial'] (centres of spots, full-resolution pixels); obsm has "
+                         f"{some(data.obsm) or 'nothing'}")
+    if len(libraries := data.uns.get("spatial", {})) > 1:
+        raise ValueError(f"{path} holds spots of {len(libraries)} slides ({some(libraries, 3)}): write those of this slide "
+                         "into a file of their own")
+    if "in_tissue" in data.obs:
+        on_tissue = data.obs["in_tissue"].astype(float).to_numpy() > 0
+        logging.info(f"spots that do not lie in tissue, left out: {(~on_tissue).sum()} of {len(on_tissue)}")
+        data = data[on_tissue]
+    values = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
+    fractions = data.obs[[name for name in cell_types if name in data.obs]].astype(float)
+    return (np.asarray(data.obsm["spatial"], float)[:, :2],
+            pd.DataFrame(np.asarray(values, float), columns=data.var_names.astype(str)),
+            fractions.reset_index(drop=True))
+
+
+def read_table(path, cell_types):
+    """The same of a table."""
+    table = text_table.read_strings(path, WHAT)
+    absent = [name for name in PLACE if name not in table]
+    if absent:
+        raise ValueError(f"{path} has no column {' and '.join(absent)}: give {WHAT}; its columns are {some(table, 6)}")
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    numbers = numbers[[name for name in numbers if name in PLACE or numbers[name].notna().any()]]   # without barcodes
+    wrong = [name for name in numbers if numbers[name].isna().any()]
+    if wrong:
+        raise ValueError(f"{path} has cells that are no numbers in {counted(wrong)}: fill them")
+    fractions = numbers[[name for name in cell_types if name in numbers]]
+    return (numbers[PLACE].to_numpy(float), numbers.drop(columns=[*PLACE, *fractions]).astype(float),
+            fractions.astype(float))
+
+
+def tiles_of(place, coords, edge_px):
+    """The tile that each spot's centre lies in, int (n_spots,), -1 in none; coords: int (n_tiles, 2), corners."""
+    number = {tuple(corner): i for i, corner in enumerate((coords // edge_px).tolist())}
+    if len(number) < len(coords) or (coords % edge_px).any():     # overlapping, or not on the grid of level 0
+        inside = ((place[:, None] >= coords) & (place[:, None] < coords + edge_px)).all(axis=2)
+        return np.where(inside.any(1), inside.argmax(1), -1)
+    return np.array([number.get(tuple(cell), -1) for cell in np.floor(place / edge_px).astype(int).tolist()], int)
+
+
+def in_tiles(spots, coords, edge_px, min_inside=MIN_INSIDE):
+    """Spots that lie in an analysed tile, and its number; ValueError where so few do that they are of another image."""
+    tile = tiles_of(spots.place, coords, edge_px)
+    inside = tile >= 0
+    if inside.sum() < MIN_SPOTS or inside.mean() < min_inside:
+        spot_from, spot_to = spots.place.min(0), spots.place.max(0)
+        tile_from, tile_to = coords.min(0), coords.max(0) + edge_px
+        raise ValueError(f"{inside.sum()} of {len(tile)} spots lie in tiles of the slide: spots reach from "
+                         f"({spot_from[0]:.0f}, {spot_from[1]:.0f}) to ({spot_to[0]:.0f}, {spot_to[1]:.0f}), tiles "
+                         f"from ({tile_from[0]}, {tile_from[1]}) to ({tile_to[0]}, {tile_to[1]}): give pixels "
+                         "of the slide's full resolution, or accept a smaller share with --min-inside")
+    logging.info(f"{inside.sum()} of {len(tile)} spots lie in {len(set(tile[inside]))} tiles")
+    return spots.of(np.flatnonzero(inside)), tile[inside]
