@@ -11,6 +11,7 @@ import tifffile
 from test_extraction import MeanColour
 
 import painted_slides
+from slide_ex import hdf5
 from slide_ex.project import feature_file, features_file, metadata_file
 from slide_ex.slides import scale
 from tiles import slide_files, tiling
@@ -145,7 +146,8 @@ def test_both_askers_get_one_answer(processed, run_script):
 
 def test_a_file_of_an_earlier_version_is_compared_too(processed):
     with h5py.File(processed / "features" / "s.h5", "r+") as file:
-        for name in (*feature_file.SAYS.values(), "slide_files_sha256", "scale_choice", "scale_difference"):
+        for name in (*feature_file.SAYS.values(), "slide_files_sha256", "scale_choice", "scale_difference",
+                     hdf5.TEXTS):
             del file.attrs[name]
     assert slide_files.is_finished(processed, row_of(), SETTINGS)
     os.rename(processed / "slides", processed / "elsewhere")
