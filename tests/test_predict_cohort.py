@@ -158,9 +158,10 @@ def test_other_features_are_refused_by_name(cohorts, away, name, value):
 
 def test_features_of_another_length_are_refused(cohorts, away):
     with h5py.File(away / "features.h5", "r+") as file:
-        means = file["mean_features"][:, :20]
-        del file["mean_features"]
-        file["mean_features"] = means
+        for name in ("features", "mean_features"):
+            values = file[name][:, :20]
+            del file[name]
+            file[name] = values
     with pytest.raises(ValueError, match="numbers a tile: 24 there, 20 here"):
         predict(away, cohorts[0])
 
