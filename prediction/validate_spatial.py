@@ -15,7 +15,7 @@ import itertools
 import logging
 from pathlib import Path
 
-from slide_ex import script  # before every library
+from slide_ex import script
 
 import numpy as np
 import pandas as pd

@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation import association, out_of_fold, result_tables
+from response import survival
 from slide_ex import hdf5
 from slide_ex.project import predictions_file, splits_file
 from training import patient_splits
@@ -76,6 +77,18 @@ def write_response(folder, kinds, seed=2, n_patients=60):
     folder.mkdir(parents=True)
     pd.DataFrame(rows).to_csv(folder / "comparison.csv", index=False)
     scores.to_csv(folder / "scores.csv", index=False)
+
+
+def write_survival(folder, kinds, seed=2, n_patients=60):
+    """comparison.csv and kaplan_meier.csv of a setting; kinds: dict of feature set to kind."""
+    random = np.random.default_rng(seed)
+    y = np.c_[random.exponential(900, n_patients), random.random(n_patients) < 0.6].astype(float)
+    scores = pd.DataFrame({name: random.normal(size=n_patients) - y[:, 0] / 900 for name in kinds})
+    rows = [{"features": name, "kind": kind, "c_index": survival.concordance(y, scores[name].to_numpy()),
+             "c_index_low": 0.3, "c_index_high": 0.9, "p_log_rank": 1e-5} for name, kind in kinds.items()]
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(folder / "comparison.csv", index=False)
+    survival.curves(scores, y).to_csv(folder / "kaplan_meier.csv", index=False)
 
 
 def write_gene_sets(path, n_genes, n_sets=12):

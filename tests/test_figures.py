@@ -26,6 +26,7 @@ def project(tmp_path_factory, run_script):
     project = simulated_results.write(folder / "cohort", CELL_TYPES, 20)
     external = simulated_results.write_external(folder / "hospital2", project)
     simulated_results.write_response(project / "response" / "out_of_fold", KINDS)
+    simulated_results.write_survival(project / "survival" / "Event_out_of_fold", KINDS)
     simulated_results.write_response(external / "response" / "cohort", KINDS, seed=3)
     sets = simulated_results.write_gene_sets(folder / "sets.gmt", 20)
     done = run_script("prediction/enrich_genes.py", project, "--gmt", sets, "--min-genes", 2)
@@ -266,6 +267,7 @@ def nine(tmp_path_factory, run_script):
     kinds = {**dict.fromkeys(simulated_results.CELL_TYPES, "cell type"), "Endothelial + Myeloid + Plasmablasts":
              "ensemble", "Bulk": "bulk", "abundance": "abundance", "direct": "direct", "mean colour": "mean colour"}
     simulated_results.write_response(project / "response" / "out_of_fold", kinds)
+    simulated_results.write_survival(project / "survival" / "Event_out_of_fold", kinds)
     simulated_results.write_external(folder / "a_hospital_with_a_longer_name", project)
     simulated_results.write_external(folder / "hospital3", project, seed=4)
     sets = simulated_results.write_gene_sets(folder / "sets.gmt", 30)
