@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slide_ex import ids
+from slide_ex import ids, record
 
 PATIENTS = ["P-01", "P-02", "P-03"]
 
@@ -104,7 +104,8 @@ def test_killed_run_is_taken_up_again(cohort, run_script):
     assert prepare(run_script, cohort).returncode == 0
     project = cohort.parent / "p"
     before = {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()}
-    edit(project / "preparation.json", "true", "false")  # as between its first output and its last
+    made = record.read(project / "preparation.json", "prepare_cohort.py")
+    record.write(project / "preparation.json", made | {"finished": False})  # as between its first output and its last
     (project / "bulk_expression.tsv.gz").unlink()
     done = prepare(run_script, cohort)
     assert done.returncode == 0 and "skipped" not in done.stdout, done.stderr
