@@ -188,6 +188,24 @@ def executable(path, text):
 
 @pytest.fixture
 def project(tmp_path):
+    return new_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory):
+    folder = new_project(tmp_path_factory.mktemp("finished"))
+    assert local(folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def finished(project, finished_once):
+    """A project of which every stage is finished; what is called from now on is in calls.txt."""
+    shutil.copytree(finished_once, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns("logs", "calls.txt"))
+    return project
+
+
+def new_project(tmp_path):
     """A project of five slides, in a folder that needs quoting, and the program that stands in for its stages."""
     folder = tmp_path / "it's a \"project\"; $HOME"
     folder.mkdir()
@@ -311,38 +329,32 @@ def test_task_lists_show_index_command_and_units_and_logs_end_with_the_exit_code
     assert not any("B-cells" in command for command in targets), "no gene of theirs is left"
 
 
-def test_only_what_lacks_is_done(project):
-    local(project)
-    (project / "features" / "S 3.h5").unlink()
-    shutil.rmtree(project / "results" / "cell_fraction_preds" / "result_1_2")
-    (project / "calls.txt").unlink()
-    assert local(project).returncode == 0
-    assert calls(project) == ["1main_processing 3", "collect_mask", "collect_features --overwrite",
+def test_only_what_lacks_is_done(finished):
+    (finished / "features" / "S 3.h5").unlink()
+    shutil.rmtree(finished / "results" / "cell_fraction_preds" / "result_1_2")
+    assert local(finished).returncode == 0
+    assert calls(finished) == ["1main_processing 3", "collect_mask", "collect_features --overwrite",
                               "1main_abundance_regression 1 2 --processes 1", "collect_results", "figures"], \
         "the slide gave the same features, so that the other models are not stale"
 
 
-def test_what_was_made_from_something_else_is_made_again_with_overwrite(project):
+def test_what_was_made_from_something_else_is_made_again_with_overwrite(finished):
     """As check_project.py sees it: by content, whatever the times of the files are."""
-    local(project)
-    (project / "calls.txt").unlink()
-    (project / "slides" / "S 1.svs").write_text("another scan")
-    assert counts(project)["slides"] == [4, 0, 0, 0, 0, 1]
-    assert local(project).returncode == 0
-    assert calls(project) == ["1main_processing 1 --overwrite", "collect_mask", "collect_features --overwrite"], \
+    (finished / "slides" / "S 1.svs").write_text("another scan")
+    assert counts(finished)["slides"] == [4, 0, 0, 0, 0, 1]
+    assert local(finished).returncode == 0
+    assert calls(finished) == ["1main_processing 1 --overwrite", "collect_mask", "collect_features --overwrite"], \
         "the slide gave the same features, so that the models are not stale"
 
 
-def test_models_of_other_labels_are_trained_again(project):
-    local(project)
-    (project / "calls.txt").unlink()
-    with h5py.File(project / "targets.h5", "r+") as file:
+def test_models_of_other_labels_are_trained_again(finished):
+    with h5py.File(finished / "targets.h5", "r+") as file:
         file["expression/T-cells/labels"][0, 0] = 99
-    assert counts(project)["expression"] == [6, 0, 0, 0, 0, 6]
-    assert local(project).returncode == 0
-    assert calls(project) == ["1main_cs_exp_regression all all T-cells --overwrite --processes 1", "collect_results",
+    assert counts(finished)["expression"] == [6, 0, 0, 0, 0, 6]
+    assert local(finished).returncode == 0
+    assert calls(finished) == ["1main_cs_exp_regression all all T-cells --overwrite --processes 1", "collect_results",
                               "figures"]
-    assert counts(project)["expression"] == [12, 0, 0, 0, 0, 0]
+    assert counts(finished)["expression"] == [12, 0, 0, 0, 0, 0]
 
 
 def test_one_bad_slide_stops_before_the_models_and_says_which(project):
@@ -409,10 +421,9 @@ def test_commands_for_other_schedulers(project):
 
 @pytest.mark.parametrize("size, named", [(6, ["all all"]), (3, ["0 all", "1 all"]), (5, ["0 all", "1 0", "1 1", "1 2"]),
                                          (1, ["0 0", "0 1", "0 2", "1 0", "1 1", "1 2"])])
-def test_folds_are_named_as_short_as_can_be(project, size, named):
-    local(project)
-    shutil.rmtree(project / "results")
-    lines = submit(project, "--commands", "expression", "--folds-per-task", size).stdout.splitlines()
+def test_folds_are_named_as_short_as_can_be(finished, size, named):
+    shutil.rmtree(finished / "results")
+    lines = submit(finished, "--commands", "expression", "--folds-per-task", size).stdout.splitlines()
     assert re.findall(r"(\w+ \w+) T-cells", "\n".join(lines)) == named
 
 
@@ -447,16 +458,15 @@ def test_what_slurm_is_asked_for(project, tmp_path, stand_in_slurm):
     assert calls(project) == ["1main_processing 2-3"]
 
 
-def test_models_wait_while_a_slide_is_made_again(project, tmp_path, stand_in_slurm):
-    local(project)
-    (project / "features" / "S 3.h5").unlink()
-    shutil.rmtree(project / "results" / "cell_fraction_preds" / "result_1_2")
-    submit(project, **stand_in_slurm)
+def test_models_wait_while_a_slide_is_made_again(finished, tmp_path, stand_in_slurm):
+    (finished / "features" / "S 3.h5").unlink()
+    shutil.rmtree(finished / "results" / "cell_fraction_preds" / "result_1_2")
+    submit(finished, **stand_in_slurm)
     assert list(asked(tmp_path)) == ["slides", "masks", "features", "continue"], "folds are drawn once"
     assert "--overwrite" in Path(asked(tmp_path)["features"]["script"]).with_suffix(".tsv").read_text()
-    (project / "faults" / "S 3").write_text("fail")
-    assert local(project).returncode == 1, "features.h5 of an earlier run is there, but it is not what was asked for"
-    assert not (project / "results" / "cell_fraction_preds" / "result_1_2").exists()
+    (finished / "faults" / "S 3").write_text("fail")
+    assert local(finished).returncode == 1, "features.h5 of an earlier run is there, but it is not what was asked for"
+    assert not (finished / "results" / "cell_fraction_preds" / "result_1_2").exists()
 
 
 def test_arrays_are_cut_at_max_array_size_and_wait_for_each_other_when_limited(project, tmp_path, stand_in_slurm):

@@ -71,7 +71,7 @@ def write_cohort_target(path, name, slides, predicted, labels, half_widths):
                              predictions=predicted.predictions, spread=predicted.spread, labels=labels)
         group.attrs["n_models"] = predicted.n_models
         if half_widths is not None:
-            group["half_width_90"] = half_widths.astype(np.float32)
+            hdf5.write_array(group, "half_width_90", half_widths, np.float32)
         of_slides = file.require_group("slides")
         for key in ("slide_ids", "patient_ids"):
             if key not in of_slides:
