@@ -53,7 +53,7 @@ def main(args):
         return
     marker.unlink(missing_ok=True)
     remove_orphans(results, tables)
-    predicted, summary = {}, []
+    predicted, summary, direct_models = {}, [], {}
     for name, of_target in tqdm(configs.items(), unit="target", disable=None):
         folds = trained_models.common_folds(of_target)
         trained = trained_predictions(results, name, of_target, folds)
@@ -68,6 +68,8 @@ def main(args):
                 of_model = baselines.predict(model, slides, target, splits, folds, bulk_path, args.seed)
                 models[model] = of_model and out_of_fold.with_sites(of_model, site_of)
         heads = {MODEL: used[name]} | {head: head for head in trained}
+        if name == "direct":
+            direct_models = {kind: models[kind] for kind in (*model_folder.MODELS, "ridge") if models.get(kind)}
         rows = result_tables.summary_rows(name, models, args.bootstrap, args.seed, heads)
         if model_folder.NETWORK in of_target:
             length = training_length.hardly_trained(results, name, of_target[model_folder.NETWORK])
@@ -85,7 +87,7 @@ def main(args):
     with script.whole(marker) as part:
         predictions_file.write(part, predicted, made_from | {
             "models": json.dumps(used), "encoder": slides.attributes["encoder"],
-            "weights": slides.attributes.get("weights", "")}, written)
+            "weights": slides.attributes.get("weights", "")}, written, direct_models)
 
 
 def trained_predictions(results, name, kinds, folds):

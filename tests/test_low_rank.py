@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import optimize
+from sklearn import metrics
 from sklearn.linear_model import Ridge
 
 import simulated_cohort
 from evaluation import association, baselines, out_of_fold, result_tables, training_length
+from response import cohorts, feature_sets
 from slide_ex import checksums, record
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
 from training import linear_head, low_rank, train_low_rank
@@ -231,6 +233,18 @@ def test_the_blend_is_the_mean_of_both_means_of_all_inner_models(home):
             rows.loc["low-rank", quality] - rows.loc["network", quality], abs=1e-5)
         assert rows.loc["slide-ex", "minus_colour_low"] <= rows.loc["slide-ex", "minus_colour_high"]
         assert np.isnan(rows.loc["shuffled labels", "minus_network"])
+
+
+def test_response_is_compared_with_each_kind_of_direct_model(home):
+    """Rows of their own beside the chosen one, with the AUC that the summary has."""
+    found = cohorts.read(cohorts.Source(home, "results"), ())
+    summary = pd.read_csv(home / "results" / "summary.csv").set_index(["target", "model"]).loc["direct"]
+    for kind in (*model_folder.MODELS, "ridge"):
+        scores = found.sets[f"direct {kind}"]["pCR"]
+        assert feature_sets.kind_of((f"direct {kind}",)) == "direct"
+        labels = [found.response[patient] for patient in scores.index]
+        assert metrics.roc_auc_score(labels, scores) == pytest.approx(summary.loc[kind, "auc"], abs=1e-6)
+    assert len({tuple(found.sets[name]["pCR"]) for name in feature_sets.DIRECT}) == 4
 
 
 @pytest.mark.parametrize("use", model_folder.MODELS)

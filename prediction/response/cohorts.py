@@ -3,7 +3,8 @@
 Feature sets are tables (patients x features), joined by patient id:
     <cell type>, Bulk   expression: predicted from slides, or the RNA itself (source "targets")
     abundance           fractions of all cell types
-    direct              probability of pCR of the direct model
+    direct              probability of pCR of the direct model that was chosen; out of fold also of each of its kinds
+                        (direct network, direct low-rank) and of a ridge on mean features (direct ridge)
     mean colour         mean red, green and blue of a patient's slides
     mean features       of survival alone: mean tile features of a patient's slides, straight from the encoder
     clinical            columns of clinical.csv, as text
@@ -111,7 +112,7 @@ def read(source, clinical_columns, endpoint=()):
         sets["clinical"] = pd.DataFrame({column: clinical_file.read_column(clinical, column)
                                          for column in clinical_columns})
     if endpoint:
-        sets.pop("direct", None)    # a probability of pCR
+        sets = {name: table for name, table in sets.items() if name not in feature_sets.DIRECT}   # scores of pCR
         return Cohort(source, sets, clinical_file.known_survival(clinical, *endpoint), attributes, endpoint)
     response = clinical_file.known_responses(clinical) if clinical_file.has_responses(clinical) else {}
     return Cohort(source, sets, response, attributes, endpoint)
@@ -136,6 +137,8 @@ def read_predictions(source):
     for name in predictions_file.read_names(path, made_by):
         predicted = predictions_file.read_target(path, name, made_by)
         sets[name] = pd.DataFrame(predicted.predictions, predicted.patient_ids, predicted.outputs, dtype=float)
+        for kind, scores in predicted.by_model.items():
+            sets[f"{name} {kind}"] = pd.DataFrame(scores, predicted.patient_ids, predicted.outputs, dtype=float)
     return sets, predictions_file.read_attributes(path, made_by)
 
 
@@ -168,7 +171,7 @@ def align(train, new, tables):
         ids = with_all_sets(train, {name: pair[0] for name, pair in tables.items()}, set(train.response))
         y = responses(train, ids, 2 * classifiers.N_FOLDS)
         return Patients(ids, y, ids, y)
-    learnt = {name: pair[0] for name, pair in tables.items() if name != "direct"}  # which is not fitted
+    learnt = {name: pair[0] for name, pair in tables.items() if name not in feature_sets.DIRECT}  # not fitted
     ids = with_all_sets(train, learnt, set(train.response))
     new_ids = with_all_sets(new, {name: pair[1] for name, pair in tables.items()}, everyone(new))
     return Patients(ids, responses(train, ids, 2 * classifiers.N_INNER_FOLDS), new_ids,

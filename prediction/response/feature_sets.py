@@ -14,7 +14,8 @@ from slide_ex.ids import counted
 from slide_ex.project import clinical_words, targets_file
 
 MEAN_FEATURES = "mean features"
-KINDS = {"Bulk": "bulk", "abundance": "abundance", "direct": "direct", MEAN_FEATURES: "direct",
+DIRECT = "direct", "direct network", "direct low-rank", "direct ridge"   # scores already, which nothing is fitted to
+KINDS = {"Bulk": "bulk", "abundance": "abundance", **dict.fromkeys((*DIRECT, MEAN_FEATURES), "direct"),
          "mean colour": "mean colour", "clinical": "clinical"}  # of feature sets other than cell types
 CELL_TYPES, PAIRS, TOP = "cell types", "pairs", "top triple"  # groups of feature sets on the command line
 FEW_GENES = 25   # the classifiers may choose so many
@@ -28,15 +29,15 @@ def in_both(train, new, min_r, min_confidence, genes_from=None):
     Returns
     -------
     dict of name to (train, new), each a DataFrame (patients x features)
-        Cell types first. `direct` is a score already and needs no training cohort: its table is there twice.
+        Cell types first. DIRECT are scores already and need no training cohort: their tables are there twice.
     """
     names = set(train.sets) | set(new.sets)
     pairs = {}
     for name in [*sorted(names - set(KINDS)), *(name for name in KINDS if name in names)]:
-        if name not in new.sets or name not in train.sets and name != "direct":
+        if name not in new.sets or name not in train.sets and name not in DIRECT:
             lacking = train if name in new.sets else new
             logging.info(f"{name}: left out, not in {lacking.source.project}, {lacking.source.name}")
-        elif name == "direct":
+        elif name in DIRECT:
             pairs[name] = new.sets[name], new.sets[name]
         elif name == "clinical":
             pairs[name] = as_numbers(train.sets[name], new.sets[name])
@@ -122,7 +123,7 @@ def arrays(tables, patients, scale_in_cohort):
     made = {}
     for name, pair in tables.items():
         of_patients = [table.reindex(ids) for table, ids in zip(pair, (patients.ids, patients.new_ids))]
-        if scale_in_cohort and name != "direct":
+        if scale_in_cohort and name not in DIRECT:
             of_patients = [(table - table.min()) / (table.max() - table.min()).replace(0, 1) for table in of_patients]
         made[name] = tuple(table.to_numpy() for table in of_patients)
     return made

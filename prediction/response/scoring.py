@@ -45,7 +45,7 @@ def draw_parts(patients, is_one_cohort, repeats, seed):
 
 
 def of_sets(arrays, y, parts, n_search, processes, model=classifiers):
-    """Fit all feature sets but `direct`; yield a name and a list of (scores, inner AUC), one a part.
+    """Fit all feature sets but those of `direct`; yield a name and a list of (scores, inner AUC), one a part.
 
     With `model` cox in the place of classifiers it is survival: y has two columns, AUC is the concordance.
 
@@ -58,7 +58,7 @@ def of_sets(arrays, y, parts, n_search, processes, model=classifiers):
     """
     metric = "AUC" if model is classifiers else "concordance"
     with Parallel(n_jobs=processes) as parallel:  # each task has its own seed: processes do not change the numbers
-        for name in tqdm([name for name in arrays if name != "direct"], unit="feature set", disable=None):
+        for name in tqdm([name for name in arrays if name not in feature_sets.DIRECT], unit="feature set", disable=None):
             x, x_new = arrays[name]
             fitted = parallel(delayed(fit_and_score)(
                 os.getpid(), model.fit_and_score, x[part.train], y[part.train], x_new[part.new], n_search, part.seed)
@@ -82,11 +82,10 @@ def of_rows(rows, fitted, arrays, parts, ids):
     rows : dict of name to members
     fitted : dict of feature set to what `of_sets` yields
     arrays : dict
-        Its `direct` is a score as it is.
+        feature_sets.DIRECT are scores as they are.
     """
     single = {name: averaged([scores for scores, _ in of_parts], parts, len(ids)) for name, of_parts in fitted.items()}
-    if "direct" in arrays:
-        single["direct"] = arrays["direct"][1][:, 0]
+    single |= {name: arrays[name][1][:, 0] for name in feature_sets.DIRECT if name in arrays}
     columns = {}
     for name, members in rows.items():
         if name == feature_sets.TOP:

@@ -2,7 +2,8 @@
 
     expression/<cell type>/   patient_ids, genes, predictions, and where they are known labels and spread
     abundance/                patient_ids, cell_types, the same
-    direct/                   patient_ids, the same, one-dimensional: probability of pCR
+    direct/                   patient_ids, the same, one-dimensional: probability of pCR; out of fold also by_model/:
+                              network, low-rank, ridge, those of them that there are beside the chosen one
 
 Values are float32 (n_patients, n_outputs). Predictions of another cohort also have an attribute n_models in each group,
 spread (sd over models), NaN where a patient or a gene has no label, half_width_90 (n_outputs,) where it is known: the
@@ -29,6 +30,7 @@ class Predicted:
     outputs: np.ndarray         # str (n_outputs,)
     predictions: np.ndarray     # float32 (n_patients, n_outputs)
     labels: np.ndarray | None   # the same shape
+    by_model: dict = dataclasses.field(default_factory=dict)   # of direct: kind of other models to their predictions
 
 
 def write_target(file, name, ids, outputs, **values):
@@ -50,13 +52,16 @@ def write_target(file, name, ids, outputs, **values):
     return group
 
 
-def write(path, predicted, attributes, tables=None):
+def write(path, predicted, attributes, tables=None, direct_models=None):
     """Write predictions out of fold: dict of target to its patient_ids, outputs, labels and predictions; `tables`:
-    checksums of those beside it (checksums.of_files)."""
+    checksums of those beside it (checksums.of_files); `direct_models`: kind of model of direct to the same."""
     with hdf5.writing(path) as file:
         for name, of_target in predicted.items():
-            write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
-                         labels=of_target.labels, predictions=of_target.predictions)
+            group = write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
+                                 labels=of_target.labels, predictions=of_target.predictions)
+            for kind, of_kind in (direct_models or {}).items() if name == "direct" else ():
+                if list(of_kind.patient_ids) == list(of_target.patient_ids):
+                    hdf5.write_array(group.require_group("by_model"), kind, np.ravel(of_kind.predictions))
         file.attrs.update(attributes)
         hdf5.record_files(file, tables or {})
 
@@ -120,10 +125,12 @@ def read_target(path, name, made_by=OUT_OF_FOLD_MADE_BY, responder="pCR"):
         patients = hdf5.strings(group, "patient_ids")
         outputs = hdf5.strings(group, outputs_name) if outputs_name else np.array([responder])
         values = {"predictions": group["predictions"][:], "labels": group["labels"][:] if "labels" in group else None}
+        by_model = {kind: of_kind[:] for kind, of_kind in group.get("by_model", {}).items()}
     n_columns = (len(outputs),) if outputs_name else ()
     if any(array is not None and (array.dtype.kind != "f" or array.shape != (len(patients), *n_columns))
-           for array in values.values()):
+           for array in (*values.values(), *by_model.values())):
         raise ValueError(f"{path} is damaged ({group_name}: {len(patients)} patients and {len(outputs)} outputs do not "
                          f"fit the values): make it again with {made_by} --overwrite")
-    return Predicted(patients, outputs, **{key: array if array is None else array.reshape(len(patients), -1)
-                                           for key, array in values.items()})
+    values, by_model = ({key: array if array is None else array.reshape(len(patients), -1)
+                         for key, array in arrays.items()} for arrays in (values, by_model))
+    return Predicted(patients, outputs, **values, by_model=by_model)
