@@ -101,6 +101,11 @@ def test_workers_end_when_their_parent_is_killed(kind, at_work_s, tmp_path):
         time.sleep(0.1)
 
 
+def hears_ctrl_c():
+    """What runs in the background of a shell does not, and hands that on to what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def in_python(tmp_path):
     """Start a program that begins with these imports, with tmp_path as its argument; ended after the test."""
@@ -111,7 +116,7 @@ def in_python(tmp_path):
         program.write_text("import fcntl, hashlib, os, sys, time\nfrom pathlib import Path\n"
                            "from slide_ex import claim, script\nfolder = Path(sys.argv[1])\n" + text)
         started.append(subprocess.Popen([sys.executable, program, tmp_path], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True))
+                                        stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c))
         return started[-1]
     yield start
     for process in started:
