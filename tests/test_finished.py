@@ -18,7 +18,8 @@ import simulated_results
 
 ROOT = Path(__file__).resolve().parents[1]
 HARNESS, SPOILER = ROOT / "tests" / "killed_runs.py", ROOT / "tests" / "spoiled_files.py"
-STAGES = [    # script and arguments; every how many events and outputs are tried
+THINNED = int(os.environ.get("KILLED_THINNED", 2))    # 1: twice as many kills, in twice the time
+STAGES = [    # script and arguments; every how many events and outputs are tried, times THINNED
     ("deconvolution/1main_deconvolution.py", "home", 3),
     ("deconvolution/prepare_targets.py", "home --confidence 0 --bulk", 1),
     ("slide_processing/1main_processing.py", "home 0 --weights random", 2),
@@ -63,7 +64,7 @@ def disturbed_stages(tmp_path_factory):
     for cohort in ("home --patients 14", "away --patients 3 --hospital 2"):
         run(f"data/make_demo_cohort.py {cohort} --genes 250 --width-px 1024 --height-px 1024", before)
     for script, words, every in STAGES:
-        found[script] = disturbed(every, script, words.split(), before, work)
+        found[script] = disturbed(every * THINNED, script, words.split(), before, work)
         shutil.rmtree(before)
         work.rename(before)
         for command in BETWEEN.get(script, []):
