@@ -540,6 +540,8 @@ def test_a_submission_that_breaks_off(project, tmp_path, stand_in_slurm, can_can
     ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", "--max-submitted N"),
     ("Requested time limit is invalid (missing or exceeds some limit)", "--time"),
     ("Invalid qos specification", "--qos=NAME"),
+    ("invalid partition specified: gpu; please contact support", "--partition"),
+    ("Job rejected: no account given, try again with your project's", "--account"),
     ("the moon is full", "submit_slurm.py (--help)")])
 def test_what_helps_against_a_refusal_that_lasts(complaint, remedy):
     advice = requests.advice(f"sbatch failed: {complaint}")

@@ -5,7 +5,8 @@ import shlex
 NONE = "none"                                                  # a value: do not ask for it
 MEMORY = re.compile(r"(\d+)([KMGT]?B?)", re.IGNORECASE)        # as sbatch reads it; 0 is all of a node
 MEMORY_OPTIONS = ("--mem", "--mem-per-cpu", "--mem-per-gpu")   # of which it takes one
-PASSING = re.compile(r"contact|timed out|connection|communication|temporarily|try again|load_jobs", re.IGNORECASE)
+PASSING = re.compile(r"unable to contact|timed out|connection (refused|reset|failure|timed)|temporarily|zero bytes|"
+                     r"load_jobs", re.IGNORECASE)    # not "contact us" or "try again with", as sites end a refusal
 GO_ON = "run the same command again: it recognises what is in the queue"
 REMEDIES = (    # what a refusal of sbatch says (the first pattern that it has), and the options to change
     ("submit ?job|job submit|submit limit", "--max-submitted N, the number of jobs that you may have in the queue; "
