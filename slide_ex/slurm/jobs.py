@@ -99,9 +99,9 @@ def submit(folder, steps, queued, args):
         before = plan.ancestors(name) | {name} if name in order else set(order)
         after = [job_id for other in order if other in before for job_id in submitted.get(other, ())]
         for script, tasks in arrays(folder, step, limit):
-            command, texts = sbatch(script, step, tasks, after, args), files(script, tasks, args)
+            command = sbatch(script, step, tasks, after, args)
             try:
-                job_id = (show if args.dry_run else hand_over)(script, command, texts)
+                job_id = show(script, command, files(script, tasks, args)) if args.dry_run else hand_over(script, command)
             except OSError as error:
                 raise OSError(f"{script.stem}: {error}; {take_back(own)}; {requests.advice(str(error))}") from None
             own.append(job_id)
@@ -118,12 +118,13 @@ def arrays(folder, step, max_array_size):
 
 
 def is_accepted(folder, step, max_array_size, args):
-    """Whether Slurm would take a step; OSError, and nothing is left of the submission, when it would not.
+    """Write the files of a step, and whether Slurm would take it; OSError, and nothing is left of the submission, when it would not.
 
     A retry that asks for more memory than a node has is left out, and said: what it is for has failed.
     """
     for script, tasks in arrays(folder, step, max_array_size):
-        write(files(script, tasks, args))
+        for path, text in files(script, tasks, args).items():
+            path.write_text(text)
         command = sbatch(script, step, tasks, [], args)
         try:
             ask([command[0], "--test-only", *command[1:]])
@@ -153,11 +154,6 @@ def files(script, tasks, args):
     return {list_path: task_lists.task_list(tasks), script: job_script(list_path, args)}
 
 
-def write(texts):
-    for path, text in texts.items():
-        path.write_text(text)
-
-
 def job_script(list_path, args):
     """Text of the script that all tasks of a list run."""
     command = [sys.executable, str(plan.ROOT / "submit_slurm.py"), str(args.project_path), "--run-task", str(list_path)]
@@ -182,9 +178,8 @@ def show(script, command, texts):
     return f"<{script.stem}>"
 
 
-def hand_over(script, command, texts):
-    """Write the files of a job array, submit it and record it; its job id."""
-    write(texts)
+def hand_over(script, command):
+    """Submit a job array, whose files `is_accepted` has written, and record it; its job id."""
     job_id = job_id_in(ask(command))
     with open(script.with_name("jobs.tsv"), "a") as file:
         file.write(f"{script.stem}\t{job_id}\t{shlex.join(command)}\n")

@@ -2,9 +2,8 @@
 
 A task is what one process tree does: some commands of a stage, which make some of its units that are missing or stale.
 """
-import dataclasses
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slide_ex.slurm import task_lists
 from slide_ex.stages import model_states, plan, project_states
@@ -78,7 +77,7 @@ def fitting(steps, n_tasks):
         if len(now) < len(step.tasks):
             cut.add(step.stage.name)
         if now:
-            found.append(dataclasses.replace(step, tasks=now))
+            found.append(replace(step, tasks=now))
     return found
 
 
