@@ -104,8 +104,7 @@ def read_targets(args, slides, patient_id):
     else:
         known = [*targets_file.read_cell_types(project / targets_file.NAME), "abundance"]
         trained = [name for name in known if any(
-            model_folder.folder(model_folder.root(project / "results", model), name, 0, 0).parent.is_dir()
-            for model in model_folder.MODELS)]
+            model_folder.of_target(project / "results", model, name).is_dir() for model in model_folder.MODELS)]
         found = tile_predictions.read_own(project, trained, slides, patient_id, args.use) if trained else {}
     wanted = [ids.cell_type(name, found) for name in args.cell_type or found]
     absent = [name for name in wanted if name not in found]
