@@ -4,7 +4,7 @@ The default method is native: a linear factor model of this project (native.py).
 --method codefacs runs from your own copy, on Slurm, or reads from --codefacs-output.
 
 Reads   bulk_expression.tsv[.gz] (genes x patients, TPM), signature.tsv[.gz] (marker genes x cell types),
-        reference.tsv[.gz] (all genes x cell types; optional)
+        reference.tsv[.gz] (all genes x cell types; optional); with --batch a column of clinical.csv
 Writes  deconvolution/estimated_cell_fractions.txt, confidence_score.txt, summary.csv, report.pdf, expression.h5,
         with --text also expression_<cell type>.txt
 
@@ -19,10 +19,10 @@ from slide_ex.script import parser, run
 
 from outputs import result_files
 from slide_ex import checksums, expression_scale
-from sources import codefacs, engines, inputs_of_project
+from sources import batch_column, codefacs, engines, inputs_of_project
 
 SEED = 42
-DECLARED = "log2", "clip_negative", "scale_fractions"    # what the user says of the tables, recorded where it is said
+DECLARED = "log2", "clip_negative", "scale_fractions", "batch"    # what the user says of the tables, recorded where it is said
 
 
 def main(args):
@@ -31,9 +31,13 @@ def main(args):
         raise ValueError("--codefacs-dir and --codefacs-output need --method codefacs")
     if args.scale_fractions and not args.fractions:
         raise ValueError("--scale-fractions is about --fractions: give it, or leave it out")
+    if args.batch and args.method == "codefacs":
+        raise ValueError("--batch is about --method native: leave it out")
     files = inputs_of_project.paths(args.project_path)
+    batch = batch_column.read(args.project_path, args.batch) if args.batch else None
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
     inputs = {name: checksums.of_file(path) for name, path in (files | extra).items() if path}
+    inputs |= {"batches": checksums.of_content(batch)} if batch else {}
     parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
         {"seed": args.seed} if args.method == "native" else {"codefacs_args": args.codefacs_args})
     parameters |= {name: getattr(args, name) for name in DECLARED if getattr(args, name)}
@@ -46,7 +50,8 @@ def main(args):
                  f"{len(data.markers)} markers, reference for {data.reference.notna().all(axis=1).sum()} genes")
     if args.method == "native":
         known = args.fractions and inputs_of_project.known_fractions(args.fractions, data, args.scale_fractions)
-        result = engines.run_native(data, args.seed, known)
+        result = engines.run_native(data, args.seed, known, batch and batch_column.of_patients(
+            batch, args.batch, data.bulk.columns))
     else:
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,
                                                               shlex.split(args.codefacs_args))
@@ -64,6 +69,8 @@ if __name__ == "__main__":
     p.add_argument("--method", choices=["native", "codefacs"], default="native", help="default %(default)s")
     p.add_argument("--fractions", type=Path, help="native: known fractions, patients x cell types")
     p.add_argument("--scale-fractions", action="store_true", help="divide the rows of --fractions by their sums")
+    p.add_argument("--batch", metavar="COLUMN", help="native: column of clinical.csv whose groups of patients were "
+                   "sequenced differently; their means are removed from every gene. Without it two are looked for")
     expression_scale.add_options(p, "bulk_expression")
     p.add_argument("--seed", type=int, default=SEED, help="native: of all random draws, default %(default)s")
     p.add_argument("--codefacs-dir", type=Path, help="scripts folder of your copy of CODEFACS")

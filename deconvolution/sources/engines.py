@@ -1,32 +1,23 @@
 """The two ways from checked inputs to a result: the native model, and CODEFACS."""
 import logging
 
-import numpy as np
 import pandas as pd
 
-from model import reference_fit, sample_scale
 from outputs.result_files import Result
 from sources import codefacs
 
 
-def run_native(data, seed, known_fractions):
-    """Result of the native model for deconvolution_inputs.Inputs."""
+def run_native(data, seed, known_fractions, batch=None):
+    """Result of the native model for inputs_of_project.Inputs; batch: batch_column.Batch or None."""
     from model import native  # scipy takes a second to start, which bad input, a skipped re-run and CODEFACS need not
+    from outputs import native_notes
 
     genes, patients, cell_types = data.bulk.index, data.bulk.columns, data.signature.columns
     done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(), data.reference.to_numpy(),
-                             seed, known_fractions)
-    errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
-    notes = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
-    if np.log(done.scale).std() > sample_scale.USUAL_LOG_SD:
-        notes.append(f"all genes together differ in level between patients by {np.log(done.scale).std():.2f} (standard "
-                     "deviation, natural log), which fractions do not explain: expression is given at a common level")
-    notes += reference_fit.notes(data.bulk / done.scale, data.reference, done.fractions)
-    if done.unrelated > reference_fit.UNRELATED:
-        notes.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
-                     "confidence is above 0.5; are the gene names right?")
+                             seed, known_fractions, batch and batch.number)
     return Result("native", pd.DataFrame(done.fractions, patients, cell_types),
-                  pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk, data.notes + notes)
+                  pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk,
+                  data.notes + native_notes.of(done, data, batch and batch.column))
 
 
 def run_codefacs(folder, data, codefacs_folder, arguments):
