@@ -85,10 +85,10 @@ if __name__ == "__main__":
     p.add_argument("--method", choices=["native", "codefacs"], default="native", help="default %(default)s")
     p.add_argument("--fractions", type=Path, help="native: known fractions, patients x cell types")
     p.add_argument("--scale-fractions", action="store_true", help="divide the rows of --fractions by their sums")
-    p.add_argument("--purity", type=Path, nargs="?", const=IN_CLINICAL, metavar="FILE", help="native: patients and their "
-                   "fraction of malignant cells, 0..1; without FILE the column Purity of the project's clinical.csv")
-    p.add_argument("--malignant", action="append", default=[], metavar="CELL_TYPE", help="native: what purity and donors "
-                   "are about; may be given several times; default: the cell types whose name says so")
+    p.add_argument("--purity", type=Path, nargs="?", const=IN_CLINICAL, metavar="FILE", help="native: patients and "
+                   "their fraction of malignant cells, 0..1; without FILE column Purity of the project's clinical.csv")
+    p.add_argument("--malignant", action="append", default=[], metavar="CELL_TYPE", help="native: what purity and "
+                   "donors are about; may be given several times; default: the cell types whose name says so")
     p.add_argument("--no-states", action="store_true",
                    help="native: do not use reference_states.tsv[.gz] and reference_donors.tsv[.gz]")
     expression_scale.add_options(p, "bulk_expression")

@@ -75,14 +75,22 @@ def main(args):
     choice = pd.DataFrame({"condition_number": conditions}).rename_axis("n_markers")
     tables = [reference.iloc[rows], reference[profile.sum(axis=1) > 0], choice]
     tables = [by_part(counts, genes, labels, types, args, option) for option in parts] + tables
-    if marker.exists():
-        for name in (record.files_sha256(marker, MADE_BY) or {}).keys() & set(PARTS.values()) - set(also):
-            (args.project_path / name).unlink(missing_ok=True)    # of other cells, and deconvolution would use it
+    for name in left_by_earlier_run(marker, parts):
+        (args.project_path / name).unlink(missing_ok=True)    # deconvolution would use them beside the new signature
     record.write(marker, now | {"finished": False})    # so that a run that was killed is taken up again
     for path, table in zip(outputs, tables):
         with whole(path) as part:
             table.to_csv(part, sep=text_table.separator_of(path), float_format="%.6g")
     record.write(marker, now, outputs[:len(tables)])
+
+
+def left_by_earlier_run(marker, parts):
+    """Tables of states or donors that an earlier run wrote and this one does not; none where its record is damaged."""
+    try:
+        made = record.read(marker, MADE_BY)
+    except (FileNotFoundError, ValueError):
+        return []
+    return [name for option, name in PARTS.items() if made.get(option) and option not in parts]
 
 
 def without_copies(counts, genes):

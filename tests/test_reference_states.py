@@ -18,8 +18,8 @@ def mixed_states(n_genes=150, n_samples=60, seed=0):
     profiles = random.lognormal(3, 1, (n_genes, 4))
     profiles[:100] *= np.array([[20, 1, 1, 1], [1, 20, 1, 1], [1, 1, 20, 1], [1, 1, 1, 9]])[np.arange(100) % 4]
     profiles *= 1e4 / profiles.sum(axis=0)
-    amounts = np.c_[random.dirichlet([.3, .3, .3], n_samples) * random.uniform(.2, .8, (n_samples, 1)), np.zeros(n_samples)]
-    amounts[:, 3] = 1 - amounts.sum(axis=1)
+    first = random.uniform(.2, .8, (n_samples, 1))
+    amounts = np.c_[random.dirichlet([.3, .3, .3], n_samples) * first, 1 - first]
     signature = np.c_[profiles[:, :3].mean(axis=1), profiles[:, 3]]
     states = reference_states.of_profiles(profiles[:, :3], np.zeros(3, int), signature)
     return profiles @ amounts.T, signature, states, np.c_[1 - amounts[:, 3], amounts[:, 3]]
@@ -71,7 +71,7 @@ def factors_with(data, ratio, of_type):
 
 def test_what_states_differ_by_is_found_between_patients_and_useless_states_do_no_harm(data):
     mean = data["expression"].mean(axis=2)
-    held_out = mixed_cells.mix(n_patients=200)["expression"][:, :, :8] / mean[:, :, None]    # the same types and programmes
+    held_out = mixed_cells.mix(n_patients=200)["expression"][:, :, :8] / mean[:, :, None]
     ratio, of_type = np.hstack(held_out), np.repeat(np.arange(4), 8)
     noisy = ratio * np.random.default_rng(1).lognormal(0, .3, ratio.shape)
     useless = np.random.default_rng(1).permutation(ratio)
@@ -153,8 +153,8 @@ def cohort(tmp_path_factory, data):
     expression, genes = data["expression"], data["bulk"].index
     pd.DataFrame({f"{name}: s{j}": expression[k][:, j::5].mean(axis=1) for k, name in enumerate(mixed_cells.TYPES)
                   for j in range(5)}, genes).iloc[:-9].to_csv(folder / "reference_states.tsv.gz", sep="\t")
-    pd.DataFrame({f"{mixed_cells.TYPES[k]}: P{j}": expression[k][:, j] for k in (0, 1) for j in range(7)}, genes).to_csv(
-        folder / "reference_donors.tsv", sep="\t")
+    donors = {f"{mixed_cells.TYPES[k]}: P{j}": expression[k][:, j] for k in (0, 1) for j in range(7)}
+    pd.DataFrame(donors, genes).to_csv(folder / "reference_donors.tsv", sep="\t")
     purity = data["fractions"][:, 0].clip(.02, .98).round(3)
     pd.DataFrame({"Patient.ID": data["bulk"].columns, "Response": "pCR", "Purity": purity}).to_csv(
         folder / "clinical.csv", index=False)

@@ -1,10 +1,10 @@
-"""Purity, the fraction of malignant cells, as pathology or DNA gives it: an observation of the fractions beside bulk."""
+"""Purity, the fraction of malignant cells, as pathology or DNA gives it: an observation beside bulk."""
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 SD = .05          # of a purity around the fraction of malignant cells
-UNRELATED = .3    # Pearson's r with the malignant fraction of bulk alone: below, one of them is not about these patients
+UNRELATED = .3    # Pearson's r with the malignant fraction of bulk alone; below, one is not about these patients
 VARIES = 2 * SD   # sd over patients from which such an r means something
 
 
@@ -39,8 +39,8 @@ class Purity:
         of_type : ndarray (n_columns, n_cell_types), 1 for the type of a column; within a type the shares of the
             columns are taken as they are."""
         total = amounts @ of_type
-        share = np.divide(amounts[:, :, None] * of_type, total[:, None], out=np.zeros((*amounts.shape, of_type.shape[1])),
-                          where=total[:, None] > 0)
+        by_column = amounts[:, :, None] * of_type
+        share = np.divide(by_column, total[:, None], out=np.zeros_like(by_column), where=total[:, None] > 0)
         by_type = np.swapaxes(share, 1, 2) @ gram @ share
         size = np.trace(by_type, axis1=1, axis2=2)[:, None, None] / by_type.shape[1]
         by_type += 1e-9 * np.maximum(size, 1e-12) * np.eye(by_type.shape[1])  # a type without amount

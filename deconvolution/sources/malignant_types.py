@@ -17,8 +17,8 @@ def of(cell_types, stated=()):
     """
     unknown = [name for name in stated if name not in cell_types]
     if unknown:
-        raise ValueError(f"--malignant {with_near_matches(unknown, cell_types)} is no cell type of the signature; there "
-                         f"are {some(cell_types, 20)}")
+        raise ValueError(f"--malignant {with_near_matches(unknown, cell_types)} is no cell type of the signature; "
+                         f"there are {some(cell_types, 20)}")
     found = [name for name in cell_types if name in stated or (not stated and says_so(name))]
     if len(found) == len(cell_types):
         raise ValueError("all cell types of the signature would be malignant: give those that are with --malignant")

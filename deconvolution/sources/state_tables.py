@@ -46,15 +46,16 @@ def read(files, data, gene_map, malignant):
         else:
             tables.append(on_genes_of_bulk(table[own.index], data.bulk.index, path))
             others = table.columns.difference(own.index)
-            data.notes.append(f"{path.name}: {about(own)}" + f"; not of these, not used: {counted(others)}" * (len(others) > 0))
+            unused = f"; not of these, not used: {counted(others)}" if len(others) else ""
+            data.notes.append(f"{path.name}: {about(own)}{unused}")
     if not tables:
         return None
     table = pd.concat(tables, axis=1)
     of_type = data.signature.columns.get_indexer([cell_type_of(name, data.signature.columns) for name in table])
     states = reference_states.of_profiles(table.to_numpy(), of_type, data.reference.to_numpy())
     if len(states.of_type) < len(of_type):
-        data.notes.append(f"{len(states.of_type)} of {len(of_type)} states and donors are used, of cell types with many "
-                          "those that differ most")
+        data.notes.append(f"{len(states.of_type)} of {len(of_type)} states and donors are used, of cell types with "
+                          "many those that differ most")
     return states
 
 

@@ -37,7 +37,8 @@ def main():
                    f"{N_RICHER} samples; the others make the states")
     p.add_argument("--out", type=Path)
     args = p.parse_args()
-    data = cut(read(args.data) if args.data else simulated(args.seed), None if args.richer else args.samples, args.genes)
+    data = read(args.data) if args.data else simulated(args.seed)
+    data = cut(data, None if args.richer else args.samples, args.genes)
     print(f"{len(data['bulk'])} genes ({len(data['scored'])} scored), {data['bulk'].shape[1]} samples, "
           f"{data['signature'].shape[1]} cell types, {len(data['markers'])} markers")
     if args.robust:
