@@ -21,10 +21,8 @@ import numpy as np
 import pandas as pd
 
 from slide_ex import checksums, ids, record, text_table
-from slide_ex.ids import some
-from slide_ex.project import clinical_words
 from slide_ex.stages import plan
-from sources import marker_genes, single_cells
+from sources import cell_profiles, marker_genes, single_cells
 
 SEED = 42
 PARTS = {"state_column": "reference_states.tsv.gz", "donor_column": "reference_donors.tsv.gz"}
@@ -53,16 +51,16 @@ def main(args):
                                               args.allow_fractional)
     counts, genes, n_copies = without_copies(counts, genes)
     n_cells = labels[args.label_column].value_counts()
-    types = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])
-    for name in sorted(n_cells.index[n_cells < marker_genes.MIN_CELLS]):
-        logging.info(f"note: {name} left out: {n_cells[name]} cells, {marker_genes.MIN_CELLS} are needed")
+    types = sorted(n_cells.index[n_cells >= cell_profiles.MIN_CELLS])
+    for name in sorted(n_cells.index[n_cells < cell_profiles.MIN_CELLS]):
+        logging.info(f"note: {name} left out: {n_cells[name]} cells, {cell_profiles.MIN_CELLS} are needed")
     if len(types) < 2:
         raise ValueError(f"{args.single_cells}: {len(types)} cell types have enough cells; two are needed")
     ids.refuse_cell_types(types, args.single_cells)
     logging.info(f"{counts.shape[0]} cells, {len(genes)} genes ({n_copies} rows of repeated symbols left out), "
                  f"{len(types)} cell types")
     codes = pd.Index(types).get_indexer(labels[args.label_column])
-    profile = marker_genes.add_up(counts, codes, len(types))
+    profile = cell_profiles.add_up(counts, codes, len(types))
     ranked = marker_genes.rank(marker_genes.random_halves(counts, codes, len(types), np.random.default_rng(args.seed)))
     for name, own in zip(types, ranked):
         logging.info(f"{name}: {n_cells[name]} cells, {len(own)} markers")
@@ -74,7 +72,8 @@ def main(args):
     reference = pd.DataFrame(profile, genes, types)
     choice = pd.DataFrame({"condition_number": conditions}).rename_axis("n_markers")
     tables = [reference.iloc[rows], reference[profile.sum(axis=1) > 0], choice]
-    tables = [by_part(counts, genes, labels, types, args, option) for option in parts] + tables
+    tables = [cell_profiles.of_parts(counts, genes, labels, types, args.label_column, getattr(args, option))
+              for option in parts] + tables
     for name in left_by_earlier_run(marker, parts):
         (args.project_path / name).unlink(missing_ok=True)    # deconvolution would use them beside the new signature
     record.write(marker, now | {"finished": False})    # so that a run that was killed is taken up again
@@ -97,23 +96,6 @@ def without_copies(counts, genes):
     """All copies of a repeated symbol dropped, and how many rows that were."""
     copies = genes.str.upper().duplicated(keep=False)
     return counts[:, ~copies], genes[~copies], int(copies.sum())
-
-
-def by_part(counts, genes, labels, types, args, option):
-    """Profiles (genes x 'type: part') of the parts of the cell types, states or donors, that have enough cells."""
-    column = getattr(args, option)
-    if column not in labels:
-        raise ValueError(f"no column {column!r}; there are {some(labels, 20)}")
-    given = clinical_words.without_missing(labels[column])
-    names = (labels[args.label_column] + ": " + given).where((given != "") & labels[args.label_column].isin(types), "")
-    n_cells = names[names != ""].value_counts()
-    few = sorted(n_cells.index[n_cells < marker_genes.MIN_CELLS])
-    if few:
-        logging.info(f"note: {option}: {len(few)} with fewer than {marker_genes.MIN_CELLS} cells left out: {some(few)}")
-    if len(few) == len(n_cells):
-        raise ValueError(f"column {column!r}: no part of a cell type has {marker_genes.MIN_CELLS} cells")
-    kept = sorted(n_cells.index.difference(few))
-    return pd.DataFrame(marker_genes.add_up(counts, pd.Index(kept).get_indexer(names), len(kept)), genes, kept)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_donors_are_a_table_of_their_own_and_no_old_one_is_left(project, run_scr
     assert donors.columns.tolist() == [f"{name}: p{i}" for name in TYPES for i in (1, 2)]
     own = counts[:, (labels["celltype_major"] == "CAF") & (labels["donor"] == "p2")].sum(axis=1)
     np.testing.assert_allclose(donors["CAF: p2"], own / own.sum() * 1e6, rtol=1e-4)
-    assert "donor_column: 6 with fewer than 20 cells left out: B: p3" in done.stdout
+    assert "donor: 6 with fewer than 20 cells left out: B: p3" in done.stdout
     command = [SCRIPT, project, project / "counts.tsv", "--labels", project / "labels.csv", "--state-column", "state"]
     done = run_script(*command)
     assert done.returncode == 1 and "donor_column" in done.stderr and "--overwrite" in done.stderr

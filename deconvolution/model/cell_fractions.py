@@ -13,6 +13,7 @@ EM_ITERATIONS = 100
 REWEIGHTINGS = 15
 CAUCHY = 1.5           # an entry this many robust standard deviations off has half the weight
 MIN_LOG_SD = .05       # nobody measures a gene better than this, natural log
+SHRINKAGE = .3         # of the amounts of states towards 0, in units of what bulk says of each of them
 FLOOR_PERCENTILE = 5   # of the positive bulk values: what counts as "about nothing" in a logarithm
 
 
@@ -36,10 +37,10 @@ def estimate(bulk, signature, states=None, purity=None):
     signature, own = states.beside(signature) if states else (signature, np.arange(n_types))
     bulk, signature = bulk / bulk.mean(), signature / signature.mean()
     bulk, signature = bulk.astype(float), signature.astype(float)
-    amounts = reweighted(bulk, signature, poisson_em(bulk, signature))
     of_type = (own[:, None] == np.arange(n_types)).astype(float)
+    amounts = reweighted(bulk, signature, of_type, poisson_em(bulk, signature))
     if purity and (odds := purity.odds(as_fractions(amounts @ of_type))) > 0:
-        amounts = reweighted(bulk, signature, amounts, partial(purity.information, of_type=of_type, odds=odds))
+        amounts = reweighted(bulk, signature, of_type, amounts, partial(purity.information, odds=odds))
     return as_fractions(amounts @ of_type).astype(np.float32)
 
 
@@ -49,17 +50,42 @@ def as_fractions(amounts):
     return np.divide(amounts, total, out=np.full_like(amounts, 1 / amounts.shape[1]), where=total > 0)
 
 
-def reweighted(bulk, signature, amounts, information=None):
-    """Amounts by weighted non-negative least squares. `information(gram, amounts)` is added to the Gram matrices."""
+def reweighted(bulk, columns, of_type, amounts, information=None):
+    """Amounts (n_samples, n_columns) by weighted non-negative least squares.
+
+    First how each type is made of its columns, then, given that, how much there is of each type: shrinking the first
+    must not take from the second. `of_type` (n_columns, n_cell_types) is 1 for the type of a column;
+    `information(gram)` is added to the Gram matrices (n_samples, n_cell_types, n_cell_types) of the types."""
     floor = np.percentile(bulk[bulk > 0], FLOOR_PERCENTILE)
-    products = np.einsum("gk,gl->gkl", signature, signature).reshape(len(signature), -1)
+    products = np.einsum("gk,gl->gkl", columns, columns).reshape(len(columns), -1)
     for _ in range(REWEIGHTINGS):
-        weights = relative_weights(bulk, signature @ amounts.T, floor)
-        gram = (weights.T @ products).reshape(bulk.shape[1], signature.shape[1], -1)
+        weights = relative_weights(bulk, columns @ amounts.T, floor)
+        gram = (weights.T @ products).reshape(bulk.shape[1], columns.shape[1], -1)
+        rhs = (weights * bulk).T @ columns
+        if len(of_type) > of_type.shape[1]:
+            amounts = coordinate_descent(gram + shrinkage(gram, of_type.shape[1]), rhs, amounts)
+        mixture = composition(amounts, of_type)
+        gram = np.swapaxes(mixture, 1, 2) @ gram @ mixture
         if information:
-            gram += information(gram, amounts)
-        amounts = coordinate_descent(gram, (weights * bulk).T @ signature, amounts)
+            gram += information(gram)
+        totals = coordinate_descent(gram, np.einsum("ick,ic->ik", mixture, rhs), amounts @ of_type)
+        amounts = np.einsum("ick,ik->ic", mixture, totals)
     return amounts
+
+
+def shrinkage(gram, n_types):
+    """What is added to Gram matrices so that the columns after the first n_types count less than the means."""
+    diagonal = SHRINKAGE * np.einsum("icc->ic", gram)
+    diagonal[:, :n_types] = 0
+    return diagonal[:, :, None] * np.eye(diagonal.shape[1])
+
+
+def composition(amounts, of_type):
+    """Share of each column in its type (n_samples, n_columns, n_cell_types); the mean alone where there is none."""
+    own = amounts[:, :, None] * of_type
+    mean = np.broadcast_to(np.eye(*of_type.shape), own.shape).copy()
+    total = own.sum(axis=1, keepdims=True)
+    return np.divide(own, total, out=mean, where=total > 0)
 
 
 def poisson_em(bulk, signature):

@@ -8,7 +8,6 @@ patients (factor_model).
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import qr
 
 FLOOR = .01       # in units of the gene's mean over types of the reference: what counts as "about nothing" in a ratio
 MOST_STATES = 72  # of all types together; time goes with their square, and more say little that is new
@@ -89,6 +88,8 @@ def different(ratio, most):
     """The columns, no more than `most`, of a ratio (n_genes, n_states) that differ most from one another, in order."""
     if ratio.shape[1] <= most:
         return ratio
+    from scipy.linalg import qr  # scipy takes a second to start, which a skipped re-run need not
+
     log_ratio = np.log(ratio)
     order = qr(log_ratio - log_ratio.mean(axis=1, keepdims=True), mode="r", pivoting=True)[1]
     return ratio[:, np.sort(order[:most])]

@@ -5,6 +5,7 @@ import numpy as np
 
 SD = .05          # of a purity around the fraction of malignant cells
 UNRELATED = .3    # Pearson's r with the malignant fraction of bulk alone; below, one is not about these patients
+TINY = 1e-9       # of a Gram matrix, so that it has an inverse
 VARIES = 2 * SD   # sd over patients from which such an r means something
 
 
@@ -32,21 +33,13 @@ class Purity:
         error = np.mean((fractions[:, self.malignant].sum(axis=1) - self.values) ** 2)
         return max(error - SD ** 2, 0) / SD ** 2
 
-    def information(self, gram, amounts, of_type, odds):
-        """What purity adds to the Gram matrices (n_samples, n_columns, n_columns) of the amounts (n_samples,
-        n_columns): `odds` times as much about the malignant fraction as they hold.
-
-        of_type : ndarray (n_columns, n_cell_types), 1 for the type of a column; within a type the shares of the
-            columns are taken as they are."""
-        total = amounts @ of_type
-        by_column = amounts[:, :, None] * of_type
-        share = np.divide(by_column, total[:, None], out=np.zeros_like(by_column), where=total[:, None] > 0)
-        by_type = np.swapaxes(share, 1, 2) @ gram @ share
-        size = np.trace(by_type, axis1=1, axis2=2)[:, None, None] / by_type.shape[1]
-        by_type += 1e-9 * np.maximum(size, 1e-12) * np.eye(by_type.shape[1])  # a type without amount
+    def information(self, gram, odds):
+        """What purity adds to the Gram matrices (n_samples, n_cell_types, n_cell_types) of the amounts of the types:
+        `odds` times as much about the malignant fraction as they hold."""
+        size = np.maximum(np.einsum("ikk->i", gram), 1e-12)[:, None, None]
         contrast = self.malignant - self.values[:, None]  # its product with the amounts is 0 where they agree
-        variance = np.sum(contrast * np.linalg.solve(by_type, contrast[:, :, None])[:, :, 0], axis=1)
-        contrast = contrast @ of_type.T
+        inverse = np.linalg.inv(gram + TINY * size * np.eye(gram.shape[1]))  # there may be a type without any marker
+        variance = np.einsum("ik,ikl,il->i", contrast, inverse, contrast)
         return (odds / variance)[:, None, None] * contrast[:, :, None] * contrast[:, None, :]
 
     def drawn(self, fractions, random):

@@ -30,24 +30,8 @@ def read(files, data, gene_map, malignant):
     malignant : list of str, the cell types whose donors are used
     """
     gene_map = gene_names.read_gene_map(gene_map) if gene_map and files else None
-    tables = []
-    for name, path in files.items():
-        table, notes = gene_table.checked(gene_table.read(path), path, gene_map)
-        data.notes += notes
-        cell_types = malignant if name == DONORS else list(data.signature.columns)
-        own = of_cell_types(table, cell_types, data.signature.columns, path)
-        if name == DONORS and not malignant:
-            data.notes.append(f"{path.name} is not used: no cell type is malignant by its name; say which with "
-                              "--malignant")
-        elif own.empty:
-            raise ValueError(f"{path} has no column '<cell type>{BETWEEN}<{name.removeprefix('reference_')[:-1]}>' of "
-                             f"{some(cell_types)}; its columns are {some(table)}: rename them, or leave the table out "
-                             "with --no-states")
-        else:
-            tables.append(on_genes_of_bulk(table[own.index], data.bulk.index, path))
-            others = table.columns.difference(own.index)
-            unused = f"; not of these, not used: {counted(others)}" if len(others) else ""
-            data.notes.append(f"{path.name}: {about(own)}{unused}")
+    tables = [usable(name, path, data, gene_map, malignant) for name, path in files.items()]
+    tables = [table for table in tables if table is not None]
     if not tables:
         return None
     table = pd.concat(tables, axis=1)
@@ -59,16 +43,33 @@ def read(files, data, gene_map, malignant):
     return states
 
 
+def usable(name, path, data, gene_map, malignant):
+    """The columns of one table that are used, on the genes of bulk (NaN where it lacks them), or None."""
+    table, notes = gene_table.checked(gene_table.read(path), path, gene_map)
+    cell_types = data.signature.columns
+    own = pd.Series({column: cell_type_of(column, cell_types) for column in table}, dtype=object).dropna()
+    if own.empty:
+        part = name.removeprefix("reference_").removesuffix("s")
+        raise ValueError(f"{path} has no column '<cell type>{BETWEEN}<{part}>' with a cell type of the signature; its "
+                         f"columns are {some(table)}: rename them, or leave the table out with --no-states")
+    if name == DONORS:
+        own = own[own.isin(malignant)]
+    data.notes += notes
+    if own.empty:
+        why = f"it has no donor of {' and '.join(malignant)}" if malignant else (
+            "no cell type is malignant by its name; say which with --malignant")
+        data.notes.append(f"{path.name} is not used: {why}")
+        return None
+    others = table.columns.difference(own.index)
+    unused = f"; not of these, not used: {counted(others)}" if len(others) else ""
+    data.notes.append(f"{path.name}: {about(own)}{unused}")
+    return on_genes_of_bulk(table[own.index], data.bulk.index, path)
+
+
 def cell_type_of(column, cell_types):
     """The cell type that a column is about, or None; the longer name where one begins with another."""
     fitting = [name for name in cell_types if column.startswith(name + BETWEEN)]
     return max(fitting, key=len, default=None)
-
-
-def of_cell_types(table, used, known, path):
-    """Cell type of the columns of the table that are of `used` (Series by column)."""
-    own = pd.Series({column: cell_type_of(column, known) for column in table}, dtype=object)
-    return own[own.isin(used)]
 
 
 def on_genes_of_bulk(table, genes, path):
