@@ -124,7 +124,7 @@ PREPARATIONS = (
     Stage("imported features", "data/import_features.py", ("features.h5",)),
     Stage("signature", "deconvolution/make_signature.py",
           ("signature.tsv.gz", "reference.tsv.gz", "signature_choice.csv", "signature.json"),
-          optional=("reference_states.tsv.gz",)),
+          optional=("reference_states.tsv.gz", "reference_donors.tsv.gz")),
     Stage("demo cohort", "data/make_demo_cohort.py",
           ("metadata.csv", "bulk_expression.tsv.gz", "signature.tsv.gz", "reference.tsv.gz", "clinical.csv",
            "gene_sets.gmt", "truth/expression.h5", "truth/fractions.tsv", "truth/states.csv",
