@@ -105,10 +105,9 @@ def predictions(project, facts):
     folders = sorted(path for path in (project / "predictions").glob("*") if (path / predictions_file.NAME).is_file())
     if not folders or facts.features is None:
         return not_needed("predictions", "no predictions by models of another project")
-    stale = []
+    stale, slides = [], features_file.read_slides(project / features_file.NAME, with_sources=False)
     for folder in folders:
         made = predictions_file.read_attributes(folder / predictions_file.NAME, plan.BY_NAME["predictions"].script)
-        slides = features_file.read_slides(project / features_file.NAME)
         if made.get("features_sha256", slides.sha256) != slides.sha256:
             stale.append(folder.name)
     state.about = f"by the models of {some([folder.name for folder in folders])}"
