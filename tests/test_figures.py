@@ -73,7 +73,7 @@ def bars(axis):
 
 
 def points(axis):
-    """Values and intervals of the points that style.points draws: dict of label to (values, lows, highs), row by row."""
+    """Values and intervals of the points that style.points draws: dict of label to (values, lows, highs)."""
     lines = [collection for collection in axis.collections if isinstance(collection, LineCollection)]
     drawn = [line for line in axis.lines if not line.get_label().startswith("_")]
     found = {}
@@ -100,7 +100,7 @@ def test_overview_counts_slides_tiles_and_genes(project):
     edges = np.array([bar.get_x() for bar in histogram.patches])
     assert np.all(edges % 1 == 0.5)  # bins of whole numbers
     text = " ".join(box.get_text() for box in flow.texts)
-    for words in (f"{len(n_tiles)} slides", f"{n_tiles.sum():,} tiles", "30 patients", "5 \u00d7 5 folds", "uni2-h",
+    for words in (f"{len(n_tiles)} slides", f"{n_tiles.sum():,} tiles", "30 patients", "5 × 5 folds", "uni2-h",
                   "3 cell types", "60 outputs"):
         assert words in text
     table = pd.read_csv(project / "deconvolution" / "target_genes.csv").set_index("cell_type")
@@ -137,7 +137,7 @@ def test_overview_shows_a_slide_its_kept_tiles_and_one_of_them(tmp_path):
     kept = [i for i in range(n_rows * n_columns) if i not in planted_models.GLASS]
     shown = kept[len(kept) // 2] * 10
     assert abs(np.mean(pictures[2]) - shown) < 3 and abs(np.mean(pictures[3]) - (255 - shown)) < 3
-    assert "b, Slide S1, which has the median number of tiles, with the grid of 4 \u00d7 6 tiles" in drawn.caption
+    assert "b, Slide S1, which has the median number of tiles, with the grid of 4 × 6 tiles" in drawn.caption
     assert overview.slide_shown(project) == [mask]
 
 
@@ -219,7 +219,7 @@ def test_external_cohorts_show_counts_and_overlap(project, external):
     for venn, (cell_type, row) in zip(venns, overlap.iterrows()):
         first, second, both = row[["n_robust_training", "n_robust_here", "n_both"]]
         assert [text.get_text() for text in venn.texts] == [
-            f"{first - both:.0f}", f"{both:.0f}", f"{second - both:.0f}", "q = 1 \u00d7 10\u207b\u2074"]
+            f"{first - both:.0f}", f"{both:.0f}", f"{second - both:.0f}", "q = 1 × 10⁻⁴"]
         assert venn.get_title().replace("\n", " ") == cell_type
 
 
@@ -267,7 +267,7 @@ def test_abundance_points_and_titles_are_those_of_the_tables(project, external):
             is_red = (panel.collections[0].get_facecolors()[:, :3] == plt.matplotlib.colors.to_rgb(marks.RED)).all(1)
             assert np.array_equal(is_red, shown[:, 1] < 0)
             row = table.loc[cell_type]
-            assert panel.get_title("left") == f"{cell_type}\nR = {row['pearson_r']:.2f}, \u03c1 = {row['spearman_rho']:.2f}"
+            assert panel.get_title("left") == f"{cell_type}\nR = {row['pearson_r']:.2f}, ρ = {row['spearman_rho']:.2f}"
     assert f"{n_below} of 180 predictions lie below 0" in drawn.caption and "n = 60 patients of cohort" in drawn.caption
     there = pd.read_csv(external["hospital2"] / "predictions" / "cohort" / "abundance.csv").set_index("cell_type")
     assert [values for values, *_ in points(axis).values()] == [
@@ -313,7 +313,7 @@ def test_p_against_the_direct_model_stands_beside_the_auc(tmp_path):
     path = tmp_path / "response" / "out_of_fold" / "comparison.csv"
     pd.read_csv(path).assign(p_delong_direct=[2e-7, np.nan]).to_csv(path, index=False)
     areas = response.response(tmp_path, {}).figure.axes[1]
-    assert [text.get_text() for text in areas.texts] == ["p = 2 \u00d7 10\u207b\u2077"]
+    assert [text.get_text() for text in areas.texts] == ["p = 2 × 10⁻⁷"]
 
 
 def test_of_many_ensembles_the_best_are_shown_and_the_others_counted(tmp_path):
@@ -364,7 +364,7 @@ def test_gene_sets_are_written_in_sentence_case(term, words):
 
 def test_long_gene_sets_keep_their_beginning_and_end():
     words = "x" * 40 + "y" * 40
-    assert enrichment.shortened(words, 64) == "x" * 40 + "y" * 2 + "\u2026" + "y" * 21 or \
+    assert enrichment.shortened(words, 64) == "x" * 40 + "y" * 2 + "…" + "y" * 21 or \
         len(enrichment.shortened(words, 64)) == 64
     assert enrichment.shortened(words[:64], 64) == words[:64]
 
@@ -439,7 +439,7 @@ def test_confidence_boxes_are_those_of_the_tables(project):
     for axis in drawn.figure.axes:
         table = genes_of(project / "results", axis.get_title("left").split("\n")[0])
         for label, place in zip(axis.get_xticklabels(), axis.get_xticks()):
-            low, high = map(float, label.get_text().split(" ")[0].split("\u2013"))
+            low, high = map(float, label.get_text().split(" ")[0].split("–"))
             r = table["pearson_r"][(table["confidence"] >= low) & (table["confidence"] < high)]
             assert label.get_text().endswith(f" ({len(r)})")
             if len(r) < quality.FEW_GENES:
@@ -523,8 +523,8 @@ def test_marks_of_one_figure_differ_in_shape_too_and_colours_are_told_apart():
     assert marks.of("unheard of").colour == marks.GREY and marks.of("unheard of").label == "unheard of"
 
 
-@pytest.mark.parametrize("p, words", [(0.0312, "p = 0.031"), (1, "p = 1"), (1.8e-87, "p = 2 \u00d7 10\u207b\u2078\u2077"),
-                                      (0, "p < 10\u207b\u00b3\u2070\u2070"), (np.nan, "not tested")])
+@pytest.mark.parametrize("p, words", [(0.0312, "p = 0.031"), (1, "p = 1"), (1.8e-87, "p = 2 × 10⁻⁸⁷"),
+                                      (0, "p < 10⁻³⁰⁰"), (np.nan, "not tested")])
 def test_p_values_are_written_as_in_a_journal(p, words):
     assert captions.p_value(p) == words
 

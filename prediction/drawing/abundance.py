@@ -50,15 +50,15 @@ def scatters(figure, predicted, table, n_rows):
         axis.axhline(0, color=GREY, linewidth=0.5)
         limits(axis, labels, predictions)
         axis.set_title(f"{style.broken(cell_type, NAME_LETTERS)}\nR = {captions.number(row['pearson_r'])}, "
-                       f"\u03c1 = {captions.number(row['spearman_rho'])}")
+                       f"ρ = {captions.number(row['spearman_rho'])}")
         axis.locator_params(nbins=4)
         n_below += (predictions < 0).sum()
-        said.append(f"{cell_type} R {captions.number(row['pearson_r'])}, \u03c1 {captions.number(row['spearman_rho'])}")
+        said.append(f"{cell_type} R {captions.number(row['pearson_r'])}, ρ {captions.number(row['spearman_rho'])}")
     figure.supxlabel("Deconvolved fraction (red: predicted below 0)")
     figure.supylabel("Predicted fraction")
     return axes[0, 0], ("Predicted against deconvolved fraction of a patient (point); dotted: where they are equal. "
                         f"{n_below:,} of {predicted.predictions.size:,} predictions lie below 0 (red). R: Pearson, "
-                        f"\u03c1: Spearman. {'; '.join(said)}. Cell types are ordered by R.")
+                        f"ρ: Spearman. {'; '.join(said)}. Cell types are ordered by R.")
 
 
 def limits(axis, labels, predictions):

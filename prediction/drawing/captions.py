@@ -1,12 +1,12 @@
 """Numbers and lists as captions and figures write them."""
 import numpy as np
 
-SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SMALLEST_PLAIN_P = 0.001
 
 
 def p_value(p, name="p"):
-    """'p = 0.03', 'p = 2 \u00d7 10\u207b\u2078\u2077', 'p < 10\u207b\u00b3\u2070\u2070' for one that is 0 in a computer, 'not tested' for NaN."""
+    """'p = 0.03', 'p = 2 × 10⁻⁸⁷', 'p < 10⁻³⁰⁰' for one that is 0 in a computer, 'not tested' for NaN."""
     if not np.isfinite(p):
         return "not tested"
     if p == 0:
@@ -14,12 +14,12 @@ def p_value(p, name="p"):
     if p >= SMALLEST_PLAIN_P:
         return f"{name} = {p:.2g}"
     digit, exponent = f"{p:.0e}".split("e")
-    return f"{name} = {digit} \u00d7 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    return f"{name} = {digit} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def number(value, digits=2):
     """A number with a true minus sign."""
-    return f"{value:,.{digits}f}".replace("-", "\u2212")
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def interval(value, low, high, digits=2):

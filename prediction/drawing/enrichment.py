@@ -19,7 +19,7 @@ HIGHEST_LOG2_ODDS = 5     # of the colours; higher odds ratios look like this on
 ROW_IN, SMALLEST_P = 0.125, 1e-300  # height of a term; smaller p are drawn as this one
 LETTER_IN, LINE_IN = 0.05, 0.1      # width and height of a letter of 6 pt
 BARS_IN, CELL_IN, DENDROGRAM_IN, COLOUR_BAR_IN = 1.1, 0.16, 0.3, 0.7
-ACRONYMS = {"DNA", "RNA", "MRNA", "TNFA", "EMT", "TGF", "TGFA", "IL", "IFN", "PI3K", "ATP", "UV", "EGFR", "GTPASE", "ER",
+ACRONYMS = {"DNA", "RNA", "MRNA", "TNFA", "EMT", "TGF", "TGFA", "IL", "IFN", "ATP", "UV", "EGFR", "GTPASE", "ER",
             "GOBP", "GOCC", "GOMF", "HALLMARK", "REACTOME", "KEGG", "BIOCARTA", "PID"}
 
 
@@ -76,7 +76,7 @@ def words_of(cell_types):
 def shortened(words, n_letters):
     """Words of at most so many letters; of longer ones the beginning and the end, which tell gene sets apart."""
     first = (n_letters - 1) * 2 // 3
-    return words if len(words) <= n_letters else f"{words[:first].rstrip()}\u2026{words[first + 1 - n_letters:].lstrip()}"
+    return words if len(words) <= n_letters else f"{words[:first].rstrip()}…{words[first + 1 - n_letters:].lstrip()}"
 
 
 def term_bars(figure, first, names):
@@ -91,7 +91,8 @@ def term_bars(figure, first, names):
         axis.text(0, row, f"{cell_type} ", va="center", ha="right", weight="bold", fontsize=6)
     axis.axvline(-np.log10(SIGNIFICANT), color="black", linestyle=":", linewidth=0.8)
     axis.set(yticks=rows, yticklabels=[shortened(names[term], MOST_LETTERS) for term in first["term"]],
-             ylim=(rows.min() - 0.6, 0.6), xlabel="\u2212log\u2081\u2080 corrected p", title="Lowest p of each cell type")
+             ylim=(rows.min() - 0.6, 0.6), xlabel="−log₁₀ corrected p",
+             title="Lowest p of each cell type")
     axis.locator_params(axis="x", nbins=4)
     said = "; ".join(f"{cell_type}: {', '.join(of_type['term'].head(1))} ({captions.p_value(of_type[Q].iloc[0])}), "
                      f"{(of_type[Q] < SIGNIFICANT).sum()} of the {len(of_type)} shown below {SIGNIFICANT}"
@@ -116,15 +117,16 @@ def heat_map(figure, odds, q, names, size_in):
     heat.scatter(x, y, s=6, color="white", edgecolors="black", linewidths=0.5)
     heat.yaxis.tick_right()
     whole = n_letters if n_lines == 1 else n_letters * n_lines * 4 // 5  # lines are broken between words
-    heat.set_yticks(range(len(shown)), [textwrap.fill(shortened(names[term], whole), n_letters) for term in shown.index])
+    heat.set_yticks(range(len(shown)), [textwrap.fill(shortened(names[term], whole), n_letters)
+                                        for term in shown.index])
     heat.set_xticks(range(shown.shape[1]), [style.broken(name) for name in shown], rotation=90)
     heat.tick_params(length=0)
     heat.spines[:].set_visible(False)
     corner.set_axis_off()
     return (above, f"Odds ratio of each of these gene sets in each cell type, logarithm to base 2, at most "
                    f"{HIGHEST_LOG2_ODDS} in the colours; white: at most 1. White dot: corrected p below {SIGNIFICANT}, "
-                   f"{(q < SIGNIFICANT).sum().sum()} of {q.notna().sum().sum()} tests that are shown. Grey: not tested. "
-                   "Dendrograms: average linkage of the values."), image
+                   f"{(q < SIGNIFICANT).sum().sum()} of {q.notna().sum().sum()} tests that are shown. Grey: not "
+                   "tested. Dendrograms: average linkage of the values."), image
 
 
 def colour_bar(figure, image):
@@ -132,7 +134,7 @@ def colour_bar(figure, image):
     _, axis, _ = figure.subplots(1, 3, width_ratios=[0.3, 1.4, 1])
     for empty in figure.axes[::2]:
         empty.set_axis_off()
-    figure.colorbar(image, cax=axis, orientation="horizontal", extend="both", label="log\u2082 odds ratio (white dot: "
+    figure.colorbar(image, cax=axis, orientation="horizontal", extend="both", label="log₂ odds ratio (white dot: "
                     f"corrected\np < {SIGNIFICANT}; grey: not tested)").outline.set_linewidth(0.4)
 
 

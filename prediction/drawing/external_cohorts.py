@@ -86,8 +86,8 @@ def diagrams(part, table, n_rows, first, second):
         said.append(f"{cell_type} {counted['n_robust_training']:,.0f}, {counted['n_robust_here']:,.0f} and "
                     f"{counted['n_both']:,.0f} ({tested(counted)})")
     part.suptitle(f"Robust genes of {first.label} (left) and {second.label} (right)")
-    return axes[0], (f"Robust genes of {first.label}, of {second.label} and of both, among the genes that are predicted "
-                     f"and labelled in both: {'; '.join(said)}. Areas are numbers of genes, each diagram on its own "
+    return axes[0], (f"Robust genes of {first.label}, of {second.label} and of both, among the genes that are "
+                     f"predicted and labelled in both: {'; '.join(said)}. Areas are numbers of genes, each diagram on its own "
                      f"scale.")
 
 
@@ -101,7 +101,7 @@ def tested(counted):
 def notes(counts, overlaps):
     """How it was tested, and what has no diagram."""
     n = captions.listed(f"{captions.spread(table['n_patients'])} patients in {name}" for name, table in counts.items())
-    few = [f"{cell_type} in {name} ({row['n_robust_training']:,.0f} and {row['n_robust_here']:,.0f} genes, {tested(row)})"
+    few = [f"{cell_type} in {name} ({row['n_robust_training']:,.0f} and {row['n_robust_here']:,.0f}, {tested(row)})"
            for name, table in overlaps.items() for cell_type, row in table[~enough(table)].iterrows()]
     return (f"n = {n}. q: one-sided hypergeometric p of an overlap at least as large, corrected by Benjamini and "
             f"Hochberg over the cell types that were tested." + (

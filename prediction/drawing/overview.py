@@ -45,7 +45,7 @@ def models_and_results(project):
     steps = []
     if (project / "splits.json").is_file():
         splits = splits_file.read(project / "splits.json")
-        steps.append(("Models", f"{splits['n_outer']} \u00d7 {splits['n_inner']} folds",
+        steps.append(("Models", f"{splits['n_outer']} × {splits['n_inner']} folds",
                       f"{len(splits['patients']):,} patients"))
     if (project / "results" / "summary.csv").is_file():
         summary = text_table.read_results(project / "results" / "summary.csv", "prediction/collect_results.py")
@@ -86,7 +86,7 @@ def slide_shown(project):
 
 
 def slide_and_tiles(part, project, slide_id):
-    """The slide with its grid, its kept, normalised tiles, and one tile before and after; panels with what they show."""
+    """The slide with its grid, its kept, normalised tiles, one tile before and after; panels, what they show."""
     slides = features_file.read_slides(project / "features.h5")
     recorded, coords = features_file.read_geometry(slides.path).loc[slide_id], slides.read_tiles(
         "coords", slides.row_of(slide_id))
@@ -102,7 +102,7 @@ def slide_and_tiles(part, project, slide_id):
         axis.set_title(title, fontsize=6)
         axis.set_axis_off()
         axis.set_anchor("W")
-    return [(axes[0], f"Slide {slide_id}, which has the median number of tiles, with the grid of {n_rows} \u00d7 "
+    return [(axes[0], f"Slide {slide_id}, which has the median number of tiles, with the grid of {n_rows} × "
              f"{n_columns} tiles ({edge:.0f} pixels of level 0 a side)."),
             (axes[1], f"The {len(coords)} tiles with tissue, after stain normalisation, at 1/16."),
             (axes[2], "One of these tiles as scanned, at 1/16."), (axes[3], "The same tile after normalisation.")]

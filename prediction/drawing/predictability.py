@@ -112,7 +112,8 @@ def differences(axis, rows, models, drawn):
     said = captions.listed(f"{name} {captions.interval(*row)}" for name, row in columns(
         own, "minus_colour").dropna().iterrows())
     return ("Median R within folds minus that of a ridge on the mean colour of a slide, 95 % interval over the same "
-            f"resampled patients. An interval that includes 0 says that three numbers may do as well. SLIDE-EX: {said}.")
+            f"resampled patients. An interval that includes 0 says that three numbers may do as well. SLIDE-EX: "
+            f"{said}.")
 
 
 def columns(table, statistic):

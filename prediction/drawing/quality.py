@@ -27,8 +27,8 @@ def calibration(project):
     curve.errorbar(bins["predicted"], bins["observed"], yerr=[bins["observed"] - bins["low"], bins["high"]
                    - bins["observed"]], color=BLUE, marker="o", markersize=3, linewidth=0.8, capsize=1.5)
     for row in bins.itertuples():  # at two heights, so that neighbours do not collide
-        curve.annotate(f"{row.n}", (row.predicted, row.high), (0, 2 + 7 * (row.Index % 2)), textcoords="offset points", ha="center",
-                       fontsize=6)
+        curve.annotate(f"{row.n}", (row.predicted, row.high), (0, 2 + 7 * (row.Index % 2)), ha="center",
+                       textcoords="offset points", fontsize=6)
     curve.set(ylabel=f"Share with {said.responder}", xlim=(0, 1), ylim=(-0.02, 1.15), yticks=np.linspace(0, 1, 6),
               title="Calibration of the direct model, out of fold")
     counts.hist([probabilities[labels == 0], probabilities[labels == 1]], np.linspace(0, 1, 11), stacked=True,
@@ -76,9 +76,9 @@ def confidence(project):
         said.append(f"{target} " + captions.listed(medians))
     figure.supxlabel("Confidence of the deconvolution, in bins (genes)")
     figure.supylabel("Pearson R")
-    words = ("R of the genes in bins of the confidence of their deconvolved labels; in brackets numbers of genes. Box: quartiles "
-             f"and median, whiskers: 5th and 95th percentile; points where a bin has fewer than {FEW_GENES} genes. "
-             f"Dotted: R = {predictability.ROBUST_R}. Median R by bin: {'; '.join(said)}.")
+    words = ("R of the genes in bins of the confidence of their deconvolved labels; in brackets numbers of genes. Box: "
+             f"quartiles and median, whiskers: 5th and 95th percentile; points where a bin has fewer than "
+             f"{FEW_GENES} genes. Dotted: R = {predictability.ROBUST_R}. Median R by bin: {'; '.join(said)}.")
     return style.Drawn(figure, "Confidence of the labels and how well genes are predicted", [(axes[0], words)],
                        f"n = {captions.spread(model['n_patients'])} patients. No test.")
 
@@ -94,8 +94,8 @@ def boxes(axis, table):
             axis.boxplot([r], positions=[place], widths=0.6, whis=(5, 95), showfliers=False, patch_artist=True,
                          boxprops={"facecolor": BLUE, "alpha": 0.5, "linewidth": 0.5}, capprops={"linewidth": 0.5},
                          whiskerprops={"linewidth": 0.5}, medianprops={"color": "black"}, manage_ticks=False)
-        ticks[place] = f"{low:g}\u2013{high:g} ({len(r):,})"
-        said.append(f"{low:g}\u2013{high:g}: {captions.number(r.median())}")
+        ticks[place] = f"{low:g}–{high:g} ({len(r):,})"
+        said.append(f"{low:g}–{high:g}: {captions.number(r.median())}")
     axis.set_xticks(list(ticks), list(ticks.values()), rotation=90)
     axis.set(xlim=(-0.7, max(len(ticks), 1) - 0.3))
     return said

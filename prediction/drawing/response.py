@@ -104,8 +104,8 @@ def roc_curves(axis, table, scores):
     some = any(of_many for _, of_many in chosen)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=2.4, borderaxespad=0.2,
                 title="AUC (* best of its kind\non these patients)" if some else "AUC")
-    said = captions.listed(f"{row['features']} ({row['kind']}{', best of its kind' * of_many}) {captions.number(row['auc'])}"
-                           for row, of_many in chosen)
+    said = captions.listed(f"{row['features']} ({row['kind']}{', best of its kind' * of_many}) "
+                           f"{captions.number(row['auc'])}" for row, of_many in chosen)
     return f"ROC curves of one feature set of each kind, with AUC: {said}." + (
         " Those called best were chosen on the patients that are shown, so their AUC leans upwards." if some else "")
 
@@ -133,9 +133,10 @@ def metric_points(axis, table, metric, label):
                 axis.text(1.03, y, captions.p_value(p), transform=axis.get_yaxis_transform(), va="center", fontsize=6)
     axis.set(yticks=rows, yticklabels=names, xlim=(0, 1), ylim=(-max(n_lines.sum(), MIN_ROWS), 0),
              title=f"{label}; p against the direct model" if is_tested else label)
-    said = captions.listed(f"{row['features']} " + captions.interval(*row[[metric, f"{metric}_low", f"{metric}_high"]])
-                           + (f" ({captions.p_value(row[P_DIRECT])})" if is_tested and np.isfinite(row[P_DIRECT]) else "")
-                           for _, row in table.iterrows())
+    columns = [metric, f"{metric}_low", f"{metric}_high"]
+    p = table[P_DIRECT] if is_tested else np.full(len(table), np.nan)
+    said = captions.listed(f"{name} {captions.interval(*values)}{f' ({captions.p_value(p)})' * bool(np.isfinite(p))}"
+                           for name, values, p in zip(table["features"], table[columns].to_numpy(), p))
     return f"{label} with 95 % interval, dotted at {captions.number(chance)} (chance): {said}."
 
 

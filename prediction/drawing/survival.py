@@ -28,12 +28,12 @@ def survival(project):
         said.append(f"{row['features']} ({setting}{', best of its kind' * of_many}): C {c}, {p}")
     figure.supxlabel("Time, as in clinical.csv (tertiles of the score: events of patients)")
     figure.supylabel("Share without event")
-    words = (f"Kaplan-Meier curves of the tertiles of the score, with 95 % bands (Greenwood, log(-log)); in the legends "
+    words = ("Kaplan-Meier curves of the tertiles of the score, with 95 % bands (Greenwood, log(-log)); in the legends "
              f"the events of the patients of each. {'; '.join(said)}.")
     some = any(of_many for *_, of_many in panels)
     return style.Drawn(figure, "Survival by tertiles of scores predicted from slides", [(axes[0], words)],
-                       "C: Harrell's, with 95 % interval over resampled patients; p: log-rank test of the three groups, "
-                       "not corrected." + " *: best of its kind on these patients, so its C leans upwards." * some)
+                       "C: Harrell's, with 95 % interval over resampled patients; p: log-rank test of the three "
+                       "groups, not corrected." + " *: best of its kind on these patients, so its C leans upwards." * some)
 
 
 def step(axis, curve, mark):

@@ -22,8 +22,8 @@ def training(project):
         score, name = histories[target][0].columns[-1], TARGET_NAMES.get(target, target)
         n_last = sum(curve(axis, history, score) for history in histories[target])
         n_models = len(histories[target])
-        axis.set(title=f"{style.broken(name, NAME_LETTERS)}\n{captions.counted(n_models, 'network')}, {n_last} at the end",
-                 ylabel=SCORES[score])
+        axis.set(ylabel=SCORES[score], title=f"{style.broken(name, NAME_LETTERS)}\n"
+                                             f"{captions.counted(n_models, 'network')}, {n_last} at the end")
         said.append(f"{name} {n_last} of {n_models}")
     figure.supxlabel("Epoch (orange point: the best of each network; red triangle: the best is the last)")
     words = (f"Validation score of every network over its epochs; point: the epoch that is kept. Red triangles: the "
