@@ -179,8 +179,8 @@ def check_sources(path, slide_ids, sums):
     changed = [slide_id for slide_id, sums_sha256 in zip(slide_ids, sums) if now[slide_id] not in (None, sums_sha256)]
     if absent:
         raise FileNotFoundError(f"{path} has its tiles in {path.parent / feature_file.FOLDER}, where those of "
-                                f"{ids.counted(absent)} are not: bring them back, process the slides again, or collect "
-                                "without them; to move features.h5 alone make it with collect_features.py --copy")
+                                f"{ids.counted(absent)} are not: bring them back, process the slides again, or "
+                                "collect without them; to move features.h5 alone make it with collect_features.py --copy")
     if changed:
         raise ValueError(f"{path} was collected from other features of {ids.counted(changed)} than those in "
                          f"{path.parent / feature_file.FOLDER}: run {MADE_BY} with --overwrite")
