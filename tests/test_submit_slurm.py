@@ -38,8 +38,8 @@ import pandas as pd
 from pypdf import PdfWriter
 
 from slide_ex import checksums, record
-from slide_ex.project import (expression_file, feature_file, features_file, mask_file, metadata_file, model_folder,
-                              predictions_file, splits_file, targets_file)
+from slide_ex.project import (expression_file, feature_file, features_file, features_writing, mask_file, metadata_file,
+                              model_folder, predictions_file, splits_file, targets_file)
 from slide_ex.stages import plan
 
 script, project, words = Path(sys.argv[1]).stem, Path(sys.argv[2]), sys.argv[3:]
@@ -136,11 +136,11 @@ if script == "collect_features":
         sys.exit(f"error: no features of {{missing}}")
     if (project / "features.h5").exists() and "--overwrite" not in words:
         sys.exit("error: features.h5 was made from other slides: use --overwrite")
-    sources = [feature_file.path_of(project, name) for name in there.slide_id]
-    attributes, n_tiles = features_file.shared_attributes(sources, there)
+    sources = [feature_file.read_summary(feature_file.path_of(project, name)) for name in there.slide_id]
+    attributes = features_writing.shared_attributes(sources, there)
     if missing:
         attributes["missing_slide_ids"] = json.dumps(missing)
-    features_file.write(project / "features.h5", there, features_file.bags_of(sources), attributes, n_tiles=n_tiles)
+    features_writing.collect(project / "features.h5", there, sources, attributes)
     make("tile_counts.pdf")
 if script == "make_splits":
     need("features.h5", "targets.h5")
@@ -663,6 +663,21 @@ def test_what_was_killed_for_memory_is_tried_once_more_with_twice_as_much(projec
     (tmp_path / "asked.jsonl").unlink()
     done = submit(project, *going_on, **stand_in_slurm)
     assert not (tmp_path / "asked.jsonl").exists() and done.returncode == 1 and "stopped: fix" in done.stdout
+
+
+def test_a_retry_that_no_node_can_hold_is_a_failure_with_its_reason(project, tmp_path, stand_in_slurm):
+    submit(project, "--mem", "slides:100M", **stand_in_slurm)
+    folder = Path(asked(tmp_path)["slides"]["script"]).parent
+    (folder / "slides_0.log").write_text("# 2026 node, job 103_0\n$ c\nexit 137 after 2 s\nerror: oom_kill event\n")
+    inner = (tmp_path / "bin" / "sbatch").rename(tmp_path / "bin" / "sbatch.inner")
+    executable(tmp_path / "bin" / "sbatch", "#!/bin/bash\n[[ \"$*\" == *--mem=200M* ]] && "
+               f"{{ echo 'sbatch: error: Memory specification can not be satisfied' >&2; exit 1; }}\n'{inner}' \"$@\"\n")
+    (tmp_path / "asked.jsonl").unlink()
+    submit(project, "--mem", "slides:100M", "--continue", folder.name, **stand_in_slurm)
+    assert not any("retry" in name for name in asked(tmp_path))
+    lines = submit(project, "--status", **stand_in_slurm).stdout.splitlines()
+    assert any(line.startswith("failed: slides S 0") and "killed for memory, and twice as much is refused" in line
+               and "Memory specification can not be satisfied" in line for line in lines), lines
 
 
 def test_status_asks_accounting_where_a_log_has_no_end(project, tmp_path, stand_in_slurm):

@@ -38,16 +38,17 @@ FOLLOWS = .2, 1.5        # estimates whose rank correlation with the abundance o
                          # chance, this / sqrt(n_samples)
 
 
-def by_simulation(model, markers, reference, platform_log_sd, rank, random, change):
+def by_simulation(model, markers, reference, platform_log_sd, rank, random, change, states=None, purity=None):
     """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates.
 
     `reference` is in units of each gene's mean over samples, as the model is; `platform_log_sd` is how wrong it is
     about a gene in all types together (reference_fit.misfit).
     `change` of the fractions beside an unknown type (unknown_type.Check), which is how far they may be off; None where
-    they were given: the simulation gives them, too."""
+    they were given: the simulation gives them, too. `states`, `purity`: what else the estimate was made with
+    (reference_states.States, tumour_purity.Purity), which the simulation has, wrong in its own way."""
     refit = partial(simulate_and_refit, markers=markers, platform_log_sd=platform_log_sd, rank=rank,
                     log_sd=signature_log_sd(model.means, reference, model.fractions), random=random,
-                    change=change)
+                    change=change, states=states, purity=purity)
     score = sum(refit(permuted(model, random))[0] for _ in range(N_SCORES)) / N_SCORES
     truth, of_rival = refit(rival(model, random))
     rival_score, _ = refit(permuted(of_rival, random))
@@ -109,7 +110,7 @@ def rival(model, random):
                                           scores=scores.astype(np.float32)))
 
 
-def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, change):
+def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, change, states, purity):
     """Kendall's tau (n_genes, n_cell_types) between expression drawn from `model` and what is estimated from its bulk
     (0 where either is constant), and the model of that estimate."""
     truth = simulate(model, random)
@@ -119,12 +120,15 @@ def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, ch
     bulk /= gene_mean
     means = model.means / gene_mean
     fractions = model.fractions
+    states = states and states.perturbed(random, SIGNATURE_LOG_SD)
     if change is not None:
         platform = lognormal(random, platform_log_sd, (len(markers), 1))
         signature = means[markers] * platform * lognormal(random, log_sd, means[markers].shape)
-        fractions = changed(cell_fractions.estimate(bulk[markers], signature), change, random)
+        fractions = cell_fractions.estimate(bulk[markers], signature, states and states.at(markers),
+                                            purity and purity.drawn(model.fractions, random))
+        fractions = changed(fractions, change, random)
     means = mean_expression.estimate(bulk, fractions, means * lognormal(random, log_sd, means.shape))
-    refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS)
+    refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS, states)
     estimate = expression_model.estimate(refit, bulk)
     tau = np.stack([kendall(*of_type) for of_type in zip(truth, estimate)], axis=1)
     return np.nan_to_num(tau), refit

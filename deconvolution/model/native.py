@@ -4,7 +4,8 @@
 
 0 what is no biology (patients: samples given twice, batches, levels), 1 fractions (cell_fractions), 2 means
 (mean_expression), 3 factors (factor_model, rank_choice), 4 what is left (residual_share), 5 confidence (confidence,
-unknown_type).
+unknown_type). Where they are known, states of the cell types and donors of the tumours (reference_states) help 1 and
+3, and purity (tumour_purity) helps 1.
 """
 from dataclasses import dataclass, replace
 
@@ -26,8 +27,8 @@ MIN_SAMPLES = 3    # to deconvolve at all
 
 @dataclass
 class Deconvolution:
-    """fractions (n_samples, n_cell_types); level (n_samples,) of all genes, around 1; sample (n_samples,), which are the
-    same; batch (n_samples,) and its removed effects (n_genes, n_batches), natural log; expression (n_cell_types,
+    """fractions (n_samples, n_cell_types); level (n_samples,) of all genes, around 1; sample (n_samples,), which are
+    the same; batch (n_samples,) and its removed effects (n_genes, n_batches), natural log; expression (n_cell_types,
     n_genes, n_samples), in the units of bulk / level; confidence (n_genes, n_cell_types), 0..1; rank: the largest
     number of factors; held_out {rank: relative error of entries left out}; unrelated: the share that
     reference_fit.misfit gives; check: unknown_type.Check of the fractions."""
@@ -56,7 +57,7 @@ class Deconvolution:
         return patients.without_batches(bulk / self.level, self.batch_effects, self.batch)
 
 
-def deconvolve(bulk, markers, signature, reference, seed, fractions=None, batch=None):
+def deconvolve(bulk, markers, signature, reference, seed, fractions=None, states=None, purity=None, batch=None):
     """All steps, for each sample once.
 
     Parameters
@@ -67,6 +68,8 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None, batch=
     reference : ndarray (n_genes, n_cell_types), linear; NaN rows for genes without reference
     seed : int, of the simulation behind the confidence
     fractions : ndarray (n_samples, n_cell_types), where they are known
+    states : reference_states.States of the genes of bulk, or None
+    purity : tumour_purity.Purity of the samples, an observation of the fractions, or None
     batch : ndarray of int (n_samples,), counted from 0, where they are known; otherwise two are looked for
     """
     sample = patients.same_sample(bulk)
@@ -76,34 +79,39 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None, batch=
     if len(first) < len(sample):
         bulk = patients.mean_of_groups(bulk, sample)
         fractions = fractions if fractions is None else patients.mean_of_groups(fractions.T, sample).T
+        purity = purity and replace(purity, values=patients.mean_of_groups(purity.values[None], sample)[0])
         batch = batch if batch is None else batch[first]
-    return deconvolve_once(bulk, markers, signature, reference, seed, fractions, batch).of_every(sample)
+    return deconvolve_once(bulk, markers, signature, reference, seed, fractions, states, purity, batch).of_every(sample)
 
 
-def deconvolve_once(bulk, markers, signature, reference, seed, fractions, batch):
-    """As `deconvolve`, where no sample is given twice."""
+def deconvolve_once(bulk, markers, signature, reference, seed, known, states, purity, batch):
+    """As `deconvolve`, where no sample is given twice and fractions may be `known`."""
+    at_markers = states and states.at(markers)
     random = np.random.default_rng(seed)
-    known = fractions is not None
-    first = (fractions if known else cell_fractions.estimate(bulk[markers], signature)).astype(np.float32)
-    level = patients.level(bulk, first, reference)
+    fractions = cell_fractions.estimate(bulk[markers], signature, at_markers, purity) if known is None else known
+    fractions = fractions.astype(np.float32)
+    level = patients.level(bulk, fractions, reference)
     bulk = bulk / level
     if batch is None:
-        batch = patients.find_batches(bulk, reference, first, random)
-    effects = patients.batch_effects(bulk, reference, first, batch)
+        batch = patients.find_batches(bulk, reference, fractions, random)
+    effects = patients.batch_effects(bulk, reference, fractions, batch)
     bulk = patients.without_batches(bulk, effects, batch)
-    fractions = cell_fractions.estimate(bulk[markers], signature) if batch.any() and not known else first
+    if batch.any() and known is None:
+        fractions = cell_fractions.estimate(bulk[markers], signature, at_markers, purity)
     platform, unrelated = reference_fit.misfit(bulk, reference, fractions, random)
     unexplained, _ = reference_fit.unexplained(reference_fit.log_ratio(bulk, reference, fractions))
-    check = unknown_type.check(bulk[markers], signature, fractions)
+    check = unknown_type.check(bulk[markers], signature, fractions, at_markers)
     gene_mean = bulk.mean(axis=1, keepdims=True)
     scaled = (bulk / gene_mean).astype(np.float32)
     reference = (reference / gene_mean).astype(np.float32)
     means = mean_expression.estimate(scaled, fractions, reference)
-    rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random)
-    model = expression_model.fit(scaled, fractions, means, rank)
+    rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random, states)
+    model = expression_model.fit(scaled, fractions, means, rank, states=states)
     expression = expression_model.estimate(model, scaled)
-    scores = confidence.by_simulation(model, markers, reference, platform, rank, random, None if known else check.change)
-    scores = confidence.lowered(scores, expression, fractions, check, len(unexplained) > 0, unrelated, known)
+    change = check.change if known is None else None
+    scores = confidence.by_simulation(model, markers, reference, platform, rank, random, change, states, purity)
+    scores = confidence.lowered(scores, expression, fractions, check, len(unexplained) > 0, unrelated,
+                                known is not None)
     expression *= gene_mean.astype(np.float32)
     return Deconvolution(fractions, level, np.arange(len(level)), batch, effects, expression, scores, rank, held_out,
                          unrelated, check)

@@ -1,8 +1,8 @@
 """What makes patients unlike, or alike, for no reason of biology.
 
-Level: TPM are shares of a whole. Where a few genes are very high, or a cell type holds much RNA, all other genes of that
-sample are low in all cell types at once, which no cell type's expression should have to explain. Batches: their mean is
-removed from every gene. Samples that are given more than once are counted once.
+Level: TPM are shares of a whole. Where a few genes are very high, or a cell type holds much RNA, all other genes of
+that sample are low in all cell types at once, which no cell type's expression should have to explain. Batches: their
+mean is removed from every gene. Samples that are given more than once are counted once.
 """
 import numpy as np
 from scipy.sparse.csgraph import connected_components
@@ -44,7 +44,8 @@ def same_sample(bulk):
 
     Two columns whose logarithms correlate above SAME are of one sample, whatever their scale; so are those that a
     third one joins."""
-    log = np.log((bulk / bulk.mean(axis=0)).astype(np.float32) + np.float32(np.percentile(bulk[bulk > 0], 5) / bulk.mean()))
+    floor = np.float32(np.percentile(bulk[bulk > 0], 5) / bulk.mean())
+    log = np.log((bulk / bulk.mean(axis=0)).astype(np.float32) + floor)
     log -= log.mean(axis=0)
     log /= np.maximum(np.linalg.norm(log, axis=0), np.finfo(np.float32).tiny)
     _, label = connected_components(log.T @ log > SAME, directed=False)

@@ -22,9 +22,10 @@ MIN_OWN_LEVEL = .2      # of own markers in bulk relative to the prediction, whe
 @dataclass
 class Check:
     """What speaks against the fractions: agreement (n_cell_types,) without and with an unknown type, Pearson's r
-    over samples, 1 for a type whose states the unknown one may be; state_of: that type, or the one that the unknown one takes
-    most from; own_level (n_cell_types,), median of bulk / prediction over the markers of a type; unknown (n_samples,),
-    amount of the unknown type in units of a sample; change (n_samples, n_cell_types) of the fractions beside it."""
+    over samples, 1 for a type whose states the unknown one may be; state_of: that type, or the one that the unknown one
+    takes most from; own_level (n_cell_types,), median of bulk / prediction over the markers of a type; unknown
+    (n_samples,), amount of the unknown type in units of a sample; change (n_samples, n_cell_types) of the fractions
+    beside it."""
     agreement: np.ndarray
     state_of: int
     own_level: np.ndarray
@@ -42,16 +43,22 @@ class Check:
         return (self.agreement < MIN_AGREEMENT) | (self.own_level < MIN_OWN_LEVEL)
 
 
-def check(bulk, signature, fractions):
-    """Arrays bulk (n_markers, n_samples), signature (n_markers, n_cell_types), fractions (n_samples, n_cell_types)."""
+def check(bulk, signature, fractions, states=None):
+    """Arrays bulk (n_markers, n_samples), signature (n_markers, n_cell_types), fractions (n_samples, n_cell_types);
+    states: reference_states.States of the markers that the fractions were estimated with, or None."""
     bulk, signature = bulk.astype(float) / bulk.mean(), signature.astype(float) / signature.mean()
-    known, unknown = beside_unknown(bulk, signature, fractions.astype(float))
+    columns, own = states.beside(signature) if states else (signature, np.arange(signature.shape[1]))
+    of_type = (own[:, None] == np.arange(signature.shape[1])).astype(float)
+    start = fractions.astype(float)[:, own] / of_type.sum(axis=0)[own]
+    known, unknown = beside_unknown(bulk, columns, start)
+    known = known @ of_type
     left = known.sum(axis=0) / np.maximum(fractions.sum(axis=0), MIN_AMOUNT)
     state_of = np.argmax(np.sum(fractions - known, axis=0))
     agreement = correlation(shares(known), fractions)
     if left[state_of] < REPLACED or state_of == np.argmax(fractions.sum(axis=0)):
         agreement[state_of] = 1
-    return Check(agreement, state_of, own_level(bulk, signature, fractions), unknown, change(known, fractions, state_of))
+    return Check(agreement, state_of, own_level(bulk, signature, fractions), unknown,
+                 change(known, fractions, state_of))
 
 
 def change(known, fractions, state_of):

@@ -42,12 +42,13 @@ def about_batches(names, batch, effects, column):
         return []
     size = ", ".join(f"{patients.spread(effect):.2f}" for effect in effects.T)
     if column:
-        return [f"{len(effects.T)} batches of {column} (patients: {some(map(str, np.bincount(batch)))}) were removed from "
-                f"all genes; they differ from the mean by {size} (robust standard deviation over genes, natural log)"]
+        return [f"{len(effects.T)} batches of {column} (patients: {some(map(str, np.bincount(batch)))}) were removed "
+                f"from all genes; they differ from the mean by {size} (robust standard deviation over genes, natural "
+                "log)"]
     members = batch == 1
-    return [f"{members.sum()} patients differ from the others in very many genes of all cell types, as another platform "
-            f"or batch would make it ({some(names[members])}): the two were brought to the mean of both, from which they "
-            f"differ by {size} (robust standard deviation over genes, natural log)"]
+    return [f"{members.sum()} patients differ from the others in very many genes of all cell types, as another "
+            f"platform or batch would make it ({some(names[members])}): the two were brought to the mean of both, from "
+            f"which they differ by {size} (robust standard deviation over genes, natural log)"]
 
 
 def about_fractions(cell_types, mean_fraction, check):
@@ -55,8 +56,8 @@ def about_fractions(cell_types, mean_fraction, check):
     if check.is_of_another_tissue():
         k = check.state_of
         return [f"bulk shows the markers of {cell_types[k]}, {mean_fraction[k]:.0%} of the cells, at "
-                f"{check.own_level[k]:.0%} of what the signature predicts: a cell type that makes much of bulk is missing "
-                "from the signature, or it is of another tissue; no confidence is above 0.5"]
+                f"{check.own_level[k]:.0%} of what the signature predicts: a cell type that makes much of bulk is "
+                "missing from the signature, or it is of another tissue; no confidence is above 0.5"]
     reasons = [f"{name} (agreement {check.agreement[k]:.2f}, own markers at {check.own_level[k]:.0%} of the prediction)"
                for k, name in enumerate(cell_types) if check.doubtful()[k]]
     if not reasons:

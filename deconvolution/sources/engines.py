@@ -1,23 +1,30 @@
 """The two ways from checked inputs to a result: the native model, and CODEFACS."""
 import logging
 
+import numpy as np
 import pandas as pd
 
 from outputs.result_files import Result
 from sources import codefacs
 
 
-def run_native(data, seed, known_fractions, batch=None):
-    """Result of the native model for inputs_of_project.Inputs; batch: batch_column.Batch or None."""
-    from model import native  # scipy takes a second to start, which bad input, a skipped re-run and CODEFACS need not
+def run_native(data, seed, known_fractions, states=None, purity=None, batch=None):
+    """Result of the native model for inputs_of_project.Inputs; `states`: model.reference_states.States, `purity`:
+    model.tumour_purity.Purity, `batch`: batch_column.Batch, or None."""
+    from model import cell_fractions, native  # scipy takes a second to start, which a skipped re-run need not
     from outputs import native_notes
 
+    if purity:
+        of_bulk = cell_fractions.estimate(data.bulk.to_numpy()[data.markers], data.signature.to_numpy(),
+                                          states and states.at(data.markers))
+        data.notes.append(purity.agreement(of_bulk))
     genes, patients, cell_types = data.bulk.index, data.bulk.columns, data.signature.columns
     done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(), data.reference.to_numpy(),
-                             seed, known_fractions, batch and batch.number)
+                             seed, known_fractions, states, purity, batch and batch.number)
+    n_states = np.bincount(states.of_type, minlength=len(cell_types)) if states else np.zeros(len(cell_types), int)
     return Result("native", pd.DataFrame(done.fractions, patients, cell_types),
                   pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk,
-                  data.notes + native_notes.of(done, data, batch and batch.column))
+                  data.notes + native_notes.of(done, data, batch and batch.column), pd.Series(n_states, cell_types))
 
 
 def run_codefacs(folder, data, codefacs_folder, arguments):

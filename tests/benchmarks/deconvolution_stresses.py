@@ -62,7 +62,8 @@ def twin(closeness):
 def remixed(data, fractions):
     """The same expression mixed by other fractions; of genes without truth, bulk times the ratio of what the reference
     predicts."""
-    ratio = np.maximum(data["reference"] @ fractions.T, 1e-6) / np.maximum(data["reference"] @ data["fractions"].T, 1e-6)
+    after, before = (np.maximum(data["reference"] @ f.T, 1e-6) for f in (fractions, data["fractions"]))
+    ratio = after / before
     ratio[data["scored"]] = (np.einsum("kgi,ik->gi", data["expression"], fractions) + 1e-6) / (
         np.einsum("kgi,ik->gi", data["expression"], data["fractions"]) + 1e-6)
     return data | {"bulk": data["bulk"] * ratio, "fractions": fractions}
@@ -157,8 +158,10 @@ def of(cell_types):
     """{name: function} for data of these cell types."""
     return {"as it is": as_it_is, "60 samples": fewer_samples(60), "30 samples": fewer_samples(30),
             "reference of another platform": reference_of_other_platform, "a fifth normal tissue": normal_tissue,
-            "a look-alike, a third of the way": twin(.33), "a look-alike, half-way": twin(.5), "half in another batch": batch(.5, .3), "30 % in another batch": batch(.3, .5),
-            "given twice": repeated(2, 0), "given three times": repeated(3, 0), "nearly the same twice": repeated(2, .02),
+            "a look-alike, a third of the way": twin(.33), "a look-alike, half-way": twin(.5),
+            "half in another batch": batch(.5, .3), "30 % in another batch": batch(.3, .5),
+            "given twice": repeated(2, 0), "given three times": repeated(3, 0),
+            "nearly the same twice": repeated(2, .02),
             "counts": counts, "10 % of genes x 0-50": corrupt_genes, "a type absent": absent_type,
             "signature of another tissue": other_tissue, "genes permuted": permuted_genes,
             **{f"{name} unknown": unknown_type(k) for k, name in enumerate(cell_types)}}
