@@ -20,7 +20,7 @@ import numpy as np
 from inputs import extracted_features
 from slide_ex import checksums, record
 from slide_ex.ids import some
-from slide_ex.project import features_file, metadata_file
+from slide_ex.project import features_file, features_writing, metadata_file
 
 
 def main(args):
@@ -51,7 +51,7 @@ def main(args):
         logging.info("%s is finished: skipped", out)
         return
     with whole(out) as part:
-        n_tiles = features_file.write(part, slides, arrays(bags(), n_features),
+        n_tiles = features_writing.write(part, slides, arrays(bags(), n_features),
                                       features_file.WEIGHTS_OF_IMPORTS | attributes, dtype, geometry=recorded)
     sizeless = [slide_id for slide_id, one, n in zip(slides["slide_id"], recorded, n_tiles)
                 if n and "patch_size_level0" not in one]

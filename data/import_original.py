@@ -21,7 +21,7 @@ from slide_ex.script import parser, run, whole
 from inputs import preparation
 from original import models, original_project, targets
 from slide_ex import checksums
-from slide_ex.project import clinical_file, features_file, metadata_file, model_folder, splits_file
+from slide_ex.project import clinical_file, features_file, features_writing, metadata_file, model_folder, splits_file
 
 PUBLISHED = {"tile_px": 512, "magnification": 20, "normalisation": "macenko"}  # of the tiles of the published scripts
 
@@ -47,7 +47,7 @@ def main(args):
     for line in notes:
         logging.info(line)
     with whole(project / "features.h5") as part:
-        n_tiles = features_file.write(part, slides, original_project.bags(original, slides),
+        n_tiles = features_writing.write(part, slides, original_project.bags(original, slides),
                                       features_file.WEIGHTS_OF_IMPORTS | PUBLISHED
                                       | {"encoder": args.encoder, "source": "import_original.py"})
     logging.info("features.h5: %d slides, %d tiles", len(slides), n_tiles.sum())

@@ -32,7 +32,7 @@ CAUSES = {  # why a whole file cannot be read, and what helps
 UNREADABLE = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)  # as h5py and NumPy say it
 
 CALLS = "seek", "tell", "read", "readinto"  # of a file, besides those that write
-found_whole = set()             # files, as they were then, whose names and attributes this process has compared
+found_whole = {}                # attributes of files, as they were then, whose names and attributes were compared
 
 
 class Disk:
@@ -95,19 +95,24 @@ def reserve(path, n_bytes):
 
 def texts_sha256(file):
     """SHA-256 of all names and attributes of an open file."""
-    digest = hashlib.sha256(repr(texts_of(file)).encode())
+    return texts_sha256_with(file, all_attributes(file))
+
+
+def texts_sha256_with(file, of_root):
+    """The same where the attributes of the file itself have been read."""
+    digest = hashlib.sha256(repr(without_sum(of_root)).encode())
 
     def add(name, item):
-        digest.update(repr((name, texts_of(item))).encode())
+        digest.update(repr((name, without_sum(all_attributes(item)))).encode())
         if isinstance(item, h5py.Dataset) and h5py.check_string_dtype(item.dtype):
             digest.update(repr(item.asstr()[()].tolist()).encode())
     file.visititems(add)
     return digest.hexdigest()
 
 
-def texts_of(item):
+def without_sum(attributes):
     """All attributes but TEXTS."""
-    return {name: value for name, value in all_attributes(item).items() if name != TEXTS}
+    return {name: value for name, value in attributes.items() if name != TEXTS}
 
 
 def write_array(group, name, values, dtype=None):
@@ -134,27 +139,44 @@ def chunk_of(shape, itemsize, grows=False):
     return tuple(chunk)
 
 
+def write_virtual(group, name, sources, fill):
+    """A dataset of the rows of others, (path from this file, shape, type) each, one after the other; nothing is copied.
+
+    Where HDF5 cannot open a source it gives `fill` and says nothing: what must be right is read from the sources.
+    """
+    layout = h5py.VirtualLayout((sum(shape[0] for _, shape, _ in sources), *sources[0][1][1:]), sources[0][2])
+    start = 0
+    for path, shape, dtype in sources:
+        if shape[0]:
+            layout[start:start + shape[0]] = h5py.VirtualSource(path.replace("%", "%%"), name, shape, dtype)
+        start += shape[0]
+    group.create_virtual_dataset(name, layout, fillvalue=fill)
+
+
 def record_sums(path, dataset):
     """Keep the checksum of all chunks of a dataset that is written, to be compared with `sums_sha256`."""
     dataset.file.flush()
     dataset.attrs[SUMS] = sums_sha256(path, dataset)
 
 
-def sums_sha256(path, dataset):
-    """SHA-256 of the checksums of a dataset's chunks as they are stored, without reading the chunks.
+def sums_sha256(path, *datasets):
+    """SHA-256 of the checksums of the datasets' chunks as they are stored, without reading the chunks.
 
     It differs wherever a number does (but for one change in 2^32), so it stands for what is too large to be read.
     """
-    chunks = []
-    dataset.id.chunk_iter(chunks.append)
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        sums = [os.pread(file.fileno(), SUM_BYTES, chunk.byte_offset + chunk.size - SUM_BYTES)
-                for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset)]
-    return hashlib.sha256(b"".join(sums)).hexdigest()
+        for dataset in datasets:
+            chunks = []
+            if dataset.chunks:      # without numbers it has none
+                dataset.id.chunk_iter(chunks.append)
+            for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_offset):
+                digest.update(os.pread(file.fileno(), SUM_BYTES, chunk.byte_offset + chunk.size - SUM_BYTES))
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
-def reading(path, made_by):
+def reading(path, made_by, is_compared=True):
     """Give the open file; whatever is missing or damaged in it is an error that names the file and what makes it.
 
     It is opened without a lock: files take their names when they are whole, and some file systems have no locks. To
@@ -162,12 +184,15 @@ def reading(path, made_by):
 
     made_by : str
         The script to run (with --overwrite, where the file is damaged), or what to do, beginning with another word.
+    is_compared : bool
+        Whether names and attributes are compared with their checksum; else none of them should be used.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run {made_by} first")
     try:
         with h5py.File(path, "r", locking=False) as file:
-            check_texts(file, path, made_by)
+            if is_compared:
+                check_texts(file, path, made_by)
             yield file
     except UNREADABLE as error:
         if str(path) in str(error) or type(error).__module__ != "builtins":  # of a reader that knew more, or of a GPU
@@ -180,22 +205,30 @@ def reading(path, made_by):
 
 def check_texts(file, path, made_by):
     """ValueError unless names and attributes are as they were written; a line for files of earlier versions."""
-    status, recorded = path.stat(), file.attrs.get(TEXTS)
-    version = path, status.st_ino, status.st_size, status.st_mtime_ns
+    version = version_of(path)
     if version in found_whole:
         return
-    if recorded is None:
+    found = all_attributes(file)
+    if TEXTS not in found:
         checksums.say_unverified(path, made_by)
-    elif recorded != texts_sha256(file):
+    elif found[TEXTS] != texts_sha256_with(file, found):
         raise ValueError(f"its names or attributes are not as they were written; delete its attribute {TEXTS} if the "
                          "change is meant")
-    found_whole.add(version)
+    found_whole[version] = found
 
 
-def attributes(file):
+def version_of(path):
+    """A file as it is now, as far as its folder tells."""
+    status = os.stat(path)
+    return str(path), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def attributes(item):
     """Attributes of a file, group or dataset as plain Python values, by name, sorted; without checksums of its own and
     of the files beside it (record.FILES)."""
-    return {name: value for name, value in all_attributes(file).items() if name not in (TEXTS, record.FILES)}
+    known = found_whole.get(version_of(item.filename)) if isinstance(item, h5py.File) and item.mode == "r" else None
+    found = all_attributes(item) if known is None else known
+    return {name: value for name, value in found.items() if name not in (TEXTS, record.FILES)}
 
 
 def all_attributes(file):

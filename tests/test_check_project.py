@@ -19,6 +19,7 @@ from slide_ex.project import (
     expression_file,
     feature_file,
     features_file,
+    features_writing,
     mask_file,
     metadata_file,
     model_folder,
@@ -114,9 +115,9 @@ def make_masks(project):
 
 def make_features(project):
     slides = metadata_file.read(project)
-    sources = [feature_file.path_of(project, slide_id) for slide_id in slides.slide_id]
-    attributes, n_tiles = features_file.shared_attributes(sources, slides)
-    features_file.write(project / "features.h5", slides, features_file.bags_of(sources), attributes, n_tiles=n_tiles)
+    sources = [feature_file.read_summary(feature_file.path_of(project, slide_id)) for slide_id in slides.slide_id]
+    features_writing.collect(project / "features.h5", slides, sources,
+                             features_writing.shared_attributes(sources, slides))
     touch(project, "tile_counts.pdf")
 
 
@@ -162,7 +163,7 @@ def make_tables(project):
 
 
 def make_figures(project):
-    touch(project, "figures/fig1.pdf", "figures/fig1.png")
+    touch(project, "figures/fig1.pdf", "figures/fig1.png", "figures/fig1.txt")
     tables = {f"results/{name}": sha256(project / "results" / name) for name in ("summary.csv", "predictions.h5")}
     tables["features.h5"] = features_file.index_sha256(project / "features.h5")
     record.write(project / "figures" / "figures.json", {"fig1": tables})

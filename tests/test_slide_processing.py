@@ -100,6 +100,9 @@ def test_collection(finished, run_script):
     with h5py.File(finished / "features.h5") as file:
         assert file["slide_ids"].asstr()[:].tolist() == ["s0", "s1", "s2", "s3"]
         assert file["patient_ids"].asstr()[:].tolist() == ["P0", "P1", "P2", "P3"]
+        assert file["features"].is_virtual and file["coords"].is_virtual
+        assert {source.file_name for source in file["features"].virtual_sources()} == {
+            f"features/s{i}.h5" for i in (0, 1, 3)}
         first = file["first_tile"][:]
         assert first.tolist() == [0, 5, 10, 10, 15]
         assert file.attrs["encoder"] == "resnet50" and file.attrs["weights"] == "w.pth"
@@ -117,11 +120,18 @@ def test_collection(finished, run_script):
     assert (finished / "features.h5").stat().st_mtime_ns == before
     done = run_script("slide_processing/collect_features.py", finished, "--dtype", "float16")
     assert done.returncode == 1
-    assert "features.h5 was made in another way (dtype was float32, now float16): use --overwrite" in done.stderr
+    assert ("features.h5 was made in another way (dtype was float32, now float16; copy was False, now True): use "
+            "--overwrite") in done.stderr
     done = run_script("slide_processing/collect_features.py", finished, "--dtype", "float16", "--overwrite")
     assert done.returncode == 0
     with h5py.File(finished / "features.h5") as file:
         assert file["features"].dtype == "f2" and file["mean_features"].dtype == "f4"
+        assert not file["features"].is_virtual
+    assert run_script("slide_processing/collect_features.py", finished, "--copy", "--overwrite").returncode == 0
+    before = (finished / "features.h5").read_bytes()
+    for options in ((), ("--copy",), ("--dtype", "float32")):     # a copy, as all versions made it, is enough for all
+        done = run_script("slide_processing/collect_features.py", finished, *options)
+        assert "features.h5 is finished" in done.stdout and (finished / "features.h5").read_bytes() == before
 
 
 def test_collection_goes_on_without_as_many_slides_as_allowed_and_names_them(finished, run_script, tmp_path):
@@ -201,8 +211,9 @@ def test_full_disk_at_collection(finished, tmp_path, run_script):
     project = tmp_path / "project"
     shutil.copytree(finished, project, ignore=shutil.ignore_patterns("features.h5", "mask.pdf"))
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))}
-    for script, message in (("collect_features", "error: no room for"), ("collect_mask", "error: [Errno 27]")):
-        done = run_script(f"slide_processing/{script}.py", project, **limit)
+    for script, *options, message in (("collect_features", "error: [Errno 27]"), ("collect_mask", "error: [Errno 27]"),
+                                      ("collect_features", "--copy", "error: no room for")):
+        done = run_script(f"slide_processing/{script}.py", project, *options, **limit)
         assert done.returncode == 1 and done.stderr.startswith(message) and "Traceback" not in done.stderr
     assert not parts(project) and not (project / "features.h5").exists() and not (project / "mask.pdf").exists()
 

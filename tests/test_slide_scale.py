@@ -12,7 +12,7 @@ from test_extraction import MeanColour
 
 import painted_slides
 from slide_ex import hdf5
-from slide_ex.project import feature_file, features_file, metadata_file
+from slide_ex.project import feature_file, features_writing, metadata_file
 from slide_ex.slides import scale
 from tiles import slide_files, tiling
 
@@ -208,7 +208,7 @@ def test_nan_features_fail_the_slide(tmp_path, monkeypatch):
 def test_means_are_those_of_what_is_stored(tmp_path):
     slides = pd.DataFrame({"slide_id": ["s"], "patient_id": ["p"]})
     features = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
-    features_file.write(tmp_path / "f.h5", slides, [(features, None, None)], {"encoder": "e"}, np.float16)
+    features_writing.write(tmp_path / "f.h5", slides, [(features, None, None)], {"encoder": "e"}, np.float16)
     with h5py.File(tmp_path / "f.h5") as file:
         np.testing.assert_array_equal(file["mean_features"][0],
                                       file["features"][:].mean(axis=0, dtype=np.float64).astype(np.float32))

@@ -20,6 +20,7 @@ from slide_ex.project import (
     expression_file,
     feature_file,
     features_file,
+    features_writing,
     model_folder,
     processing_log,
     targets_file,
@@ -109,7 +110,7 @@ def test_any_changed_tile_or_mean_changes_what_models_learn_from(cohort, tmp_pat
     if is_checked:
         slides = pd.DataFrame({"slide_id": before.slide_ids, "patient_id": before.patient_ids})
         bags = [(before.read_tiles("features", row), None, before.mean_rgb[row:row + 1]) for row in range(len(slides))]
-        features_file.write(path, slides, bags, before.attributes | {"content_sha256": "0"})
+        features_writing.write(path, slides, bags, before.attributes | {"content_sha256": "0"})
     first = features_file.read_slides(path)     # with the checksum that earlier versions gave it
     assert first.sha256 == checksums.of_content(first.slide_ids, first.patient_ids, first.n_tiles, first.mean_features,
                                                 first.attributes)

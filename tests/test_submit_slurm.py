@@ -38,8 +38,8 @@ import pandas as pd
 from pypdf import PdfWriter
 
 from slide_ex import checksums, record
-from slide_ex.project import (expression_file, feature_file, features_file, mask_file, metadata_file, model_folder,
-                              predictions_file, splits_file, targets_file)
+from slide_ex.project import (expression_file, feature_file, features_file, features_writing, mask_file, metadata_file,
+                              model_folder, predictions_file, splits_file, targets_file)
 from slide_ex.stages import plan
 
 script, project, words = Path(sys.argv[1]).stem, Path(sys.argv[2]), sys.argv[3:]
@@ -136,11 +136,11 @@ if script == "collect_features":
         sys.exit(f"error: no features of {{missing}}")
     if (project / "features.h5").exists() and "--overwrite" not in words:
         sys.exit("error: features.h5 was made from other slides: use --overwrite")
-    sources = [feature_file.path_of(project, name) for name in there.slide_id]
-    attributes, n_tiles = features_file.shared_attributes(sources, there)
+    sources = [feature_file.read_summary(feature_file.path_of(project, name)) for name in there.slide_id]
+    attributes = features_writing.shared_attributes(sources, there)
     if missing:
         attributes["missing_slide_ids"] = json.dumps(missing)
-    features_file.write(project / "features.h5", there, features_file.bags_of(sources), attributes, n_tiles=n_tiles)
+    features_writing.collect(project / "features.h5", there, sources, attributes)
     make("tile_counts.pdf")
 if script == "make_splits":
     need("features.h5", "targets.h5")

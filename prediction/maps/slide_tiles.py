@@ -4,7 +4,7 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from slide_ex.project import feature_file, features_file
+from slide_ex.project import feature_file, features_file, features_writing
 from slide_ex.slides import opening, scale
 
 STRIP_PIXELS = 1 << 26  # of a slide in memory at a time; a slide without smaller levels may have more than memory
@@ -66,7 +66,7 @@ def recorded_of(project, slides, slide_id):
     own = feature_file.path_of(project, slide_id)
     found = features_file.read_geometry(slides.path).loc[slide_id].dropna().to_dict()
     if own.is_file():
-        found |= {name: value for name, value in features_file.geometry_of(own).items() if value is not None}
+        found |= {name: value for name, value in features_writing.geometry_of(feature_file.read_attributes(own)).items() if value is not None}
     return found
 
 

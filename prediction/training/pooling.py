@@ -7,13 +7,9 @@ import os
 import numpy as np
 import torch
 
-from slide_ex import hdf5
-from slide_ex.project import features_file
-
 N_NOISE_TILES = 16  # tiles of a slide that estimate the size of its dropout noise; all of them where it has fewer
 NEGLIGIBLE_NOISE = 0.035  # relative variance; at 0.034 R changed less than with another seed (tests/benchmarks)
 RESIDENT_SHARE = 0.5  # of the free memory may be taken by tile features; the rest is for batches and models
-TILES_A_READ = 10_000
 
 
 class TilePooling:
@@ -27,13 +23,13 @@ class TilePooling:
         self.slides, self.device = slides, device
         self.means = torch.from_numpy(slides.mean_features).to(device)
         self.sums = self.means.new_empty(0)  # of dropped_linear, kept: fresh memory would take longer than the sums
-        with hdf5.reading(slides.path, features_file.MADE_BY) as file:
-            stored = file["features"]
-            self.tiles = None
-            if not streamed and stored.nbytes < RESIDENT_SHARE * free_bytes(device):
-                self.tiles = torch.empty(stored.shape, dtype=torch.from_numpy(stored[:0]).dtype, device=device)
-                for start in range(0, len(stored), TILES_A_READ):
-                    self.tiles[start:start + TILES_A_READ] = torch.from_numpy(stored[start:start + TILES_A_READ])
+        self.tiles = None
+        shape, dtype = (slides.first_tile[-1] + slides.n_tiles[-1], self.means.shape[1]), slides.stored_dtype()
+        if not streamed and np.prod(shape) * dtype.itemsize < RESIDENT_SHARE * free_bytes(device):
+            self.tiles = torch.empty(shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, device=device)
+            with slides.opened("features") as read:
+                for row, (start, n_tiles) in enumerate(zip(slides.first_tile, slides.n_tiles)):
+                    self.tiles[start:start + n_tiles] = torch.from_numpy(read(row))
 
     def __call__(self, network, rows, generator=None):
         """Hidden units of slides, mean over tiles, (n_rows, hidden); dropout only with a `generator`."""
@@ -75,14 +71,13 @@ class TilePooling:
 
     def bags(self, rows):
         """Tile features of one slide after the other; float32 (n_tiles, n_features) each."""
-        bounds = [(self.slides.first_tile[row], self.slides.first_tile[row] + self.slides.n_tiles[row])
-                  for row in rows.tolist()]
         if self.tiles is not None:
-            yield from (self.tiles[start:stop].float() for start, stop in bounds)
+            for start, n_tiles in zip(self.slides.first_tile[rows.tolist()], self.slides.n_tiles[rows.tolist()]):
+                yield self.tiles[start:start + n_tiles].float()
         else:
-            with hdf5.reading(self.slides.path, features_file.MADE_BY) as file:
-                for start, stop in bounds:
-                    yield torch.from_numpy(file["features"][start:stop]).to(self.device).float()
+            with self.slides.opened("features") as read:
+                for row in rows.tolist():
+                    yield torch.from_numpy(read(row)).to(self.device).float()
 
 
 def free_bytes(device):
@@ -137,10 +132,10 @@ class MeanPooling:
         random = np.random.default_rng(0)  # the same tiles in every fold, whatever else is trained
         tiles = np.zeros((len(self.slides.n_tiles), N_NOISE_TILES, self.means.shape[1]), np.float32)
         scale = np.zeros(tiles.shape[:2], np.float32)  # zero where a slide has fewer tiles
-        with hdf5.reading(self.slides.path, features_file.MADE_BY) as file:
-            for row, (start, n) in enumerate(zip(self.slides.first_tile, self.slides.n_tiles)):
+        with self.slides.opened("features") as read:
+            for row, n in enumerate(self.slides.n_tiles):
                 drawn = np.sort(random.choice(n, min(n, N_NOISE_TILES), replace=False))
-                tiles[row, :len(drawn)] = file["features"][start + drawn]
+                tiles[row, :len(drawn)] = read(row, drawn)
                 scale[row, :len(drawn)] = (n / len(drawn)) ** 0.5 / n
         self.tiles, self.scale = torch.from_numpy(tiles).to(self.device), torch.from_numpy(scale).to(self.device)
 

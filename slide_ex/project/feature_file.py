@@ -8,18 +8,22 @@
     measures   float32 (n_tiles, 4)    of each tile as scanned: sharpness, share of pixels with an H&E hue, of pen colours,
                                        of glass (slide_processing/tiles/quality.py); told, not used
     unreadable int32 (n_unreadable, 2) corners of tiles that could not be decoded
+    mean_features float32 (n_features,), slide_rgb float32 (3,)    means of features and mean_rgb over the tiles, summed
+               in float64; NaN without tiles. Files of earlier versions have none: `read_summary` computes them
     attributes of each slide (OWN) what the slide says of its scale (slide_says_power, slide_says_mpp_x, _y; NaN: it
                does not), what was made of it (slide_magnification, magnification_source, scale_choice,
                scale_difference between power and resolution), its quality (he_share, median; blurred_share and
                pen_share, of tiles; n_dropped), its mask (mask_file, mask_sha256; "" without; n_outside,
                tissue tiles that it leaves out), its files (slide_bytes, slide_files_sha256), the grid
-               what decides the numbers alike in all slides (DECIDING), and content_sha256 of the three arrays
+               what decides the numbers alike in all slides (DECIDING), content_sha256 of the three arrays, and
+               sums_sha256 of the checksums of their blocks (hdf5.sums_sha256), which is compared without reading them
 
 `now_of` is the one place that says what of a slide and its row in metadata.csv decides the numbers.
 """
 import dataclasses
 import hashlib
 import math
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +32,7 @@ from slide_ex.project import metadata_file
 from slide_ex.slides import files, scale
 
 MADE_BY = "slide_processing/1main_processing.py"
+FOLDER = "features"
 DECIDING = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
             "magnification", "drop", "mask_class")    # alike in all slides of a cohort
 DEFAULTS = {"drop": "", "mask_class": "", "mask_file": "", "mask_sha256": ""}     # of what earlier versions lack
@@ -41,8 +46,20 @@ MANY = 0.1              # share of a slide's tiles that are blurred, or under pe
 SAYS = {"power": "slide_says_power", "mpp_x": "slide_says_mpp_x", "mpp_y": "slide_says_mpp_y"}    # Said, attributes
 
 
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a collection of slides takes from the file of one."""
+    path: Path
+    attributes: dict            # as read_attributes, without n_tiles, n_features
+    shape: tuple                # n_tiles, n_features
+    dtype: np.dtype             # of the features
+    mean_features: np.ndarray   # float (n_features,)
+    mean_rgb: np.ndarray        # float (3,)
+    sums_sha256: str            # "" where earlier versions wrote no checksums
+
+
 def path_of(project_path, slide_id):
-    return project_path / "features" / f"{slide_id}.h5"
+    return project_path / FOLDER / f"{slide_id}.h5"
 
 
 def attributes_of(said, of_scale, choice):
@@ -147,12 +164,27 @@ def write(path, features, coords, mean_rgb, unreadable, attributes, measures=Non
         if measures is not None:
             hdf5.write_array(file, "measures", measures, np.float32)
         hdf5.write_array(file, "unreadable", unreadable, np.int32)
-        file.attrs.update(attributes | {"content_sha256": content_sha256(arrays.values())})
+        hdf5.write_array(file, "mean_features", mean_of(features, arrays["features"].shape[1]), np.float32)
+        hdf5.write_array(file, "slide_rgb", mean_of(arrays["mean_rgb"], 3), np.float32)
+        file.flush()
+        file.attrs.update(attributes | {"content_sha256": content_sha256(arrays.values()),
+                                        hdf5.SUMS: sums_of(path, file)})
         file["coords"].attrs.update({
             "patch_size": attributes["tile_px"], "patch_size_level0": attributes["level0_tile_px"],
             "level0_magnification": attributes["slide_magnification"],
             "target_magnification": attributes["magnification"], "overlap": 0, "name": attributes["slide_id"],
             "level0_width": attributes["level0_width"], "level0_height": attributes["level0_height"]})
+
+
+def mean_of(values, n_columns):
+    """Mean over rows, summed in float64; NaN without rows."""
+    return np.full(n_columns, np.nan) if values is None or not len(values) else values.mean(axis=0, dtype=np.float64)
+
+
+def sums_of(path, file):
+    """hdf5.sums_sha256 of the three arrays of an open file; "" where they have no checksums."""
+    arrays = [file[name] for name in ARRAYS]
+    return hdf5.sums_sha256(path, *arrays) if all(array.fletcher32 or not array.size for array in arrays) else ""
 
 
 def content_sha256(arrays):
@@ -184,7 +216,39 @@ def read_attributes(path):
         n_tiles, n_features = shapes[0]
         if kinds != "fif" or shapes[1:] != [(n_tiles, 2), (n_tiles, 3)]:
             raise ValueError(f"features, coords and mean_rgb of shape {shapes[0]}, {shapes[1]}, {shapes[2]}")
-        return DEFAULTS | hdf5.attributes(file) | {"n_tiles": n_tiles, "n_features": n_features}
+        found = {name: value for name, value in hdf5.attributes(file).items() if name != hdf5.SUMS}
+        return DEFAULTS | found | {"n_tiles": n_tiles, "n_features": n_features}
+
+
+def read_n_tiles(path):
+    """Number of tiles, and nothing else."""
+    with hdf5.reading(path, MADE_BY, is_compared=False) as file:
+        return len(file["features"])
+
+
+def read_sums(path):
+    """sums_of a file as it is now, None where it is not there; no number of it is read."""
+    if not path.is_file():
+        return None
+    with hdf5.reading(path, MADE_BY, is_compared=False) as file:
+        return sums_of(path, file)
+
+
+def read_summary(path):
+    """Summary of a file. No tile is read where it has its means, and the checksums of its blocks are as it says; of
+    earlier versions all are. ValueError for another file."""
+    attributes = read_attributes(path)
+    shape = attributes.pop("n_tiles"), attributes.pop("n_features")
+    with reading(path) as file:
+        dtype, sums, means = file["features"].dtype, sums_of(path, file), None
+        if "mean_features" in file:
+            if sums != file.attrs[hdf5.SUMS]:
+                raise ValueError("its arrays are not those of its sums_sha256")
+            means = file["mean_features"][:], file["slide_rgb"][:]
+    if means is None:
+        features, _, colours = read_arrays(path)
+        means = mean_of(features, shape[1]), mean_of(colours, 3)
+    return Summary(path, attributes, shape, dtype, *means, sums)
 
 
 def read_colours(path):

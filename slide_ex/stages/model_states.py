@@ -24,7 +24,7 @@ def models(project, facts, to_predict_only, wanted=()):
     if facts.targets is None or facts.features is None or facts.splits is None:
         return list(states.values())
     try:
-        slides = features_file.read_slides(project / features_file.NAME)
+        slides = features_file.read_slides(project / features_file.NAME, with_sources=False)   # of the stage features
         now = {"features_sha256": slides.sha256, "splits_sha256": checksums.of_content(facts.splits),
                "colours_sha256": checksums.of_content(slides.mean_rgb)}
         names = {"expression": facts.targets["cell_types"], "abundance": ["abundance"],

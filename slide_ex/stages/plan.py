@@ -79,7 +79,8 @@ PIPELINE = (
           optional=("results/<cell type>_genes.csv", "results/abundance.csv", "results/direct.csv"),
           after=("expression", "abundance", "direct"), needs=Needs(120, 16, 1)),
     Stage("figures", "prediction/figures.py", ("figures/figures.json",),
-          optional=("figures/<name>.pdf", "figures/<name>.png"), after=("results",), needs=Needs(20, 8, 1)))
+          optional=("figures/<name>.pdf", "figures/<name>.png", "figures/<name>.svg", "figures/<name>.txt"),
+          after=("results",), needs=Needs(20, 8, 1)))
 
 ON_DEMAND = (
     Stage("enrichment", "prediction/enrich_genes.py", ("results/enrichment.csv", "results/enrichment.json"),

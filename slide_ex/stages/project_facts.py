@@ -25,7 +25,7 @@ class Facts:
     said: description_file.Description
     response: dict | None           # patient to what stands in clinical.csv, "" where missing
     targets: dict | None            # patients, cell_types, attributes
-    features: dict | None           # slides (slide_id, patient_id, n_tiles), attributes
+    features: dict | None           # slides (slide_id, patient_id, n_tiles), attributes, is_copy
     splits: dict | None
     problems: list
 
@@ -73,7 +73,8 @@ def read_targets(path):
 def read_features(path):
     slide_ids, patient_ids, first_tile, _, attributes = features_file.read_index(path)
     slides = pd.DataFrame({"slide_id": slide_ids, "patient_id": patient_ids})
-    return {"slides": slides.assign(n_tiles=first_tile[1:] - first_tile[:-1]), "attributes": attributes}
+    return {"slides": slides.assign(n_tiles=first_tile[1:] - first_tile[:-1]), "attributes": attributes,
+            "is_copy": features_file.is_copy(path)}
 
 
 def read_slide_features(project, slide_ids):

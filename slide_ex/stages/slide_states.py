@@ -1,7 +1,7 @@
 """The states of the stages about slides: features of each, masks, features of all in one file."""
 from slide_ex import record
 from slide_ex.ids import some
-from slide_ex.project import feature_file, features_file, mask_file, metadata_file
+from slide_ex.project import feature_file, features_file, features_writing, mask_file, metadata_file
 from slide_ex.slides import files, scale
 from slide_ex.stages import plan
 from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, absent, ended, not_needed
@@ -15,7 +15,7 @@ def slides(project, facts):
     state, origin = State("slides"), source_of(facts)
     if origin:
         return not_needed("slides", f"features were imported ({origin})")
-    if facts.made.empty and not facts.damaged and facts.features:
+    if facts.made.empty and not facts.damaged and facts.features and facts.features["is_copy"]:
         return not_needed("slides", "features.h5 is there, without the files it was made from")
     if facts.metadata is None:
         state.problems.append("metadata.csv is missing or cannot be read")
@@ -184,7 +184,7 @@ def twins(made):
     if with_tiles.empty:
         return []
     try:
-        features_file.refuse_twins(with_tiles.index, with_tiles["patient_id"], with_tiles["content_sha256"])
+        features_writing.refuse_twins(with_tiles.index, with_tiles["patient_id"], with_tiles["content_sha256"])
     except ValueError as error:
         return [str(error)]
     return []
@@ -219,7 +219,7 @@ def features(project, facts):
     if source_of(facts) or facts.made.empty:
         return ended(state)
     collected = facts.metadata[facts.metadata["slide_id"].isin(facts.made.index)]
-    now = features_file.collected_sha256(collected, facts.made.loc[collected["slide_id"], "content_sha256"])
+    now = features_writing.collected_sha256(collected, facts.made.loc[collected["slide_id"], "content_sha256"])
     if left_out(facts):
         state.options = ["--allow-missing", str(len(left_out(facts)))]
     if now == attributes.get("content_sha256") and not plan.outputs(project, "features")[0].is_file():

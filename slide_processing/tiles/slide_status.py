@@ -16,7 +16,7 @@ def of_slides(project_path, slides):
     status = slides.copy()
     for i, slide_id in slides.slide_id.items():
         mask, features = paths(project_path, slide_id)
-        n_tiles = feature_file.read_attributes(features)["n_tiles"] if features.is_file() else None
+        n_tiles = feature_file.read_n_tiles(features) if features.is_file() else None
         attempt = attempts.loc[slide_id] if slide_id in attempts.index else None
         if n_tiles is not None and mask.is_file():
             state, reason = "done" if n_tiles else "empty", ""
