@@ -39,7 +39,8 @@ STAGES = {
 
 def main(args):
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; {args.tiles} tiles a slide, "
-          f"{args.cell_types} cell types of {args.genes} genes\n{'stage':18} slides  seconds      CPU      GiB       MB")
+          f"{args.cell_types} cell types of {args.genes} genes\n"
+          f"{'stage':18} slides  seconds      CPU      GiB       MB")
     rows = []
     for n_slides in args.slides:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -72,7 +73,8 @@ def write(project, n_slides, n_tiles, n_cell_types, n_genes):
         (project / "mask" / f"{slide_id}.pdf").touch()
         features = (states[i] @ seen + random.normal(size=(n_tiles, N_FEATURES), scale=3)).astype(np.float32)
         feature_file.write(feature_file.path_of(project, slide_id), features, np.zeros((n_tiles, 2)),
-                           random.uniform(150, 250, (n_tiles, 3)), np.zeros((0, 2)), attributes_of(slide_id, patient, i))
+                            random.uniform(150, 250, (n_tiles, 3)), np.zeros((0, 2)),
+                           attributes_of(slide_id, patient, i))
     expression = [(f"Type {k + 1}", [f"GENE{i}" for i in range(n_genes)],
                    (states @ random.normal(size=(N_STATES, n_genes)) + random.normal(size=(n_slides, n_genes), scale=6)
                     ).astype(np.float32), np.ones(n_genes)) for k in range(n_cell_types)]
@@ -110,7 +112,8 @@ def size_of(folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slides", type=int, nargs="+", default=[100, 200, 400], metavar="N", help="default %(default)s")
+    parser.add_argument("--slides", type=int, nargs="+", default=[100, 200, 400], metavar="N",
+                        help="default %(default)s")
     parser.add_argument("--tiles", type=int, default=30, help="a slide, default %(default)s")
     parser.add_argument("--cell-types", type=int, default=2, help="default %(default)s")
     parser.add_argument("--genes", type=int, default=2000, help="of a cell type, default %(default)s")
