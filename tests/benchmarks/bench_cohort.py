@@ -20,6 +20,7 @@ import measured_run
 from slide_ex.project import feature_file, metadata_file, targets_file
 
 N_FEATURES, N_STATES = 2048, 20
+AWAY = "away"   # folder of another cohort
 
 STAGES = {
     "status": ("slide_processing/1main_processing.py", "all", "--status"),
@@ -30,7 +31,7 @@ STAGES = {
     "direct, low-rank": ("prediction/1main_direct.py", "all", "all", "--model", "low-rank"),
     "collect_results": ("prediction/collect_results.py",),
     "export_model": ("prediction/export_model.py", "BUNDLE"),
-    "predict_cohort": ("prediction/predict_cohort.py", "--models", "BUNDLE"),
+    "predict_cohort": ("prediction/predict_cohort.py", "--models", "BUNDLE"),     # of another cohort of that size
     "figures": ("prediction/figures.py",),
     "report": ("prediction/report.py",),
     "networks": ("prediction/1main_cs_exp_regression.py", "all", "0", "Type 1", "--max-epochs", "20"),
@@ -46,6 +47,9 @@ def main(args):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             project = Path(folder) / "project"
             write(project, n_slides, args.tiles, args.cell_types, args.genes)
+            if "predict_cohort" in (args.stages or STAGES):
+                write(project.with_name(AWAY), n_slides, args.tiles, 1, 10, "Q")
+                measured_run.run(STAGES["collect_features"][0], project.with_name(AWAY))
             for stage in args.stages or STAGES:
                 before = size_of(folder)
                 seconds, cpu, gib = run(stage, project)
@@ -59,10 +63,10 @@ def main(args):
               f"{many * (args.extrapolate / large) ** exponent:.0f} s of CPU")
 
 
-def write(project, n_slides, n_tiles, n_cell_types, n_genes):
+def write(project, n_slides, n_tiles, n_cell_types, n_genes, prefix="P"):
     """Inputs of prediction as the stages before leave them: features show the states of a patient, labels too."""
     random = np.random.default_rng(0)
-    ids, patients = [f"S{i:04d}" for i in range(n_slides)], [f"P{i:04d}" for i in range(n_slides)]
+    ids, patients = [f"S{i:04d}" for i in range(n_slides)], [f"{prefix}{i:04d}" for i in range(n_slides)]
     for folder in ("features", "mask", "slides"):
         (project / folder).mkdir(parents=True)
     metadata_file.write(project / metadata_file.NAME, pd.DataFrame({
@@ -101,6 +105,7 @@ def attributes_of(slide_id, patient, row):
 def run(stage, project):
     """Seconds, CPU seconds and peak memory (GiB) of a stage."""
     script, *words = STAGES[stage]
+    project = project.with_name(AWAY) if stage == "predict_cohort" else project
     return measured_run.run(script, project, *(project.with_name("bundle") if word == "BUNDLE" else word
                                                for word in words))
 
