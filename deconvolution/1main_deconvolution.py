@@ -3,8 +3,9 @@
 The default method is native: a linear factor model of this project (native.py). It is not CODEFACS, which
 --method codefacs runs from your own copy, on Slurm, or reads from --codefacs-output.
 
-Reads   bulk_expression.tsv[.gz] (genes x patients, TPM), signature.tsv[.gz] (marker genes x cell types),
-        reference.tsv[.gz] (all genes x cell types; optional)
+Reads   bulk_expression.tsv[.gz] (genes x patients, TPM), signature.tsv[.gz] (marker genes x cell types); optional
+        reference.tsv[.gz] (all genes x cell types), reference_states.tsv[.gz] and reference_donors.tsv[.gz] (all genes
+        x '<cell type>: <state or donor>'); with --purity a table of patients and their purity, or clinical.csv
 Writes  deconvolution/estimated_cell_fractions.txt, confidence_score.txt, summary.csv, report.pdf, expression.h5,
         with --text also expression_<cell type>.txt
 
@@ -19,21 +20,26 @@ from slide_ex.script import parser, run
 
 from outputs import result_files
 from slide_ex import checksums, expression_scale
-from sources import codefacs, engines, inputs_of_project
+from sources import codefacs, engines, inputs_of_project, malignant_types, purity_table, state_tables
 
 SEED = 42
-DECLARED = "log2", "clip_negative", "scale_fractions"    # what the user says of the tables, recorded where it is said
+IN_CLINICAL = Path("clinical.csv")    # --purity without a file: the one of the project
+DECLARED = "log2", "clip_negative", "scale_fractions", "malignant", "no_states"    # recorded where they are said
+OF_NATIVE = "fractions", "purity", "malignant", "no_states"
 
 
 def main(args):
     folder = args.project_path / "deconvolution"
-    if args.method == "native" and (args.codefacs_dir or args.codefacs_output):
-        raise ValueError("--codefacs-dir and --codefacs-output need --method codefacs")
-    if args.scale_fractions and not args.fractions:
-        raise ValueError("--scale-fractions is about --fractions: give it, or leave it out")
+    refuse_contradictions(args)
     files = inputs_of_project.paths(args.project_path)
+    states = {} if args.no_states or args.method == "codefacs" else state_tables.paths(args.project_path)
+    if args.malignant and not args.purity and state_tables.DONORS not in states:
+        raise ValueError("--malignant is about --purity and reference_donors.tsv[.gz]: there is neither, leave it out")
+    purity_file = args.project_path / IN_CLINICAL if args.purity == IN_CLINICAL else args.purity
+    purity = purity_table.read(purity_file) if purity_file else None
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
-    inputs = {name: checksums.of_file(path) for name, path in (files | extra).items() if path}
+    inputs = {name: checksums.of_file(path) for name, path in (files | states | extra).items() if path}
+    inputs |= {"purity": checksums.of_content(purity)} if purity else {}
     parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
         {"seed": args.seed} if args.method == "native" else {"codefacs_args": args.codefacs_args})
     parameters |= {name: getattr(args, name) for name in DECLARED if getattr(args, name)}
@@ -46,7 +52,10 @@ def main(args):
                  f"{len(data.markers)} markers, reference for {data.reference.notna().all(axis=1).sum()} genes")
     if args.method == "native":
         known = args.fractions and inputs_of_project.known_fractions(args.fractions, data, args.scale_fractions)
-        result = engines.run_native(data, args.seed, known)
+        malignant = malignant_types.of(list(data.signature), args.malignant)
+        states = state_tables.read(states, data, args.gene_map, malignant)
+        result = engines.run_native(data, args.seed, known, states, purity and purity_table.of_patients(
+            purity, data, malignant, purity_file))
     else:
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,
                                                               shlex.split(args.codefacs_args))
@@ -59,11 +68,29 @@ def main(args):
                      f"confidence >= 0.95, median r with bulk {row['median_r_with_bulk']:.2f}")
 
 
+def refuse_contradictions(args):
+    """ValueError for options that do not go together."""
+    if args.method == "native" and (args.codefacs_dir or args.codefacs_output):
+        raise ValueError("--codefacs-dir and --codefacs-output need --method codefacs")
+    if args.method == "codefacs" and (given := [name for name in OF_NATIVE if getattr(args, name)]):
+        raise ValueError(f"--{given[0].replace('_', '-')} is about --method native: leave it out")
+    if args.scale_fractions and not args.fractions:
+        raise ValueError("--scale-fractions is about --fractions: give it, or leave it out")
+    if args.purity and args.fractions:
+        raise ValueError("--purity is an observation of the fractions that --fractions gives: leave one out")
+
+
 if __name__ == "__main__":
     p = parser(__doc__)
     p.add_argument("--method", choices=["native", "codefacs"], default="native", help="default %(default)s")
     p.add_argument("--fractions", type=Path, help="native: known fractions, patients x cell types")
     p.add_argument("--scale-fractions", action="store_true", help="divide the rows of --fractions by their sums")
+    p.add_argument("--purity", type=Path, nargs="?", const=IN_CLINICAL, metavar="FILE", help="native: patients and "
+                   "their fraction of malignant cells, 0..1; without FILE column Purity of the project's clinical.csv")
+    p.add_argument("--malignant", action="append", default=[], metavar="CELL_TYPE", help="native: what purity and "
+                   "donors are about; may be given several times; default: the cell types whose name says so")
+    p.add_argument("--no-states", action="store_true",
+                   help="native: do not use reference_states.tsv[.gz] and reference_donors.tsv[.gz]")
     expression_scale.add_options(p, "bulk_expression")
     p.add_argument("--seed", type=int, default=SEED, help="native: of all random draws, default %(default)s")
     p.add_argument("--codefacs-dir", type=Path, help="scripts folder of your copy of CODEFACS")

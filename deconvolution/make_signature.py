@@ -1,13 +1,14 @@
 """Make signature and reference from annotated single cells.
 
-Every cell type (with --state-column, every state of a type that has enough cells) is added up over its cells, scaled to
-a million; markers are chosen by marker_genes.py. Donors of the single cells should not be patients of the bulk.
+Every cell type (with --state-column every state of a type, with --donor-column every donor's cells of a type, where
+there are enough) is added up over its cells, scaled to a million; markers are chosen by marker_genes.py. Donors of the
+single cells should not be patients of the bulk.
 
 Reads   a .h5ad file (raw counts; needs deconvolution/requirements-single-cell.txt), or counts (.mtx with names of genes
         and barcodes beside it, or a table genes x cells) and --labels (one row a cell, first column the cell id)
 Writes  signature.tsv.gz (markers x cell types), reference.tsv.gz (all genes x cell types), signature_choice.csv
         (condition number for each number of markers), signature.json (what they were made from); with --state-column
-        also reference_states.tsv.gz
+        also reference_states.tsv.gz (all genes x '<cell type>: <state>'), with --donor-column reference_donors.tsv.gz
 
     python deconvolution/make_signature.py cohort counts.mtx --labels cells.csv --label-column celltype_major
 """
@@ -20,27 +21,28 @@ import numpy as np
 import pandas as pd
 
 from slide_ex import checksums, ids, record, text_table
-from slide_ex.ids import some
-from slide_ex.project import clinical_words
 from slide_ex.stages import plan
-from sources import marker_genes, single_cells
+from sources import cell_profiles, marker_genes, single_cells
 
 SEED = 42
+PARTS = {"state_column": "reference_states.tsv.gz", "donor_column": "reference_donors.tsv.gz"}
+MADE_BY = "deconvolution/make_signature.py"
 
 
 def main(args):
-    also = ("reference_states.tsv.gz",) if args.state_column else ()
+    parts = [option for option in PARTS if getattr(args, option)]
+    also = tuple(PARTS[option] for option in parts)
     outputs = plan.outputs(args.project_path, "signature", also)
     marker = outputs[-1]
     files = single_cells.files(args.single_cells, args.labels)
     now = {"label_column": args.label_column, "state_column": args.state_column, "seed": args.seed,
            "inputs": {path.name: checksums.of_file(path) for path in files}, "finished": True}
-    now |= {name: getattr(args, name) for name in ("layer", "allow_fractional") if getattr(args, name)}
+    now |= {name: getattr(args, name) for name in ("layer", "allow_fractional", "donor_column") if getattr(args, name)}
     there = [path for path in outputs if path.exists()]
     if there and not marker.exists() and not args.overwrite:
         raise ValueError(f"{there[0]} exists: it may be your own; --overwrite replaces it")
     if marker.exists() and not args.overwrite:
-        made = record.read(marker, "deconvolution/make_signature.py")
+        made = record.read(marker, MADE_BY)
         record.refuse_other(marker, made | {"finished": True}, now)
         if made["finished"] and len(there) == len(outputs):
             logging.info(f"{marker} is finished: skipped")
@@ -49,16 +51,16 @@ def main(args):
                                               args.allow_fractional)
     counts, genes, n_copies = without_copies(counts, genes)
     n_cells = labels[args.label_column].value_counts()
-    types = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])
-    for name in sorted(n_cells.index[n_cells < marker_genes.MIN_CELLS]):
-        logging.info(f"note: {name} left out: {n_cells[name]} cells, {marker_genes.MIN_CELLS} are needed")
+    types = sorted(n_cells.index[n_cells >= cell_profiles.MIN_CELLS])
+    for name in sorted(n_cells.index[n_cells < cell_profiles.MIN_CELLS]):
+        logging.info(f"note: {name} left out: {n_cells[name]} cells, {cell_profiles.MIN_CELLS} are needed")
     if len(types) < 2:
         raise ValueError(f"{args.single_cells}: {len(types)} cell types have enough cells; two are needed")
     ids.refuse_cell_types(types, args.single_cells)
     logging.info(f"{counts.shape[0]} cells, {len(genes)} genes ({n_copies} rows of repeated symbols left out), "
                  f"{len(types)} cell types")
     codes = pd.Index(types).get_indexer(labels[args.label_column])
-    profile = marker_genes.add_up(counts, codes, len(types))
+    profile = cell_profiles.add_up(counts, codes, len(types))
     ranked = marker_genes.rank(marker_genes.random_halves(counts, codes, len(types), np.random.default_rng(args.seed)))
     for name, own in zip(types, ranked):
         logging.info(f"{name}: {n_cells[name]} cells, {len(own)} markers")
@@ -70,13 +72,24 @@ def main(args):
     reference = pd.DataFrame(profile, genes, types)
     choice = pd.DataFrame({"condition_number": conditions}).rename_axis("n_markers")
     tables = [reference.iloc[rows], reference[profile.sum(axis=1) > 0], choice]
-    if args.state_column:
-        tables.insert(0, by_state(counts, genes, labels, args))
+    tables = [cell_profiles.of_parts(counts, genes, labels, types, args.label_column, getattr(args, option))
+              for option in parts] + tables
+    for name in left_by_earlier_run(marker, parts):
+        (args.project_path / name).unlink(missing_ok=True)    # deconvolution would use them beside the new signature
     record.write(marker, now | {"finished": False})    # so that a run that was killed is taken up again
     for path, table in zip(outputs, tables):
         with whole(path) as part:
             table.to_csv(part, sep=text_table.separator_of(path), float_format="%.6g")
     record.write(marker, now, outputs[:len(tables)])
+
+
+def left_by_earlier_run(marker, parts):
+    """Tables of states or donors that an earlier run wrote and this one does not; none where its record is damaged."""
+    try:
+        made = record.read(marker, MADE_BY)
+    except (FileNotFoundError, ValueError):
+        return []
+    return [name for option, name in PARTS.items() if made.get(option) and option not in parts]
 
 
 def without_copies(counts, genes):
@@ -85,24 +98,13 @@ def without_copies(counts, genes):
     return counts[:, ~copies], genes[~copies], int(copies.sum())
 
 
-def by_state(counts, genes, labels, args):
-    """Profiles (genes x 'type: state') of the states with enough cells."""
-    if args.state_column not in labels:
-        raise ValueError(f"no column {args.state_column!r}; there are {some(labels)}")
-    states_given = clinical_words.without_missing(labels[args.state_column])
-    names = (labels[args.label_column] + ": " + states_given).where(states_given != "", "")
-    n_cells = names[names != ""].value_counts()
-    states = sorted(n_cells.index[n_cells >= marker_genes.MIN_CELLS])
-    codes = pd.Index(states).get_indexer(names)
-    return pd.DataFrame(marker_genes.add_up(counts, codes, len(states)), genes, states)
-
-
 if __name__ == "__main__":
     p = parser(__doc__)
     p.add_argument("single_cells", type=Path, help=".h5ad, .mtx[.gz], or a table genes x cells")
     p.add_argument("--labels", type=Path, help="table with one row a cell, for counts other than .h5ad")
     p.add_argument("--label-column", default="celltype_major", help="column of the cell types, default %(default)s")
     p.add_argument("--state-column", help="column of cell states, for reference_states.tsv.gz")
+    p.add_argument("--donor-column", help="column of donors (patients), for reference_donors.tsv.gz")
     p.add_argument("--layer", metavar="NAME", help="where the counts of an .h5ad are: X, raw or a layer; default: the "
                    "first of layers, .raw and X that holds whole numbers")
     p.add_argument("--allow-fractional", action="store_true",

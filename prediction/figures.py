@@ -4,8 +4,9 @@ Reads   <project_path>/results/ (written by prediction/collect_results.py and en
         survival/ (by predict_response.py), features.h5, splits.json, deconvolution/target_genes.csv; of each project
         given by --external predictions/<name of the project> and response/<name of the project>
 Writes  <project_path>/figures/fig1_overview, fig2_predictability, fig2_examples, fig2_external, fig3_abundance,
-        fig4_response, fig5_enrichment, fig6_training, fig6_calibration, fig6_confidence, fig7_survival (.pdf and .png
-        each) and figures.json (checksums of what each shows); a figure whose tables have not changed is not drawn again
+        fig4_response, fig5_enrichment, fig6_training, fig6_calibration, fig6_confidence, fig7_survival (.pdf and .png,
+        or the formats of --format, and .txt, the caption, of each) and figures.json (checksums of what each shows); a
+        figure whose tables have not changed is not drawn again
 
     python prediction/figures.py demo --external demo_hospital2
 """
@@ -17,10 +18,12 @@ from slide_ex import script
 from drawing import (
     abundance,
     enrichment,
+    examples,
     external_cohorts,
     figure_files,
     overview,
     predictability,
+    quality,
     response,
     style,
     survival,
@@ -36,9 +39,9 @@ SUMMARY, GENES, EXTERNAL = "results/summary.csv", "results/*_genes.csv", "extern
 SETTINGS = "response/*/comparison.csv", "external/response/{trained}/comparison.csv"
 FIGURES = {
     "fig1_overview": Figure(overview.overview, ("features.h5",), (
-        "splits.json", "deconvolution/target_genes.csv", SUMMARY)),
+        "splits.json", "deconvolution/target_genes.csv", SUMMARY), overview.slide_shown),
     "fig2_predictability": Figure(predictability.predictability, (GENES,), (SUMMARY,)),
-    "fig2_examples": Figure(predictability.examples, (GENES,), (SUMMARY, PREDICTIONS)),
+    "fig2_examples": Figure(examples.examples, (GENES,), (SUMMARY, PREDICTIONS)),
     "fig2_external": Figure(external_cohorts.external_cohorts, (EXTERNAL + "overlap.csv",), (
         SUMMARY, EXTERNAL + "summary.csv")),
     "fig3_abundance": Figure(abundance.abundance, ("results/abundance.csv",), (
@@ -47,8 +50,8 @@ FIGURES = {
         PREDICTIONS, *(pattern.replace("comparison", "scores") for pattern in SETTINGS))),
     "fig5_enrichment": Figure(enrichment.enrichment, ("results/enrichment.csv",)),
     "fig6_training": Figure(training.training, ("results/*_preds/result_*/history.csv",)),
-    "fig6_calibration": Figure(training.calibration, ("results/direct.csv",), (PREDICTIONS,)),
-    "fig6_confidence": Figure(training.confidence, (GENES,), (SUMMARY,)),
+    "fig6_calibration": Figure(quality.calibration, ("results/direct.csv",), (PREDICTIONS,)),
+    "fig6_confidence": Figure(quality.confidence, (GENES,), (SUMMARY,)),
     "fig7_survival": Figure(survival.survival, ("survival/*/comparison.csv",), ("survival/*/kaplan_meier.csv",))}
 
 
@@ -62,24 +65,29 @@ def main(args):
     shown = {}
     for name, figure in FIGURES.items():
         checksums = figure.checksums(project, external)
-        pictures = [folder / f"{name}{suffix}" for suffix in style.SUFFIXES]
+        files = [folder / f"{name}.{suffix}" for suffix in (*args.format, "txt")]
+        others = [folder / f"{name}.{suffix}" for suffix in style.FORMATS if suffix not in args.format]
         if not checksums:
             logging.info(f"{name}: not drawn, there is no {figure.missing(project)}")
-            for path in pictures:  # an earlier one would pass for a picture of what is there now
+            for path in files + others:  # an earlier one would pass for a picture of what is there now
                 path.unlink(missing_ok=True)
             continue
         shown[name] = checksums
-        if checksums == before.get(name) and all(path.is_file() for path in pictures):
+        if checksums == before.get(name) and all(path.is_file() for path in files):
             logging.info(f"{name}: finished, its tables have not changed")
             continue
         marker.unlink(missing_ok=True)
-        style.save(figure.drawn(project, external), folder, name)
-        logging.info(f"{name}: {folder / name}.pdf")
-    record.write(marker, shown)
+        for path in others if checksums != before.get(name) else ():
+            path.unlink(missing_ok=True)
+        style.save(figure.drawn(project, external), folder, name, args.format)
+        logging.info(f"{name}: {files[0]}")
+    record.write(marker, shown | {"formats": list(args.format)})
 
 
 if __name__ == "__main__":
     parser = script.parser(__doc__)
     parser.add_argument("--external", type=Path, nargs="+", default=[], metavar="PROJECT",
                         help="cohorts that this project's models predicted (prediction/predict_cohort.py)")
+    parser.add_argument("--format", nargs="+", default=["pdf", "png"], choices=style.FORMATS,
+                        help="of the pictures, default %(default)s")
     script.run(main, parser.parse_args(), "figures")

@@ -64,7 +64,7 @@ def main(args):
     if picture is None:
         logging.info(f"{slide.slide_id}: slides/{slide.filename} is not there, so maps are drawn on white")
     models = "; ".join(f"{name}: {words}" for name, (*_, words) in targets.items())
-    drawn = SlideMaps(slide.slide_id, patient_id, layout, picture, maps, models)
+    drawn = SlideMaps(slide.slide_id, patient_id, layout, picture, maps, models, args.limits)
     exports.write_all(args.out or project / "maps" / drawn.slide_id, choice.file_name(wanted, args.name), drawn,
                           args.overwrite)
 

@@ -15,11 +15,11 @@ from slide_ex import script
 
 from tqdm import tqdm
 
-from report_page import cautions, html_page, project_facts, slide_pictures
+from report_page import cautions, html_page, key_numbers, project_facts, slide_pictures
 from slide_ex.project import features_file
 
-MAPS_BYTES = 10e6      # of maps inside the page, about 50 kB each; further ones are links to their files
-MAX_PAGE_BYTES = 50e6  # browsers become slow
+MAPS_BYTES = 2e6       # of maps inside the page, about 50 kB each; further ones are links to their files
+MAX_PAGE_BYTES = 10e6  # of 1,000 slides; mail servers and browsers take it
 THREADS = 4            # that read slides
 
 
@@ -36,9 +36,10 @@ def main(args):
     warnings = cautions.of_project(project, slides, tables, features)
     page = html_page.render(
         title=project.resolve().name, inputs_sha256=sha256, warnings=html_page.warnings(warnings),
+        numbers=html_page.key_numbers(key_numbers.of_project(slides, tables)),
         cohort=html_page.facts(facts)
         + html_page.table("All slides", "metadata.csv, features.h5, logs/slide_processing.csv", slides),
-        figures="".join(map(html_page.figure, sorted((project / "figures").glob("*.png")))) or "<p>None.</p>",
+        figures="".join(map(html_page.figure, figures_of(project))) or "<p>None.</p>",
         results="".join(html_page.table(title_of(path), path, table) for path, table in tables.items()),
         slides=slide_cards(project, slides, features),
         settings=("" if models is None else html_page.table("Models", "results/*_preds/*/config.json", models))
@@ -55,12 +56,18 @@ def title_of(path):
     return path.removesuffix(".csv").removeprefix("results/").replace("*_", "").replace("/", " ")
 
 
+def figures_of(project):
+    """Paths of the figures, of each the PNG, or the SVG where there is no PNG."""
+    paths = {path.stem: path for suffix in ("svg", "png") for path in (project / "figures").glob(f"*.{suffix}")}
+    return [paths[name] for name in sorted(paths)]
+
+
 def slide_cards(project, slides, features):
     """The sections of all slides, in the order of metadata.csv."""
     rows, room, cards = list(slides.itertuples()), MAPS_BYTES, []
     with ThreadPoolExecutor(THREADS) as pool:
-        pictures = pool.map(lambda slide: slide_pictures.pictures(project, features, slide), rows)
-        for slide, shown in zip(rows, tqdm(pictures, total=len(rows), unit="slide", disable=None)):
+        read = pool.map(lambda slide: slide_pictures.of_slide(project, features, slide), rows)
+        for slide, shown in zip(rows, tqdm(read, total=len(rows), unit="slide", disable=None)):
             maps = []
             for record, path in slide_pictures.maps_of(project, slide.slide_id):
                 place = slide_pictures.map_uri(path) if room > 0 else path.relative_to(project).as_posix()

@@ -57,7 +57,8 @@ def write_external(folder, project, seed=1):
         other = pd.read_csv(here / f"{cell_type}_genes.csv").set_index("gene")["pearson_r"]
         first, second = r > 0.4, other > 0.4
         rows.append({"cell_type": cell_type, "n_genes": len(r), "n_robust_training": first.sum(),
-                     "n_robust_here": second.sum(), "n_both": (first & second).sum(), "p_hypergeometric": 1e-5})
+                     "n_robust_here": second.sum(), "n_both": (first & second).sum(),
+                     "p_hypergeometric": 1e-5, "p_benjamini_hochberg": 1e-4})
     pd.DataFrame(rows).to_csv(here / "overlap.csv", index=False)
     return folder
 
@@ -135,7 +136,12 @@ def write_tables(results, predicted, baselines):
             table["confidence"] = np.random.default_rng(0).uniform(0.5, 1, len(table))
         table.to_csv(path, index=False)
         row = result_tables.summary_row(name, "slide-ex", of_target, N_BOOTSTRAP if len(table) < 1000 else 2, 0)
-        summary += [row] + [row | {"model": model, "median_r": row.get("median_r", np.nan) - 0.1 * (i + 1)}
-                            for i, model in enumerate(baselines)]
+        quality = result_tables.quality(name)
+        for i, model in enumerate(("slide-ex", *baselines)):  # each a little worse than the one before it
+            worse = {f"{column}{end}": row[f"{column}{end}"] - 0.1 * i for column in ("median_r", quality)
+                     for end in ("", "_low", "_high") if column in row}
+            minus = {} if model == "mean colour" or not baselines else {
+                "minus_colour": 0.2 - 0.1 * i, "minus_colour_low": 0.1 - 0.1 * i, "minus_colour_high": 0.3 - 0.1 * i}
+            summary.append(row | {"model": model} | worse | minus)
     pd.DataFrame(summary).to_csv(results / "summary.csv", index=False)
     predictions_file.write(results / "predictions.h5", predicted, {})

@@ -163,7 +163,7 @@ def make_tables(project):
 
 
 def make_figures(project):
-    touch(project, "figures/fig1.pdf", "figures/fig1.png")
+    touch(project, "figures/fig1.pdf", "figures/fig1.png", "figures/fig1.txt")
     tables = {f"results/{name}": sha256(project / "results" / name) for name in ("summary.csv", "predictions.h5")}
     tables["features.h5"] = features_file.index_sha256(project / "features.h5")
     record.write(project / "figures" / "figures.json", {"fig1": tables})

@@ -64,6 +64,16 @@ def test_number_of_threads_changes_nothing(slide, n_threads):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("device, most", [("cpu", 4), ("cuda", 8)])
+def test_a_small_slide_is_encoded_by_several_cores(slide, monkeypatch, device, most):
+    sizes, encode = [], MeanColour.encode
+    monkeypatch.setattr(MeanColour, "device", torch.device(device))
+    monkeypatch.setattr(MeanColour, "batch_tiles", 8)
+    monkeypatch.setattr(MeanColour, "encode", lambda self, tiles: sizes.append(len(tiles)) or encode(self, tiles))
+    extract(slide[0])
+    assert max(sizes) == most and sum(sizes) == 11
+
+
 def test_unreadable_tiles_fail_the_slide_unless_accepted(slide, monkeypatch):
     monkeypatch.setattr(slide_reader, "FIRST_PAUSE_S", 0)
     path, offsets = slide

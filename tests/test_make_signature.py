@@ -65,6 +65,23 @@ def test_markers_and_profiles(project, run_script):
     assert again.returncode == 1 and "--overwrite" in again.stderr
 
 
+def test_donors_are_a_table_of_their_own_and_no_old_one_is_left(project, run_script):
+    counts, genes, labels = cells()
+    labels["donor"] = np.repeat(["p1", "p2", "p3", "NA", "p4"], [66, 60, 6, 3, 15])
+    done = labelled(counts, genes, labels, run_script, project, "--donor-column", "donor", "--state-column", "state")
+    assert done.returncode == 0, done.stderr
+    donors = read(project, "reference_donors.tsv.gz")
+    assert donors.columns.tolist() == [f"{name}: p{i}" for name in TYPES for i in (1, 2)]
+    own = counts[:, (labels["celltype_major"] == "CAF") & (labels["donor"] == "p2")].sum(axis=1)
+    np.testing.assert_allclose(donors["CAF: p2"], own / own.sum() * 1e6, rtol=1e-4)
+    assert "donor: 6 with fewer than 20 cells left out: B: p3" in done.stdout
+    command = [SCRIPT, project, project / "counts.tsv", "--labels", project / "labels.csv", "--state-column", "state"]
+    done = run_script(*command)
+    assert done.returncode == 1 and "donor_column" in done.stderr and "--overwrite" in done.stderr
+    assert run_script(*command, "--overwrite").returncode == 0
+    assert (project / "reference_states.tsv.gz").exists() and not (project / "reference_donors.tsv.gz").exists()
+
+
 def test_matrix_market_gives_the_same(project, run_script):
     counts, genes, labels = cells()
     io.mmwrite(str(project / "matrix.mtx"), sparse.coo_matrix(counts))

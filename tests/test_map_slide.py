@@ -1,10 +1,12 @@
 """Maps: tiles average to the slide's prediction, land where the marks are painted, and are refused for bad input."""
+import dataclasses
 import json
 import re
 import shutil
 
 import h5py
 import map_slide
+import matplotlib
 import numpy as np
 import openslide
 import pandas as pd
@@ -161,7 +163,8 @@ def test_figure_shows_the_values_at_their_place(original):
         assert (outlines.min(1) == drawn.layout.coords).all()
         assert (outlines.max(1) == drawn.layout.coords + planted_models.EDGE_PX).all()
         assert axis.images[0].get_extent() == [0, 6 * 64, 4 * 64, 0]
-        assert axis.get_title() == f"CAFs {wanted.name}\nslide: {values.mean():.3g}"
+        assert axis.get_title() == f"Predicted {wanted.name} in CAFs\nmean of the slide {values.mean():.3g}"
+        assert tiles.get_clim() == (values.min(), values.max())
     assert {axis.get_xlabel() for axis in figure.axes} == {"", "log2(TPM + 1)"}
     assert slide_map.NOTE in figure.get_supxlabel()
     bar, = alone.lines
@@ -171,8 +174,49 @@ def test_figure_shows_the_values_at_their_place(original):
 def test_without_the_slide_file_maps_are_drawn_on_white(project, draw_maps):
     assert "S3.svs is not there, so maps are drawn on white" in draw_maps(project, 3, "--abundance", "CAFs")
     figure = slide_map.draw(drawn_of(project, 3, picture=False))
-    assert not any(axis.images or axis.lines for axis in figure.axes)
+    assert not any(axis.images or axis.lines for axis in figure.axes)  # nobody recorded microns per pixel
     assert "the slide's file is not here" in figure.get_supxlabel()
+
+
+def test_on_white_a_recorded_scale_has_its_bar(original):
+    drawn = drawn_of(original, 3, picture=False)
+    scaled = dataclasses.replace(drawn, layout=dataclasses.replace(drawn.layout, mpp=0.5))
+    assert [text.get_text() for text in slide_map.draw(scaled).axes[0].texts] == ["50 µm"]
+
+
+FRACTIONS = np.array([-0.2, 0, 0.1, 0.5])
+
+
+@pytest.mark.parametrize("values, limits, clim, extend, words", [
+    (FRACTIONS, None, (0, 0.5), "min", "fraction\n1 of 4 tiles below 0"), (-FRACTIONS - 0.6, None, (0, 1), "min",
+                                                                         "fraction\n4 of 4 tiles below 0"),
+    (FRACTIONS + 0.2, None, (0, 0.7), "neither", "fraction"), (FRACTIONS, [0, 0.3], (0, 0.3), "both", None),
+    (FRACTIONS, [-1, 1], (-1, 1), "neither", None)])
+def test_fractions_start_at_0_and_what_lies_outside_the_colours_is_shown(values, limits, clim, extend, words):
+    layout = slide_tiles.Layout(np.array([(0, 0), (9, 0), (0, 9), (9, 9)]), 9, (18, 18))
+    wanted = choice.Wanted("abundance", "CAFs", ("CAFs",), "fraction")
+    axis, bar = slide_map.draw(slide_map.SlideMaps("S", "P", layout, None, [(wanted, values)], "", limits)).axes
+    tiles = axis.collections[0]
+    assert tiles.get_clim() == pytest.approx(clim) and axis.get_title().startswith("Predicted fraction of CAFs\n")
+    tiles.update_scalarmappable()
+    vermilion = matplotlib.colors.to_rgb(slide_map.BELOW_ZERO)
+    shown = [tuple(colour[:3]) == pytest.approx(vermilion) for colour in tiles.get_facecolors()]
+    assert shown == [value < 0 and clim[0] == 0 for value in values]
+    colours = bar._colorbar
+    assert colours.extend == extend and colours.cmap(0.3)[3] == 1  # opaque: no seams
+    assert words is None or bar.get_xlabel() == words
+
+
+def test_limits_are_those_asked_for_and_another_pair_is_another_picture(project, draw_maps):
+    command = project, 0, "--abundance", "CAFs", "--limits"
+    draw_maps(*command, 0, 0.5)
+    written = (project / "maps" / "S0" / "abundance CAFs.png").stat().st_mtime_ns
+    assert "S0: finished" in draw_maps(*command, 0, 0.5)
+    assert "on average" in draw_maps(*command, 0, 0.6)
+    assert (project / "maps" / "S0" / "abundance CAFs.png").stat().st_mtime_ns > written
+    assert json.loads((project / "maps" / "S0" / "abundance CAFs.json").read_text())["limits"] == [0, 0.6]
+    with pytest.raises(ValueError, match="--limits 1 0: give the lower end first"):
+        draw_maps(*command, 1, 0)
 
 
 def test_size_of_tiles_is_that_of_the_slide_s_own_file_else_of_features_h5(project):

@@ -108,6 +108,15 @@ def test_overlap_is_the_hypergeometric_tail():
     row = transfer_tables.overlap("CAFs", pd.Series([0.8, 0.7, 0.1, 0.5, 0.2, 0.3, 0.9], list("ABCDEFH")), here)
     assert [row[key] for key in ("n_genes", "n_robust_training", "n_robust_here", "n_both")] == [6, 3, 3, 2]
     assert row["p_hypergeometric"] == pytest.approx(stats.fisher_exact([[2, 1], [1, 2]], "greater")[1])
+    nothing = transfer_tables.overlap("CAFs", pd.Series([0.1] * 7, list("ABCDEFG")), here)
+    assert nothing["n_robust_here"] == 4 and np.isnan(nothing["p_hypergeometric"])  # nothing to test
+
+
+def test_p_of_overlaps_are_corrected_over_the_cell_types_that_were_tested():
+    tables = transfer_tables.Tables(None, 1, 0)
+    tables.overlaps = [{"p_hypergeometric": p} for p in (0.01, np.nan, 0.04, 0.03)]
+    corrected = tables.finished()["overlap"]["p_benjamini_hochberg"]
+    assert np.allclose(corrected, [0.03, np.nan, 0.04, 0.04], equal_nan=True)
 
 
 def test_running_moments_are_mean_and_sd():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import fft
 
 N_STAMPS = 72  # variants of one kind of cell, their long axes turned evenly through half a circle
 NUCLEAR_EOSIN = .25
@@ -30,13 +31,23 @@ class Look:
 
 
 def noise(rng, shape, grain):
-    """Random texture (height, width) with clumps of `grain` pixels, mean 0, sd 1, seamless at the borders."""
-    field = rng.standard_normal(shape, dtype=np.float32)
-    pad = int(4 * np.max(grain)) + 1
+    """Random texture (height, width) with clumps of `grain` pixels (or x, y), mean 0, sd 1, seamless at the borders.
+
+    Filtered in frequencies, where wide clumps cost no more than fine ones."""
     sigma_x, sigma_y = np.broadcast_to(grain, 2)
-    field = cv2.copyMakeBorder(field, pad, pad, pad, pad, cv2.BORDER_WRAP)
-    field = cv2.GaussianBlur(field, (0, 0), sigmaX=float(sigma_x), sigmaY=float(sigma_y))[pad:-pad, pad:-pad]
+    spectrum = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
+    spectrum *= gaussian_spectrum(shape[0], sigma_y)[:, None]
+    spectrum *= gaussian_spectrum(shape[1], sigma_x)[:spectrum.shape[1]]
+    field = fft.irfft2(spectrum, shape)
     return (field - field.mean()) / field.std()
+
+
+def gaussian_spectrum(n, sigma):
+    """What a Gaussian filter, cut at 4 sigma, leaves of each frequency of n pixels; float32 (n,)."""
+    reach = max(int(4 * sigma + .5), 1)
+    kernel = cv2.getGaussianKernel(2 * reach + 1, sigma)[:, 0]
+    around = np.bincount(np.arange(-reach, reach + 1) % n, kernel, n)
+    return fft.fft(around).real.astype(np.float32)
 
 
 def smoothstep(signed_distance, softness=1.):
@@ -49,10 +60,10 @@ def make_stamps(rng, look):
 
     Returns
     -------
-    keep : ndarray float32 (N_STAMPS, side, side, 1)
-        Share of the background that shows through.
-    stain : ndarray float32 (N_STAMPS, side, side, 2)
-        Haematoxylin and eosin of the cell, times the share that it covers.
+    keep : ndarray float32 (N_STAMPS, side, side * 2)
+        Share of the background that shows through, for both stains of each pixel.
+    stain : ndarray float32 (N_STAMPS, side, side * 2)
+        Haematoxylin and eosin of the cell, in turn, times the share that it covers.
     """
     def each(values):  # one number a stamp
         return values.astype(np.float32)[:, None, None]
@@ -82,13 +93,14 @@ def make_stamps(rng, look):
     cytoplasm = body * (1 - nucleus) * np.clip(1 + look.foam * texture, 0, 2)
     stain = np.stack([nucleus * chromatin + cytoplasm * look.cytoplasm[0],
                       nucleus * NUCLEAR_EOSIN + cytoplasm * look.cytoplasm[1]], -1)
-    return 1 - np.maximum(nucleus, body)[..., None], stain
+    return np.repeat(1 - np.maximum(nucleus, body), 2, axis=2), stain.reshape(N_STAMPS, side, -1)
 
 
 def put(rng, canvas, xy, stamps, angle=None):
     """Put one cell at each of `xy` (n, 2) on canvas (height, width, 2), turned to `angle` (n,) where given.
 
-    Cells that would reach over the border are left out."""
+    Cells that would reach over the border are left out. Rows of a patch with both stains in turn are long, which
+    makes this several times faster than a third axis of two."""
     keep, stain = stamps
     if angle is None:
         angle = rng.uniform(0, np.pi, len(xy))
@@ -96,7 +108,8 @@ def put(rng, canvas, xy, stamps, angle=None):
     side = keep.shape[1]
     corner = np.round(xy).astype(int) - side // 2
     inside = ((corner >= 0) & (corner + side <= (canvas.shape[1], canvas.shape[0]))).all(1)
-    for (x, y), i in zip(corner[inside], number[inside] % N_STAMPS):
-        patch = canvas[y:y + side, x:x + side]
+    rows = canvas.reshape(len(canvas), -1)  # a view
+    for (x, y), i in zip(corner[inside].tolist(), (number[inside] % N_STAMPS).tolist()):
+        patch = rows[y:y + side, 2 * x:2 * (x + side)]
         patch *= keep[i]
         patch += stain[i]

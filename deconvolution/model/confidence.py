@@ -35,16 +35,18 @@ MIN_SHARE_OF_BULK = .01  # types that make less than this of a gene's bulk,
 MIN_SAMPLES = 50         # and cohorts below this size
 
 
-def by_simulation(model, markers, reference, platform_log_sd, batch, rank, random, fractions_known):
+def by_simulation(model, markers, reference, platform_log_sd, batch, rank, random, fractions_known,
+                  states=None, purity=None):
     """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates.
 
     `reference` is in units of each gene's mean over samples, as the model is; `platform_log_sd` is how wrong it is
     about a gene in all types together (reference_fit.misfit); `batch`: patients of another platform
     (reference_fit.batch).
-    `fractions_known`: they were given, so the simulation gives them too."""
+    `fractions_known`: they were given, so the simulation gives them too. `states`, `purity`: what else the estimate
+    was made with (reference_states.States, tumour_purity.Purity), which the simulation has, wrong in its own way."""
     refit = partial(simulate_and_refit, markers=markers, platform_log_sd=platform_log_sd, batch=batch, rank=rank,
                     log_sd=signature_log_sd(model.means, reference, model.fractions), random=random,
-                    fractions_known=fractions_known)
+                    fractions_known=fractions_known, states=states, purity=purity)
     score = sum(refit(permuted(model, random))[0] for _ in range(N_SCORES)) / N_SCORES
     truth, of_rival = refit(rival(model, random))
     rival_score, _ = refit(permuted(of_rival, random))
@@ -79,7 +81,7 @@ def rival(model, random):
                                           scores=scores.astype(np.float32)))
 
 
-def simulate_and_refit(model, markers, log_sd, platform_log_sd, batch, rank, random, fractions_known):
+def simulate_and_refit(model, markers, log_sd, platform_log_sd, batch, rank, random, fractions_known, states, purity):
     """Kendall's tau (n_genes, n_cell_types) between expression drawn from `model` and what is estimated from its bulk
     (0 where either is constant), and the model of that estimate."""
     truth = simulate(model, random)
@@ -91,12 +93,14 @@ def simulate_and_refit(model, markers, log_sd, platform_log_sd, batch, rank, ran
     bulk /= gene_mean
     means = model.means / gene_mean
     fractions = model.fractions
+    states = states and states.perturbed(random, SIGNATURE_LOG_SD)
     if not fractions_known:
         platform = lognormal(random, platform_log_sd, (len(markers), 1))
         signature = means[markers] * platform * lognormal(random, log_sd, means[markers].shape)
-        fractions = cell_fractions.estimate(bulk[markers], signature)
+        fractions = cell_fractions.estimate(bulk[markers], signature, states and states.at(markers),
+                                            purity and purity.drawn(model.fractions, random))
     means = mean_expression.estimate(bulk, fractions, means * lognormal(random, log_sd, means.shape))
-    refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS)
+    refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS, states)
     estimate = expression_model.estimate(refit, bulk)
     tau = np.stack([kendall(*of_type) for of_type in zip(truth, estimate)], axis=1)
     return np.nan_to_num(tau), refit

@@ -20,9 +20,11 @@ class Model:
         return self.means[:, k, None] + self.factors.part(k)
 
 
-def fit(scaled, fractions, means, rank, n_sweeps=factor_model.N_SWEEPS):
-    """Steps 3 and 4 for bulk (n_genes, n_samples) in units of each gene's mean, all arrays float32."""
-    factors = factor_model.fit(scaled - means @ fractions.T, means, fractions, rank, n_sweeps=n_sweeps)
+def fit(scaled, fractions, means, rank, n_sweeps=factor_model.N_SWEEPS, states=None):
+    """Steps 3 and 4 for bulk (n_genes, n_samples) in units of each gene's mean, all arrays float32; `states`:
+    reference_states.States or None."""
+    factors = factor_model.fit(scaled - means @ fractions.T, means, fractions, rank, n_sweeps=n_sweeps,
+                               directions=states and states.directions(means))
     model = Model(fractions, means, factors, None)
     model.kappa = residual_share.relative_variance(residual(model, scaled), means, fractions)
     return model

@@ -1,7 +1,10 @@
 """Step 3: how expression inside each cell type varies between patients, as a few factors per cell type.
 
     residual_gi = sum_k f_ik sum_q loading_kgq score_kiq + noise,   noise ~ N(0, noise_g)
-    score ~ N(0, 1),   loading_kgq ~ N(0, gene_variance_gk relevance_kq)
+    score ~ N(0, 1),   loading_kgq ~ N(size_kq direction_kgq, gene_variance_gk relevance_kq)
+
+The first factors of a type are expected in the directions in which its known states differ (reference_states), as far
+as bulk shows them: size_kq is learned. The others are free, their direction is 0.
 
 Variational Bayes, one cell type after the other: loadings and scores carry their uncertainty, a factor that explains
 nothing loses its relevance (automatic relevance determination, Bishop 1999), so the rank given is only the largest.
@@ -11,7 +14,7 @@ one eigendecomposition, and given loadings all patients do: a sweep is a handful
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import block_diag, eigh
 
 N_SWEEPS = 40
 CLIP_SD = 5             # residuals beyond this many robust standard deviations are outliers
@@ -24,7 +27,8 @@ MIN_RELEVANCE = 1e-4
 
 @dataclass
 class Factors:
-    """loadings (n_cell_types, n_genes, rank), scores (n_cell_types, n_samples, rank), in units of each gene's mean."""
+    """loadings (n_cell_types, n_genes, n_factors), scores (n_cell_types, n_samples, n_factors), in units of each gene's
+    mean; zeros where a type has fewer factors than another."""
     loadings: np.ndarray
     scores: np.ndarray
 
@@ -33,7 +37,7 @@ class Factors:
         return self.loadings[k] @ self.scores[k].T
 
 
-def fit(residual, means, fractions, rank, missing=None, n_sweeps=N_SWEEPS):
+def fit(residual, means, fractions, rank, missing=None, n_sweeps=N_SWEEPS, directions=None):
     """Factors of every cell type.
 
     Parameters
@@ -41,8 +45,9 @@ def fit(residual, means, fractions, rank, missing=None, n_sweeps=N_SWEEPS):
     residual : ndarray float32 (n_genes, n_samples), bulk minus means @ fractions.T
     means : ndarray float32 (n_genes, n_cell_types)
     fractions : ndarray float32 (n_samples, n_cell_types)
-    rank : int, largest number of factors of a type, at most n_samples; 0 for no factors
+    rank : int, largest number of free factors of a type, at most n_samples; 0 for no factors at all
     missing : ndarray of bool like residual, entries to leave out, or None
+    directions : for each type, the expected loadings of its first factors (n_genes, n), in the units of means; or None
     """
     if rank == 0:
         return Factors(*(np.zeros((means.shape[1], n, 0), dtype=np.float32) for n in residual.shape))
@@ -50,35 +55,61 @@ def fit(residual, means, fractions, rank, missing=None, n_sweeps=N_SWEEPS):
     if missing is not None:
         left[missing] = 0
     prior_variance = np.float32(RELATIVE_VARIANCE / rank) * (means + MEAN_FLOOR) ** 2
-    types = [CellType(*of_type) for of_type in zip(fractions.T, start(left, means, fractions, rank), prior_variance.T)]
     noise = np.maximum(np.mean(left ** 2, axis=1), MIN_NOISE)
+    order = np.argsort(-np.sum(fractions ** 2, axis=0))
+    types = [CellType(*of_type) for of_type in zip(fractions.T, start(left, means, fractions, rank), prior_variance.T)]
+    for k in order if directions else ():
+        types[k].expect(directions[k], left, noise)
+        left -= types[k].part()
+        if missing is not None:
+            left[missing] = 0
     n_seen = left.shape[1] if missing is None else np.sum(~missing, axis=1)
     for _ in range(n_sweeps):
         uncertain = 0
-        for k in np.argsort(-np.sum(fractions ** 2, axis=0)):
+        for k in order:
             left += types[k].part()
             uncertain += types[k].update(left, noise)
             left -= types[k].part()
             if missing is not None:
                 left[missing] = 0
         noise = np.maximum((np.sum(left ** 2, axis=1) + uncertain) / n_seen, MIN_NOISE)
-    return Factors(np.stack([cell_type.loadings for cell_type in types]),
-                   np.stack([cell_type.scores for cell_type in types]))
+    return Factors(side_by_side([cell_type.loadings for cell_type in types]),
+                   side_by_side([cell_type.scores for cell_type in types]))
+
+
+def side_by_side(tables):
+    """Tables (n, n_columns) as one array, zeros in the columns that some lack."""
+    n_columns = max(table.shape[1] for table in tables)
+    return np.stack([np.pad(table, ((0, 0), (0, n_columns - table.shape[1]))) for table in tables])
 
 
 class CellType:
     """One cell type during the fit: its loadings (n_genes, rank) and scores (n_samples, rank), and how sure they are.
 
-    `score_variance` (n_samples, rank) lies along the columns of `score_axes` (rank, rank)."""
+    `score_variance` (n_samples, rank) lies along the columns of `score_axes` (rank, rank). `expected` (n_genes, n):
+    prior mean of the loadings of the first n factors, their direction times their size; 0 for the others."""
 
     def __init__(self, fraction, scores, prior_variance):
         rank = scores.shape[1]
         self.fraction, self.scores, self.prior_variance = fraction, scores, prior_variance
         self.loadings = np.zeros((len(prior_variance), rank), dtype=np.float32)
+        self.expected = self.loadings[:, :0]
         self.gene_variance = prior_variance.copy()
         self.relevance = np.ones(rank, dtype=np.float32)
         self.score_axes = np.eye(rank, dtype=np.float32)
         self.score_variance = np.zeros((len(fraction), rank), dtype=np.float32)
+
+    def expect(self, directions, own, noise):
+        """Put factors in these directions (n_genes, n) before the free ones, with the scores that `own` gives them."""
+        known = CellType(self.fraction, np.zeros((len(self.fraction), directions.shape[1]), np.float32),
+                         self.prior_variance)
+        known.loadings = known.expected = directions
+        known.update_scores(own, noise, np.zeros(directions.shape[1], np.float32))
+        for name in ("loadings", "scores", "score_variance"):
+            setattr(self, name, np.hstack([getattr(known, name), getattr(self, name)]))
+        self.score_axes = block_diag(known.score_axes, self.score_axes)
+        self.relevance = np.ones(len(self.score_axes), dtype=np.float32)
+        self.expected = known.expected
 
     def part(self):
         """What the factors of this type add to bulk (n_genes, n_samples)."""
@@ -101,10 +132,12 @@ class CellType:
         scale = np.sqrt(self.relevance)
         strength, axes = eigen(scale[:, None] * (weighted.T @ weighted + self.score_covariance()) * scale)
         variance = 1 / (strength / noise[:, None] + 1 / self.gene_variance[:, None])  # (n_genes, rank), along the axes
-        rotated = variance * (own @ (weighted * scale @ axes)) / noise[:, None]
-        squares = np.sum(rotated ** 2 + variance, axis=1)
+        n = self.expected.shape[1]
+        expected = (self.expected / scale[:n]) @ axes[:n]
+        rotated = variance * (own @ (weighted * scale @ axes) / noise[:, None] + expected / self.gene_variance[:, None])
+        squares = np.sum((rotated - expected) ** 2 + variance, axis=1)
         self.loadings = rotated @ (axes.T * scale)
-        in_prior_units = (self.loadings / scale) ** 2 + variance @ (axes ** 2).T
+        in_prior_units = ((rotated - expected) @ axes.T) ** 2 + variance @ (axes ** 2).T
         self.relevance = self.relevance * np.mean(in_prior_units / self.gene_variance[:, None], axis=0)
         self.relevance = np.maximum(self.relevance, MIN_RELEVANCE)
         self.gene_variance = ((squares + PRIOR_WEIGHT * self.prior_variance) / (len(strength) + PRIOR_WEIGHT))
@@ -119,6 +152,7 @@ class CellType:
         scores = self.fraction[:, None] * (own.T @ (precise @ axes)) * variance @ axes.T
         sd = np.sqrt(np.mean(scores ** 2, axis=0) + np.mean(variance, axis=0) @ (axes ** 2).T)
         self.scores, self.loadings = scores / sd, self.loadings * sd
+        self.expected = self.expected * sd[:self.expected.shape[1]]
         self.score_axes, self.score_variance = axes / sd[:, None], variance
 
 

@@ -3,7 +3,8 @@
     bulk of gene g in sample i = sum over cell types k of fraction_ik * expression_gki + noise
 
 1 fractions (cell_fractions) and scale of the samples (sample_scale), 2 means (mean_expression), 3 factors
-(factor_model, rank_choice), 4 what is left (residual_share), 5 confidence (confidence).
+(factor_model, rank_choice), 4 what is left (residual_share), 5 confidence (confidence). Where they are known, states
+of the cell types and donors of the tumours (reference_states) help 1 and 3, and purity (tumour_purity) helps 1.
 """
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Deconvolution:
     unrelated: float
 
 
-def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
+def deconvolve(bulk, markers, signature, reference, seed, fractions=None, states=None, purity=None):
     """All steps.
 
     Parameters
@@ -46,10 +47,12 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
     reference : ndarray (n_genes, n_cell_types), linear; NaN rows for genes without reference
     seed : int, of the simulation behind the confidence
     fractions : ndarray (n_samples, n_cell_types), where they are known
+    states : reference_states.States of the genes of bulk, or None
+    purity : tumour_purity.Purity of the samples, an observation of the fractions, or None
     """
     known = fractions is not None
     if not known:
-        fractions = cell_fractions.estimate(bulk[markers], signature)
+        fractions = cell_fractions.estimate(bulk[markers], signature, states and states.at(markers), purity)
     fractions = fractions.astype(np.float32)
     random = np.random.default_rng(seed)
     scale = sample_scale.estimate(bulk, fractions, reference)
@@ -60,10 +63,11 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None):
     batch = reference_fit.batch(reference_fit.log_ratio(bulk, reference, fractions))
     reference = (reference / gene_mean).astype(np.float32)
     means = mean_expression.estimate(scaled, fractions, reference)
-    rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random)
-    model = expression_model.fit(scaled, fractions, means, rank)
+    rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random, states)
+    model = expression_model.fit(scaled, fractions, means, rank, states=states)
     expression = expression_model.estimate(model, scaled)
-    scores = confidence.by_simulation(model, markers, reference, platform, batch, rank, random, known)
+    scores = confidence.by_simulation(model, markers, reference, platform, batch, rank, random, known, states,
+                                      purity)
     if unrelated > reference_fit.UNRELATED:
         scores = np.minimum(scores, confidence.DOUBTFUL)
     scores[np.ptp(expression, axis=2).T == 0] = 0  # a constant says nothing about patients

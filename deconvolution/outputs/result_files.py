@@ -16,13 +16,15 @@ TEXT = ("deconvolution/expression_<cell type>.txt",)    # with --text
 @dataclass
 class Result:
     """fractions (patients x cell types), confidence (genes x cell types), expression float32 (n_cell_types, n_genes,
-    n_patients) and bulk (genes x patients), all in one order; notes: what the user should know, one line each."""
+    n_patients) and bulk (genes x patients), all in one order; notes: what the user should know, one line each;
+    n_states: of each cell type, of reference_states and reference_donors, that were used (Series), or None."""
     method: str
     fractions: pd.DataFrame
     confidence: pd.DataFrame
     expression: np.ndarray
     bulk: pd.DataFrame
     notes: list = field(default_factory=list)
+    n_states: pd.Series | None = None
 
 
 def paths(project_path, cell_types, with_text):
@@ -68,7 +70,7 @@ def write(project_path, result, parameters, inputs, with_text):
 def summarise(result):
     """Per cell type: mean fraction, genes by confidence, and medians over genes of Pearson's r over patients: of
     estimate and bulk (how much it mirrors bulk), of log2(estimate + 1) and the type's own fraction (whether it is
-    abundance)."""
+    abundance); with states how many were used."""
     rows = {}
     for k, cell_type in enumerate(result.confidence):
         score = result.confidence[cell_type]
@@ -78,7 +80,8 @@ def summarise(result):
                            "median_r_with_bulk": np.nanmedian(pearson(result.expression[k], result.bulk.to_numpy())),
                            "median_r_with_fraction": target_labels.r_with_fraction(
                                np.log2(result.expression[k].T + 1), result.fractions[cell_type].to_numpy())}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table if result.n_states is None or not result.n_states.any() else table.assign(n_states=result.n_states)
 
 
 def pearson(a, b):

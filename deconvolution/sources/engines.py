@@ -9,13 +9,18 @@ from outputs.result_files import Result
 from sources import codefacs
 
 
-def run_native(data, seed, known_fractions):
-    """Result of the native model for deconvolution_inputs.Inputs."""
-    from model import native  # scipy takes a second to start, which bad input, a skipped re-run and CODEFACS need not
+def run_native(data, seed, known_fractions, states=None, purity=None):
+    """Result of the native model for inputs_of_project.Inputs; `states`: model.reference_states.States, `purity`:
+    model.tumour_purity.Purity, or None."""
+    from model import cell_fractions, native  # scipy takes a second to start, which a skipped re-run need not
 
+    if purity:
+        of_bulk = cell_fractions.estimate(data.bulk.to_numpy()[data.markers], data.signature.to_numpy(),
+                                          states and states.at(data.markers))
+        data.notes.append(purity.agreement(of_bulk))
     genes, patients, cell_types = data.bulk.index, data.bulk.columns, data.signature.columns
     done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(), data.reference.to_numpy(),
-                             seed, known_fractions)
+                             seed, known_fractions, states, purity)
     errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
     notes = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
     if np.log(done.scale).std() > sample_scale.USUAL_LOG_SD:
@@ -25,8 +30,10 @@ def run_native(data, seed, known_fractions):
     if done.unrelated > reference_fit.UNRELATED:
         notes.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
                      "confidence is above 0.5; are the gene names right?")
+    n_states = np.bincount(states.of_type, minlength=len(cell_types)) if states else np.zeros(len(cell_types), int)
     return Result("native", pd.DataFrame(done.fractions, patients, cell_types),
-                  pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk, data.notes + notes)
+                  pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk, data.notes + notes,
+                  pd.Series(n_states, cell_types))
 
 
 def run_codefacs(folder, data, codefacs_folder, arguments):

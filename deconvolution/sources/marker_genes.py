@@ -7,21 +7,13 @@ taken as give the signature the smallest condition number.
 import numpy as np
 from scipy.stats import mannwhitneyu
 
+from sources import cell_profiles
+
 N_DRAWS = 10              # random halves of a type's cells, twice as many parts
-MIN_CELLS = 20            # of a type
 MAX_P = .01               # of the one-sided Wilcoxon (Mann-Whitney) test
 MIN_FOLD = 2              # over the next highest type
 N_MARKERS = range(50, 501, 10)  # markers a type that are tried
 PSEUDO_TPM = 1
-
-
-def add_up(counts, codes, n_groups):
-    """TPM-like sums (n_genes, n_groups) of the cells (sparse, n_cells x n_genes) of each group; code -1 is left out."""
-    cells = np.flatnonzero(codes >= 0)
-    membership = np.zeros((n_groups, len(codes)), dtype=np.float32)
-    membership[codes[cells], cells] = 1
-    sums = np.asarray(membership @ counts, dtype=float)
-    return (sums / np.maximum(sums.sum(axis=1, keepdims=True), 1) * 1e6).T
 
 
 def random_halves(counts, codes, n_types, random):
@@ -32,7 +24,8 @@ def random_halves(counts, codes, n_types, random):
         for k in range(n_types):
             cells = random.permutation(np.flatnonzero(codes == k))
             half[cells[::2]], half[cells[1::2]] = 0, 1
-        profiles += [add_up(counts, np.where((half == side) & (codes >= 0), codes, -1), n_types) for side in (0, 1)]
+        profiles += [cell_profiles.add_up(counts, np.where((half == side) & (codes >= 0), codes, -1), n_types)
+                     for side in (0, 1)]
     return np.stack(profiles, axis=2)
 
 

@@ -4,7 +4,7 @@ import glob
 import os
 from collections.abc import Callable
 
-from drawing import style
+from drawing import marks
 from slide_ex.stages.result_states import checksum
 
 EXTERNAL = "external/"  # before patterns of files in the projects of --external
@@ -16,9 +16,10 @@ class Figure:
     draw: Callable     # of the project's path and, where a pattern says so, a dict of external names to paths
     needs: tuple       # it is drawn when one of these is there
     reads: tuple = ()  # what it shows besides
+    chosen: Callable = lambda project: []  # further files: paths that are chosen by what is in others
 
     def drawn(self, project, external):
-        """The matplotlib figure."""
+        """The figure and its caption, a style.Drawn."""
         takes_external = any(pattern.startswith(EXTERNAL) for pattern in self.needs + self.reads)
         return self.draw(project, external) if takes_external else self.draw(project)
 
@@ -33,7 +34,7 @@ class Figure:
         if not matching(self.needs, project, external):
             return {}
         return {os.path.relpath(path, project): checksum(path)
-                for path in matching(self.needs + self.reads, project, external)}
+                for path in [*matching(self.needs + self.reads, project, external), *self.chosen(project)]}
 
 
 def matching(patterns, project, external):
@@ -59,7 +60,7 @@ def external_projects(paths, project):
             raise ValueError(f"two projects are named {name}: rename one of the folders, so that figures can tell them "
                              "apart")
         external[name] = path
-    if len(external) >= len(style.COHORT_COLOURS):
+    if len(external) >= len(marks.COHORTS):
         raise ValueError(f"{len(external)} external projects, but figures have colours for "
-                         f"{len(style.COHORT_COLOURS) - 1}: give fewer at a time")
+                         f"{len(marks.COHORTS) - 1}: give fewer at a time")
     return external

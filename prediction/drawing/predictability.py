@@ -1,54 +1,125 @@
-"""Figure 2 within the cohort: how well genes are predicted, by cell type, beside baselines, and examples."""
+"""Figure 2 within the cohort: how well genes are predicted, by cell type, beside the other models and baselines."""
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
-from drawing import style
-from drawing.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
+from drawing import captions, marks, style
+from drawing.marks import BLUE, GREY, ORANGE
 from evaluation import result_tables
 from slide_ex import text_table
-from slide_ex.project import predictions_file
 
 MADE_BY = "prediction/collect_results.py"
-MODEL_COLOURS = BLUE, GREEN, PINK, RED, SKY, GREY, YELLOW
-MODEL_MARKERS = "os^Dv<>"
 ROBUST_R, N_BEST_GENES = result_tables.R_THRESHOLDS[0], result_tables.N_TOP_GENES
+ROBUST_COUNT = f"n_r_above_{ROBUST_R:.2f}"
+INTERVAL = f"n_r_{ROBUST_R:.2f}_low", f"n_r_{ROBUST_R:.2f}_high"
+POINT_IN, ROW_IN = 0.055, 0.3  # height of a point, of a row at least
+KEY_IN = 1.25                  # height of titles, axis labels and keys
 
 
 def predictability(project):
-    """Distribution of the genes' R per cell type, number of genes above each R, medians of model and baselines."""
+    """Distribution of R, genes above each R, medians of all models, and their paired difference to the mean colour."""
     summary, model = read_summary(project / "results")
-    genes = {target: read_genes(project / "results", target)["pearson_r"].dropna()
-             for target in model.index}
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(style.PAGE_WIDTH_IN, 1.1 + 0.28 * len(model)), sharey=True, width_ratios=[2, 1, 1])
-    rows = np.arange(len(model))[::-1]
+    names = style.by_value(model["median_r"])
+    model = model.loc[names]
+    genes = {target: read_genes(project / "results", target)["pearson_r"].dropna() for target in names}
+    models = {name: of_model.set_index("target").reindex(names) for name, of_model in summary.groupby(
+        "model", sort=False)}
+    models = {name: models[name] for name in sorted(models, key=list(marks.MARKS).index)}
+    paired = {name: table for name, table in models.items()
+              if "minus_colour" in table and table["minus_colour"].notna().any()}
+    n_panels = 4 if paired else 3
+    figure, axes = plt.subplots(1, n_panels, sharey=True, width_ratios=[1.7, 0.9, 1.2, 1.2][:n_panels], figsize=(
+        style.PAGE_WIDTH_IN, KEY_IN + max(ROW_IN, POINT_IN * (len(models) + 1)) * len(names)))
+    rows = style.name_rows(axes[0], [f"{target} ({len(r):,})" for target, r in genes.items()])
+    texts = [distributions(axes[0], rows, genes), counts(axes[1], rows, model)]
+    drawn = {name: marks.of(name) for name in models}
+    texts.append(medians(axes[2], rows, models, drawn))
+    if paired:
+        texts.append(differences(axes[3], rows, paired, drawn))
+    for axis in axes:
+        style.bands(axis, rows)
+    figure.legend(handles=axes[1].containers, loc="outside lower left", ncols=5, title="b: genes with R above",
+                  handlelength=1, columnspacing=1)
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower right", ncols=4,
+                  title="c, d: median R, 95 % interval" if paired else "c: median R, 95 % interval", columnspacing=1)
+    return style.Drawn(figure, "Gene expression by cell type, predicted from slides, out of fold", list(zip(
+        axes, texts)), f"n = {captions.spread(model['n_patients'])} patients. Cell types are ordered by the median R "
+        "of SLIDE-EX, bulk last. All intervals are 95 % percentiles over resampled patients; resampling adds its own "
+        "scatter, so that intervals of counts lean upwards. No test is made in this figure.")
+
+
+def distributions(axis, rows, genes):
+    """Violins of R; two halves where a cell type has more genes than the best ones that count. What it shows."""
     for row, r in zip(rows, genes.values()):
-        half_violin(left, r, row, BLUE, "high")
-        half_violin(left, r.nlargest(N_BEST_GENES), row, ORANGE, "low")
-    left.axvline(ROBUST_R, color=GREY, linestyle=":")
-    as_colour = model.get("minus_colour_low", pd.Series(1, model.index)) <= 0  # paired interval includes 0
-    note = "\n* not better than mean colour" * bool(as_colour.any())
-    left.set(xlabel=f"Pearson R over patients{note}", yticks=rows, ylim=(-0.6, len(model) - 0.4),
-             yticklabels=[f"{target} ({n:,.0f}){'*' * bool(as_colour[target])}"
-                          for target, n in model["n_genes"].items()],
-             title=f"R of all genes (blue), of the best {N_BEST_GENES:,} (orange)")
+        if len(r) > N_BEST_GENES:
+            violin(axis, r, row, BLUE, "high")
+            violin(axis, r.nlargest(N_BEST_GENES), row, ORANGE, "low")
+        else:
+            violin(axis, r, row, BLUE, "both")
+    axis.axvline(ROBUST_R, color="black", linestyle=":", linewidth=0.8)
+    axis.set(xlabel="Pearson R over patients", title="R of each gene (genes)")
+    medians = captions.listed(f"{name} {captions.number(r.median())} ({captions.counted(len(r), 'gene')})"
+                              for name, r in genes.items() if len(r))
+    halves = (f" Where there are more than {N_BEST_GENES:,} genes, the upper half (blue) is of all genes, the lower "
+              f"half (orange) of the {N_BEST_GENES:,} with the highest R." if max(map(len, genes.values()))
+              > N_BEST_GENES else "")
+    return (f"Distribution over genes of Pearson's R between predicted and deconvolved expression.{halves} Black: "
+            f"median and quartiles. Dotted: R = {ROBUST_R}, above which a gene is called robustly predicted. Median "
+            f"R: {medians}.")
+
+
+def violin(axis, values, row, colour, side):
+    """Density of values in a row or on one side of it, with quartiles; points where there are too few for a density."""
+    place = row + {"high": 0.08, "low": -0.08, "both": 0}[side]
+    if len(values) < 3 or values.nunique() < 3:
+        axis.plot(values, np.full(len(values), place), ".", color=colour, markersize=3)
+        return
+    body = axis.violinplot([values], positions=[row], orientation="horizontal", side=side, widths=0.85,
+                           showextrema=False)["bodies"][0]
+    body.set(facecolor=colour, alpha=0.7, linewidth=0)
+    axis.plot(np.percentile(values, [25, 50, 75]), np.full(3, place), color="black", marker="|", markersize=3)
+
+
+def counts(axis, rows, model):
+    """Bars on bars of the numbers of genes above each R, with the interval of the first. What it shows."""
     above = model.filter(like="n_r_above_")  # ascending R, so that each narrower bar lies on the wider ones
-    for column, shade in zip(above, plt.get_cmap("Blues")(np.linspace(0.3, 1, above.shape[1]))):
-        middle.barh(rows, above[column], color=shade, label=f"> {column.removeprefix('n_r_above_')}")
-    middle.set(xlabel="Genes", title="Genes above R")
-    middle.locator_params(axis="x", nbins=4, integer=True)
-    for name, colour, marker in zip(summary["model"].unique(), MODEL_COLOURS, MODEL_MARKERS):
-        medians = summary[summary["model"] == name].set_index("target")["median_r"].reindex(model.index)
-        right.scatter(medians, rows, s=14, color=colour, marker=marker, label=name)
-    if "median_r_in_folds" in model:
-        right.scatter(model["median_r_in_folds"], rows, s=14, facecolors="none", edgecolors=BLUE, linewidths=0.7,
-                      label="slide-ex, R in folds")
-    right.axvline(0, color=GREY, linewidth=0.5)
-    right.set(xlabel="Median R", title="Model and baselines")
-    figure.legend(handles=middle.containers, loc="outside lower left", ncols=5, title="Pearson R")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=3)
-    return figure
+    for column, shade in zip(above, plt.get_cmap("Blues")(np.linspace(0.25, 1, above.shape[1]))):
+        axis.barh(rows, above[column], 0.7, color=shade, label=column.removeprefix("n_r_above_"))
+    axis.hlines(rows, model[INTERVAL[0]], model[INTERVAL[1]], color="black", linewidth=0.8)
+    axis.set(xlabel="Genes", title="Genes above R")
+    axis.locator_params(axis="x", nbins=3, integer=True)
+    return (f"Genes with R above each value; line: 95 % interval of the number above {ROBUST_R}: " + captions.listed(
+        f"{name} {captions.interval(row[ROBUST_COUNT], *row[list(INTERVAL)], 0)}" for name, row in model.iterrows())
+        + ".")
+
+
+def medians(axis, rows, models, drawn):
+    """Median R of each model with its interval. What it shows."""
+    style.points(axis, rows, {name: columns(table, "median_r") for name, table in models.items()}, drawn)
+    axis.axvline(0, color=GREY, linewidth=0.5)
+    axis.set(xlabel="Median R over genes", title="Models and baselines")
+    return (f"Median R over genes of {captions.listed(drawn[name].label for name in models)}, with 95 % intervals. "
+            "Open symbols and crosses: baselines.")
+
+
+def differences(axis, rows, models, drawn):
+    """Median R within folds minus that of the mean colour, over the same resampled patients. What it shows."""
+    style.points(axis, rows, {name: columns(table, "minus_colour") for name, table in models.items()}, drawn)
+    axis.axvline(0, color="black", linewidth=0.6)
+    axis.set(xlabel="Median R minus that\nof the mean colour", title="Paired differences")
+    own = models.get("slide-ex")
+    if own is None:
+        return "Median R minus that of the mean colour of a slide."
+    said = captions.listed(f"{name} {captions.interval(*row)}" for name, row in columns(
+        own, "minus_colour").dropna().iterrows())
+    return ("Median R within folds minus that of a ridge on the mean colour of a slide, 95 % interval over the same "
+            f"resampled patients. An interval that includes 0 says that three numbers may do as well. SLIDE-EX: "
+            f"{said}.")
+
+
+def columns(table, statistic):
+    """A statistic of summary.csv and its interval, as columns value, low, high; NaN where an interval is not known."""
+    names = {statistic: "value", f"{statistic}_low": "low", f"{statistic}_high": "high"}
+    return table.reindex(columns=list(names)).rename(columns=names)
 
 
 def read_genes(results, target):
@@ -61,44 +132,3 @@ def read_summary(results):
     summary = text_table.read_results(results / "summary.csv", MADE_BY)
     summary = summary[(results / (summary["target"] + "_genes.csv")).map(lambda path: path.is_file())]
     return summary, summary[summary["model"] == "slide-ex"].set_index("target")
-
-
-def half_violin(axis, values, row, colour, side):
-    """Density of `values` above ("high") or below ("low") a row, with its quartiles; nothing for under two values."""
-    if len(values) < 2 or values.nunique() == 1:
-        return
-    body = axis.violinplot([values], positions=[row], orientation="horizontal", side=side, widths=0.85,
-                           showextrema=False)["bodies"][0]
-    body.set(facecolor=colour, alpha=0.7, linewidth=0)
-    quartiles = np.percentile(values, [25, 50, 75])
-    axis.plot(quartiles, np.full(3, row + (0.06 if side == "high" else -0.06)), color="black", marker="|", markersize=3)
-
-
-def examples(project):
-    """Prediction against label of two genes of each cell type: the best, and the one in the middle of the robust."""
-    results = project / "results"
-    _, model = read_summary(results)
-    figure, axes = style.small_multiples(2 * len(model), 6, 1.35)
-    for i, target in enumerate(model.index):
-        table = read_genes(results, target).dropna(subset="pearson_r")
-        table = table.sort_values("pearson_r", ascending=False, kind="stable").set_index("gene")
-        n_robust = (table["pearson_r"] > ROBUST_R).sum()
-        predicted = predictions_file.read_target(results / "predictions.h5", target)
-        example(axes[2 * i], predicted, target, table.iloc[0], "best")
-        if n_robust:
-            example(axes[2 * i + 1], predicted, target, table.iloc[n_robust // 2], "mid-robust")
-        else:
-            axes[2 * i + 1].set_axis_off()
-            axes[2 * i + 1].text(0.5, 0.5, f"no gene with\nR > {ROBUST_R}", ha="center", va="center", fontsize=6)
-    figure.supxlabel("Label: deconvolved expression, logarithm")
-    figure.supylabel("Predicted expression")
-    return figure
-
-
-def example(axis, predicted, target, row, why):
-    """Scatter of one gene; row: its line of <cell type>_genes.csv, by gene; why: it was chosen."""
-    column = predicted.outputs.tolist().index(row.name)
-    axis.scatter(predicted.labels[:, column], predicted.predictions[:, column], s=4, color=BLUE, alpha=0.6,
-                 linewidths=0)
-    axis.set_title(f"{target}\n{row.name}\nR {row['pearson_r']:.2f}, {why}", fontsize=6)
-    axis.locator_params(nbins=3)

@@ -23,7 +23,16 @@ class Wanted:
 
     @property
     def label(self):
+        """Short, for columns and file names."""
         return f"{self.target} {self.name}"
+
+    @property
+    def title(self):
+        """What it is, in words."""
+        if self.unit == ABUNDANCE_UNIT:
+            return f"Predicted fraction of {self.name}"
+        of = f"mean of {len(self.members)} genes, {self.name}," if len(self.members) > 1 else self.name
+        return f"Predicted {of} in {self.target}"
 
 
 def add_arguments(parser):
@@ -33,11 +42,16 @@ def add_arguments(parser):
                         help="a map of the mean over genes, listed in a file one a line")
     parser.add_argument("--abundance", nargs="+", default=[], metavar="CELL_TYPE",
                         help="a map of each cell type's share")
+    parser.add_argument("--limits", nargs=2, type=float, metavar=("LOW", "HIGH"),
+                        help="ends of the colours of every map, so that maps of several slides can be compared; by "
+                             "default those of the slide's values, of fractions from 0")
     parser.add_argument("--name", help="of the files; by default what is drawn")
 
 
 def target_names(args):
-    """Targets that are asked for; ValueError when nothing is, or a cell type without a gene or the reverse."""
+    """Targets that are asked for; ValueError when nothing is, for a cell type without a gene or the reverse, ..."""
+    if args.limits and not args.limits[0] < args.limits[1]:
+        raise ValueError(f"--limits {args.limits[0]:g} {args.limits[1]:g}: give the lower end first")
     if bool(args.cell_type) != bool(args.gene or args.program):
         raise ValueError("--cell-type goes together with --gene or --program: give both, or only --abundance")
     if not (args.cell_type or args.abundance):

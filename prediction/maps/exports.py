@@ -51,7 +51,7 @@ def record_of(drawn):
              "members_sha256": checksums.of_content(one), "slide_mean": float(f"{of_map.mean():.6g}")}
             for one, of_map in drawn.maps]
     return {"slide_id": drawn.slide_id, "patient_id": drawn.patient_id, "n_tiles": len(drawn.layout.coords),
-            "models": drawn.models, "note": slide_map.NOTE, "maps": maps,
+            "models": drawn.models, "note": slide_map.NOTE, "maps": maps, "limits": drawn.limits,
             "sha256": checksums.of_content(drawn.layout.coords, drawn.layout.edge_px, *values, *picture)}
 
 

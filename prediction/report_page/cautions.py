@@ -1,5 +1,7 @@
-"""What a reader of the results should know first, in words: each function gives a list of sentences."""
+"""What a reader of the results should know first, in words: each function gives a list of sentences.
 
+What stands before the first colon of a sentence is its headline, which can stand alone.
+"""
 import pandas as pd
 
 from slide_ex import record
@@ -19,25 +21,30 @@ NO_DISCRIMINATION = 0.5  # AUC of a coin
 
 
 def of_project(project, slides, tables, features):
-    """All sentences.
+    """All sentences: the first of each kind, then the others.
+
+    Kinds that weigh most come first: what is out of date, what cannot work, what does no better than something simple.
 
     slides : DataFrame of report_slides.read_table
     tables : dict of path relative to the project to DataFrame
     features : features_file.Slides or None
     """
-    lines = (about_features(features) + about_scans(features) if features else
-             ["There are no features yet: run slide_processing/."])
-    lines += about_slides(slides)
     summaries = [table for path, table in tables.items() if path.endswith("/summary.csv")]
-    if summaries:
-        lines += about_patients(pd.concat(summaries))
-    if "results/summary.csv" in tables:
-        summary = tables["results/summary.csv"]
-        lines += about_colour(summary) + about_baselines(summary) + about_response(summary)
+    summary = tables.get("results/summary.csv")
+    groups = [about_stale_models(project, features) if features else [], about_stale_figures(project),
+              about_features(features) if features else ["There are no features yet: run slide_processing/."]]
+    if summary is not None:
+        groups += [about_response(summary), about_baselines(summary), about_colour(summary)]
     elif not summaries:
-        lines.append("There are no results yet: train models and run prediction/collect_results.py.")
-    lines += about_outside(tables) + about_stale_figures(project)
-    return lines + (about_stale_models(project, features) if features else [])
+        groups.append(["There are no results yet: train models and run prediction/collect_results.py."])
+    groups += [about_patients(pd.concat(summaries)) if summaries else [], about_outside(tables), about_slides(slides),
+               about_scans(features) if features else []]
+    return [line for group in groups for line in group[:1]] + [line for group in groups for line in group[1:]]
+
+
+def headline(sentence):
+    """A sentence in one line."""
+    return sentence.partition(": ")[0].rstrip(".,") + "."
 
 
 def about_features(features):
@@ -103,8 +110,8 @@ def about_baselines(summary):
         for found, how in ((better, "does as well as the model, or better,"),
                            (as_good, "is not clearly worse than the model (inside its 95 % interval)")):
             if found:
-                lines.append(f"{BASELINES.get(baseline, baseline)} {how} for {len(found)} of {len(rows)} targets, by "
-                             f"median R or AUC: {', '.join(found)}.")
+                lines.append(f"{BASELINES.get(baseline, baseline)} {how} for {len(found)} of {len(rows)} targets: "
+                             f"by median R or AUC, {', '.join(found)}.")
     return lines
 
 
@@ -117,8 +124,8 @@ def about_colour(summary):
         return []
     text = ", ".join("{target} ({minus_colour:+.2f}, {minus_colour_low:+.2f} to {minus_colour_high:+.2f})".format(**row)
                      for row in model.to_dict("records"))
-    return ["Not better than the mean colour of a slide, by the 95 % interval of the difference over the same patients "
-            f"(median R in folds or AUC): {text}."]
+    return [f"Not better than the mean colour of a slide for {len(model)} targets: by the 95 % interval of the difference "
+            f"over the same patients, median R in folds or AUC, {text}."]
 
 
 def about_response(summary):

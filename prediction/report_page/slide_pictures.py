@@ -1,4 +1,4 @@
-"""The slides of a project for its report: what became of each, and small pictures of them."""
+"""The slides of a project for its report: what became of each, and small pictures as addresses inside the page."""
 import base64
 import io
 
@@ -11,10 +11,10 @@ from slide_ex import record
 from slide_ex.project import features_file, metadata_file, processing_log
 from slide_ex.slides import files
 
-THUMBNAIL_PX = 240    # longer side
+THUMBNAIL_PX = 120    # longer side; 1,000 slides full of tissue have about 4 MB
 MAP_PX = 900          # width of an embedded map
-WEBP_QUALITY = 60
-WHITE, GREY = 255, 150
+THUMBNAIL_QUALITY, MAP_QUALITY = 40, 60  # of WebP, 0 to 100
+GREY = 150, 150, 150  # of tiles where there is no slide
 
 
 def read_table(project):
@@ -38,10 +38,10 @@ def read_table(project):
     return table
 
 
-def pictures(project, slides, slide):
+def of_slide(project, slides, slide):
     """Thumbnail and mask of a slide as data URIs, "" where there is nothing to show.
 
-    The mask is the thumbnail with all but the analysed tiles white; without the slide's file, grey tiles on white.
+    The mask has the analysed tiles opaque and all else transparent; the page shows the thumbnail through it.
 
     slides : features_file.Slides or None
     slide : row of `read_table`
@@ -56,23 +56,31 @@ def pictures(project, slides, slide):
             layout = slide_tiles.read_layout(project, slides, slides.row_of(slide.slide_id))
         except ValueError:  # imported features without coords
             pass
-    thumbnail = "" if picture is None else data_uri(Image.fromarray(picture.rgb))
-    return thumbnail, "" if layout is None else data_uri(mask(layout, picture))
+    thumbnail = "" if picture is None else data_uri(Image.fromarray(picture.rgb), quality=THUMBNAIL_QUALITY)
+    return thumbnail, "" if layout is None else mask_uri(is_tile(layout, picture))
 
 
-def mask(layout, picture):
-    """The analysed tiles of a slide on white."""
+def is_tile(layout, picture):
+    """Which pixels of a slide's thumbnail are of analysed tiles, bool (height, width)."""
     if picture is None:
         scale = THUMBNAIL_PX / max(layout.size_px)
         width, height = (max(1, round(side * scale)) for side in layout.size_px)
-        rgb = np.full((height, width, 3), GREY, np.uint8)
     else:
-        rgb, scale = picture.rgb, picture.rgb.shape[1] / picture.size_px[0]
-    shown = np.full_like(rgb, WHITE)
+        (height, width, _), scale = picture.rgb.shape, picture.rgb.shape[1] / picture.size_px[0]
+    shown = np.zeros((height, width), bool)
     corners = np.hstack([layout.coords, layout.coords + layout.edge_px]) * scale
     for left, top, right, bottom in np.round(corners).astype(int):
-        shown[top:bottom, left:right] = rgb[top:bottom, left:right]
-    return Image.fromarray(shown)
+        shown[top:bottom, left:right] = True
+    return shown
+
+
+def mask_uri(shown):
+    """Grey where a bool array is true, transparent elsewhere, as an address; a few hundred bytes."""
+    image = Image.fromarray(shown.astype(np.uint8), "P")
+    image.putpalette([255, 255, 255, *GREY])
+    packed = io.BytesIO()
+    image.save(packed, "PNG", transparency=0, bits=1)
+    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
 def maps_of(project, slide_id):
@@ -86,11 +94,11 @@ def map_uri(path):
     with Image.open(path) as image:
         image = image.convert("RGB")
         image.thumbnail((MAP_PX, MAP_PX * 4))
-        return data_uri(image)
+        return data_uri(image, quality=MAP_QUALITY)
 
 
-def data_uri(image):
-    """A PIL image as WebP inside an address."""
+def data_uri(image, **options):
+    """A PIL image as WebP inside an address; options as Pillow has them."""
     packed = io.BytesIO()
-    image.save(packed, "WEBP", quality=WEBP_QUALITY)
+    image.save(packed, "WEBP", **options)
     return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}"

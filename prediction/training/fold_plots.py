@@ -1,11 +1,13 @@
 """The two pictures in the folder of a trained model: its losses and its best predictions. Drawn without a display.
 
-There are hundreds of models, so margins are fixed: a computed layout takes longer than the drawing.
+There are hundreds of models, so margins and titles have fixed places and axes few ticks: a computed layout and twenty
+ticks take longer than the drawing.
 """
 import matplotlib.figure
 import numpy as np
 
 N_BEST = 3                            # outputs in best_preds.pdf
+N_TICKS = 3                           # of an axis at most, but one
 TRAIN, VALID = "#0072B2", "#E69F00"   # Okabe and Ito, safe for colour-blind readers
 
 
@@ -32,7 +34,9 @@ def best_predictions(labels, predictions, outputs, correlations):
     figure.subplots_adjust(left=0.6 / width_in, right=1 - 0.1 / width_in, bottom=0.2, top=0.88, wspace=0.4)
     for axis, column in zip(figure.subplots(1, len(best), squeeze=False)[0], best):
         axis.scatter(labels[:, column], predictions[:, column], s=5, color=TRAIN, linewidths=0)
-        axis.set(xlabel="Label", ylabel="Prediction", title=f"{outputs[column]}, R {correlations[column]:.2f}")
+        axis.set(xlabel="Label", ylabel="Prediction")
+        axis.set_title(f"{outputs[column]}, R {correlations[column]:.2f}", y=1)
+        axis.locator_params(nbins=N_TICKS)
     return figure
 
 

@@ -4,7 +4,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from evaluation import intervals, out_of_fold, result_tables
+from evaluation import association, intervals, out_of_fold, result_tables
 from slide_ex.ids import counted
 from slide_ex.project import clinical_file, predictions_file, targets_file
 
@@ -59,6 +59,8 @@ def with_nan(predicted, known):
 def overlap(cell_type, r_training, table):
     """One row: robust genes (R > 0.4) of both cohorts among the genes of both, with the hypergeometric p of so many.
 
+    NaN where a cohort has no robust gene: there is nothing to test.
+
     r_training : Series of R by gene
     table : DataFrame with gene and pearson_r, of the new cohort
     """
@@ -66,9 +68,10 @@ def overlap(cell_type, r_training, table):
     both = pd.DataFrame({"training": r_training, "here": table.set_index("gene")["pearson_r"]}).dropna()
     training, here = both["training"] > ROBUST_R, both["here"] > ROBUST_R
     n_both = (training & here).sum()
+    p = stats.hypergeom.sf(n_both - 1, len(both), training.sum(), here.sum())
     return {"cell_type": cell_type, "n_genes": len(both), "n_robust_training": training.sum(),
             "n_robust_here": here.sum(), "n_both": n_both,
-            "p_hypergeometric": stats.hypergeom.sf(n_both - 1, len(both), training.sum(), here.sum())}
+            "p_hypergeometric": p if training.any() and here.any() else np.nan}
 
 
 class Tables:
@@ -104,5 +107,9 @@ class Tables:
 
     def finished(self):
         """All tables by file name, without suffix; none without labels."""
-        summed = {"summary": self.summary, "overlap": self.overlaps}
-        return self.tables | {name: pd.DataFrame(rows) for name, rows in summed.items() if rows}
+        summed = {name: pd.DataFrame(rows) for name, rows in (("summary", self.summary), ("overlap", self.overlaps))
+                  if rows}
+        if "overlap" in summed:
+            p = summed["overlap"]["p_hypergeometric"]
+            summed["overlap"]["p_benjamini_hochberg"] = association.benjamini_hochberg(p)
+        return self.tables | summed

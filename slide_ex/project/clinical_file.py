@@ -6,6 +6,7 @@
     Site         hospital, optional
     Time, Event  survival, optional: time from diagnosis (any unit, one for all) and whether the event happened then,
                  1, or 0 where the patient was last seen without it; other names by --endpoint of predict_response.py
+    Purity       fraction of malignant cells, 0..1, optional; read where deconvolution is asked to (--purity)
     ...          covariates, optional
 
 Cells that mean "missing" (clinical_words) are empty in every column but Patient.ID.

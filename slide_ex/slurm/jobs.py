@@ -3,6 +3,7 @@
 Slurm knows a job by the path of its script, so jobs of a project are recognised in the queue even when sbatch was cut
 off before it could say which id it got.
 """
+import datetime
 import getpass
 import os
 import re
@@ -120,7 +121,8 @@ def arrays(folder, step, max_array_size):
 def is_accepted(folder, step, max_array_size, args):
     """Write the files of a step, and whether Slurm would take it; OSError, and nothing is left of the submission, when it would not.
 
-    A retry that asks for more memory than a node has is left out, and said: what it is for has failed.
+    A retry that asks for more memory than a node has is left out, and said, in the logs of its tasks, too: what it is
+    for has failed, and its task list tells the next submission that it was tried.
     """
     for script, tasks in arrays(folder, step, max_array_size):
         for path, text in files(script, tasks, args).items():
@@ -131,6 +133,10 @@ def is_accepted(folder, step, max_array_size, args):
         except OSError as error:
             if step.is_retry and not requests.PASSING.search(str(error)):
                 print(f"not tried again: {script.stem}: {error}")
+                for index in range(len(tasks)):
+                    script.with_name(f"{script.stem}_{index}.log").write_text(
+                        f"# {datetime.datetime.now():%Y-%m-%d %H:%M:%S} not submitted\n"
+                        f"error: killed for memory, and twice as much is refused: {' '.join(str(error).split())}\n")
                 return False
             shutil.rmtree(folder)
             raise OSError(f"{script.stem}: {error}; nothing was submitted; {requests.advice(str(error))}") from None

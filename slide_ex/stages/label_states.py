@@ -7,6 +7,7 @@ from slide_ex.stages.state import DONE, MISSING, State, absent, ended, not_neede
 TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
                   "min_variance": "--min-variance", "log_base": "--log-base"}  # of prepare_targets.py
 TABLES = ("bulk_expression", "signature", "reference")
+OF_STATES = ("reference_states", "reference_donors")    # that the native model reads where they are there
 
 
 def is_to_predict_only(project, facts):
@@ -86,6 +87,8 @@ def deconvolution(project, facts):
         state.about = str(error)
         return ended(state, ["it is damaged"])
     state.about = f"{made['method']}, {len(cell_types)} cell types, {len(genes)} genes, {len(patients)} patients"
+    if made["method"] == "native" and not made["parameters"].get("no_states"):
+        tables |= {name: gene_table.find(project, name) for name in OF_STATES}
     changed = [name for name, table in tables.items()
                if (checksums.of_file(table) if table else None) != made["inputs"].get(name)]
     if changed:

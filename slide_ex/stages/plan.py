@@ -79,7 +79,8 @@ PIPELINE = (
           optional=("results/<cell type>_genes.csv", "results/abundance.csv", "results/direct.csv"),
           after=("expression", "abundance", "direct"), needs=Needs(120, 16, 1)),
     Stage("figures", "prediction/figures.py", ("figures/figures.json",),
-          optional=("figures/<name>.pdf", "figures/<name>.png"), after=("results",), needs=Needs(20, 8, 1)))
+          optional=("figures/<name>.pdf", "figures/<name>.png", "figures/<name>.svg", "figures/<name>.txt"),
+          after=("results",), needs=Needs(20, 8, 1)))
 
 ON_DEMAND = (
     Stage("enrichment", "prediction/enrich_genes.py", ("results/enrichment.csv", "results/enrichment.json"),
@@ -124,7 +125,7 @@ PREPARATIONS = (
     Stage("imported features", "data/import_features.py", ("features.h5",)),
     Stage("signature", "deconvolution/make_signature.py",
           ("signature.tsv.gz", "reference.tsv.gz", "signature_choice.csv", "signature.json"),
-          optional=("reference_states.tsv.gz",)),
+          optional=("reference_states.tsv.gz", "reference_donors.tsv.gz")),
     Stage("demo cohort", "data/make_demo_cohort.py",
           ("metadata.csv", "bulk_expression.tsv.gz", "signature.tsv.gz", "reference.tsv.gz", "clinical.csv",
            "gene_sets.gmt", "truth/expression.h5", "truth/fractions.tsv", "truth/states.csv",

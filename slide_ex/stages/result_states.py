@@ -7,7 +7,8 @@ from slide_ex.project import features_file, model_folder, predictions_file
 from slide_ex.stages import plan
 from slide_ex.stages.state import State, absent, ended, not_needed
 
-PICTURES = (".pdf", ".png")     # of each figure
+FORMATS = ["pdf", "png"]        # of each figure, unless figures.json says others
+CAPTION = "txt"                 # beside them
 
 
 def results(project, facts, to_predict_only):
@@ -61,13 +62,16 @@ def figures(project, to_predict_only):
     except ValueError:
         state.redo = ("--overwrite",)
         return ended(state, ["figures.json is damaged"])
-    state.about = "figures/*.pdf"
-    lacking = [name for name in drawn if not all((marker.parent / f"{name}{suffix}").is_file() for suffix in PICTURES)]
+    formats = drawn.pop("formats", FORMATS)
+    state.about = f"figures/*.{formats[0]}"
+    lacking = [name for name in drawn if not all((marker.parent / f"{name}.{suffix}").is_file()
+                                                 for suffix in (*formats, CAPTION))]
     if lacking:
         state.about += f"; not there: {some(lacking)}"
         return absent(state)
     external = external_projects(project, drawn)
-    state.options = ["--external", *external] if external else []
+    state.options = (["--external", *external] if external else []) + (
+        ["--format", *formats] if formats != FORMATS else [])
     known = {name: digest for name, digest in shown(drawn).items()
              if not is_elsewhere(name) or (project / name).is_file()}
     return ended(state, [name for name, digest in known.items() if checksum(project / name) != digest])

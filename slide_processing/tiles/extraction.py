@@ -7,6 +7,7 @@ Glass is read like tissue: the coarse levels of a pyramid are compressed anew, s
 edges at level 0 that decide what is tissue.
 """
 import contextlib
+import math
 import os
 import queue
 from collections import deque
@@ -20,6 +21,7 @@ from tiles import quality, slide_reader, tiling
 from tiles.tiling import THUMBNAIL_PX, shrink
 
 WINDOW_TILES = 8            # tiles a thread that are being prepared or wait for a batch
+MIN_BATCHES = 4             # of a slide on CPUs: of a small one in one batch only one core would be at work
 
 
 @dataclass
@@ -104,12 +106,13 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
         readers = stack.enter_context(reader_pool(path))
         pool = stack.enter_context(threads(n_threads))
         encode_pool, n_encoding = pool, n_threads
+        batch_tiles = min(encoder.batch_tiles, math.ceil(len(coords) / MIN_BATCHES))
         if encoder.device.type != "cpu":
-            encode_pool, n_encoding = stack.enter_context(threads(1)), 1
+            encode_pool, n_encoding, batch_tiles = stack.enter_context(threads(1)), 1, encoder.batch_tiles
         tiles = in_order(pool, WINDOW_TILES * n_threads,
                          lambda one: prepare(readers, *one[0], edge, tile_px, encoder.prepare, one[1]),
                          zip(coords.tolist(), inside))
-        batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), encoder.batch_tiles))
+        batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), batch_tiles))
         features, thumbnails = map(np.concatenate, zip(encoder.encode([]), *batches))
     kept = np.array(kept, int)
     normalised[kept // n_columns, :, kept % n_columns] = thumbnails

@@ -5,12 +5,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tiles.tiling import THUMBNAIL_PX
+from slide_ex.project.mask_file import GAP_PX, THUMBNAIL_PX
 
 GRID_COLOUR = (0, 160, 0)
 REGION_COLOUR = (0, 60, 255)
 OUTLINE_PX = 2
-GAP_PX = 16                 # white space around and between the two mosaics
 TITLE_PX = 20               # height of a line of the title
 MIN_PAGE_PX = 640           # so that the title of a small slide has room
 PIXELS_PER_INCH = 100

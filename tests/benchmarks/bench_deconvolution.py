@@ -1,6 +1,6 @@
 """Accuracy of the native deconvolution on data with known truth, beside simple baselines, in one run.
 
-    python tests/benchmarks/bench_deconvolution.py [--data ../shared/data/brca9] [--robust] [--out folder]
+    python tests/benchmarks/bench_deconvolution.py [--data ../shared/data/brca9] [--robust] [--richer] [--out folder]
 
 Without --data, on simulated data of another law than the model's (`simulated`): multiplicative programmes, correlated
 between cell types, in counts. --samples and --genes cut the data for a quicker look. --out gets reliability.csv: per
@@ -18,8 +18,10 @@ from scipy.optimize import nnls
 from sklearn.svm import NuSVR
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deconvolution"))
-from model import native, reference_fit  # noqa: E402  after the path to it
+import deconvolution_cases  # noqa: E402  after the path to the model
+from model import native, reference_fit  # noqa: E402
 
+N_RICHER = 100       # samples that are deconvolved with a richer reference
 N_SVR_SAMPLES = 30   # nu-SVR takes about a second a sample
 EDGES = [0, .1, .25, .5, .75, .9, .95, .99, 1.0001]
 
@@ -31,14 +33,20 @@ def main():
     p.add_argument("--genes", type=int)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--robust", action="store_true", help="the cases of a data set that is damaged, and nothing else")
+    p.add_argument("--richer", action="store_true", help="states, donors and purity beside the reference, on the first "
+                   f"{N_RICHER} samples; the others make the states")
     p.add_argument("--out", type=Path)
     args = p.parse_args()
-    data = cut(read(args.data) if args.data else simulated(args.seed), args.samples, args.genes)
+    data = read(args.data) if args.data else simulated(args.seed)
+    data = cut(data, None if args.richer else args.samples, args.genes)
     print(f"{len(data['bulk'])} genes ({len(data['scored'])} scored), {data['bulk'].shape[1]} samples, "
           f"{data['signature'].shape[1]} cell types, {len(data['markers'])} markers")
     if args.robust:
         for name, damage in DAMAGES.items():
             show_native(name, damage(copied(data), np.random.default_rng(args.seed)), None)
+    elif args.richer:
+        for name, case in deconvolution_cases.richer(data, args.samples or N_RICHER, args.seed):
+            show_native(name, case, None)
     else:
         show_fractions(data)
         show_baselines(data)
@@ -221,7 +229,8 @@ def show_expression_line(name, tau, seconds):
 
 def show_native(name, data, out):
     start = time.perf_counter()
-    done = native.deconvolve(*(data[part] for part in ("bulk", "markers", "signature", "reference")), seed=42)
+    done = native.deconvolve(*(data[part] for part in ("bulk", "markers", "signature", "reference")), seed=42,
+                             states=data.get("states"), purity=data.get("purity"))
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     show_fraction_line(name, data["fractions"], done.fractions, seconds)
