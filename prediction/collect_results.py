@@ -53,7 +53,7 @@ def main(args):
         return
     marker.unlink(missing_ok=True)
     remove_orphans(results, tables)
-    predicted, summary, direct_models = {}, [], {}
+    predicted, summary, direct_models, decomposed = {}, [], {}, {}
     for name, of_target in tqdm(configs.items(), unit="target", disable=None):
         folds = trained_models.common_folds(of_target)
         trained = trained_predictions(results, name, of_target, folds)
@@ -65,7 +65,7 @@ def main(args):
         if args.baselines:
             target = targets[name]()
             for model in baselines.MODELS:
-                of_model = baselines.predict(model, slides, target, splits, folds, bulk_path, args.seed)
+                of_model = baselines.predict(model, slides, target, splits, folds, bulk_path, args.seed, decomposed)
                 models[model] = of_model and out_of_fold.with_sites(of_model, site_of)
         heads = {MODEL: used[name]} | {head: head for head in trained}
         if name == "direct":

@@ -36,7 +36,22 @@ def test_ridge_is_that_of_scikit_learn_at_its_best_penalty(cohort, monkeypatch):
     candidates = [Ridge(alpha=penalty * scale).fit(inputs[train], labels[train]) for penalty in baselines.PENALTIES]
     scores = [association.pearson(ridge.predict(inputs[valid]), labels[valid]).mean() for ridge in candidates]
     expected = candidates[int(np.argmax(scores))].predict(inputs[test])
-    assert np.allclose(baselines.ridge(inputs, labels, train, valid, test), expected, atol=1e-3)
+    assert np.allclose(baselines.ridge(baselines.ridges(inputs, train, valid), labels, test), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_inputs", [3, 24, 100])    # fewer than slides, and more
+def test_one_decomposition_serves_all_labels_and_penalties(n_inputs):
+    random = np.random.default_rng(0)
+    inputs, train, valid, known = random.normal(3, size=(60, n_inputs)), np.arange(0, 60, 2), np.arange(1, 60, 2), {}
+    of_train = baselines.ridges(inputs, train, valid, known)
+    assert baselines.ridges(inputs, train, valid, known) is of_train and len(known) == 1
+    assert len(of_train.values) == min(n_inputs, len(train) - 1) and of_train.is_dual == (n_inputs > 3)
+    labels = random.normal(size=(60, 3)).astype(np.float32)
+    x, centred = inputs - inputs[train].mean(0), association.centred(labels[train])
+    scale = np.square(x[train]).sum() / len(train)
+    for penalty in baselines.PENALTIES:
+        expected = x @ Ridge(alpha=penalty * scale, fit_intercept=False).fit(x[train], centred).coef_.T
+        assert np.allclose(of_train.of(np.arange(60), penalty) @ of_train.seen(centred), expected, atol=1e-4)
 
 
 def test_signal_is_found_and_chance_is_not(cohort):

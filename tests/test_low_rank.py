@@ -13,7 +13,7 @@ from sklearn import metrics
 from sklearn.linear_model import Ridge
 
 import simulated_cohort
-from evaluation import association, baselines, out_of_fold, result_tables, training_length
+from evaluation import association, baselines, out_of_fold, resampling, result_tables, training_length
 from response import cohorts, feature_sets
 from slide_ex import checksums, record
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
@@ -400,13 +400,17 @@ def test_the_bootstrap_in_folds_is_the_slow_one(offset):
     labels, groups = random.normal(size=(25, 4)), np.arange(25) % 3
     predictions = labels + random.normal(size=(25, 4)) + 5 * groups[:, None]
     labels = labels + offset
-    r = result_tables.bootstrap_r(predictions, labels, 20, 3, groups)
-    for replicate, rows in zip(r, result_tables.resampled(25, 20, seed=3)):
+    alone = np.r_[np.arange(20), np.zeros(5, int)]     # sites of one patient say nothing
+    pooled, r, of_sites = resampling.pearson(predictions, labels, 20, 3, [groups, alone])
+    for replicate, rows in zip(r, resampling.resampled(25, 20, seed=3)):
         slow = [grouped_by_hand(predictions[rows, i], labels[rows, i], groups[rows]) for i in range(4)]
-        assert np.allclose(replicate, slow, atol=1e-6)
-    pooled = result_tables.bootstrap_r(predictions, labels, 20, 3)
-    for replicate, rows in zip(pooled, result_tables.resampled(25, 20, seed=3)):
-        assert np.allclose(replicate, association.pearson(predictions[rows], labels[rows]), atol=1e-6)
+        assert np.allclose(replicate, slow, atol=1e-5)
+    for replicate, rows in zip(of_sites, resampling.resampled(25, 20, seed=3)):
+        slow = [grouped_by_hand(predictions[rows, i], labels[rows, i], alone[rows]) for i in range(4)]
+        assert np.allclose(replicate, slow, atol=1e-5)
+    assert np.allclose(pooled, resampling.pearson(predictions, labels, 20, 3)[0], atol=1e-5)
+    for replicate, rows in zip(pooled, resampling.resampled(25, 20, seed=3)):
+        assert np.allclose(replicate, association.pearson(predictions[rows], labels[rows]), atol=1e-5)
     assert np.allclose(association.pearson_within(predictions, labels, groups),
                        [grouped_by_hand(predictions[:, i], labels[:, i], groups) for i in range(4)])
 
@@ -414,8 +418,8 @@ def test_the_bootstrap_in_folds_is_the_slow_one(offset):
 def test_a_draw_without_variance_has_no_r():
     labels = np.r_[np.zeros(5), 1.0][:, None]
     predictions = np.arange(6.0)[:, None]
-    r = result_tables.bootstrap_r(predictions, labels, 200, 0)[:, 0]
-    constant = [len(set(labels[rows, 0])) == 1 for rows in result_tables.resampled(6, 200, 0)]
+    r = resampling.pearson(predictions, labels, 200, 0)[0][:, 0]
+    constant = [len(set(labels[rows, 0])) == 1 for rows in resampling.resampled(6, 200, 0)]
     assert (np.isnan(r) == constant).all() and any(constant)
 
 
@@ -448,13 +452,13 @@ def test_sites_count_where_there_are_two(copy, run_script):
 
 
 def test_an_interval_of_95_percent_leaves_out_5():
-    assert result_tables.interval(np.arange(1001)) == pytest.approx((25, 975))
+    assert resampling.interval(np.arange(1001)) == pytest.approx((25, 975))
 
 
 def test_weighted_auc_is_that_of_repeated_samples():
     random = np.random.default_rng(0)
     labels, scores = (random.random(30) < 0.4).astype(float), random.integers(0, 6, 30).astype(float)
-    weights = result_tables.draws(30, 20, 0)
+    weights = resampling.draws(30, 20, 0)
     plain = [association.delong(np.repeat(labels, w), np.repeat(scores, w))[0] for w in weights]
     assert np.allclose(association.weighted_auc(labels, scores, weights), plain, equal_nan=True)
 
@@ -488,8 +492,9 @@ def test_the_penalty_of_the_baseline_is_not_chosen_on_test_labels():
     """Labels of the rows to predict may be anything, or not there at all."""
     features, _, labels, _ = problem(n=40)
     train, valid, test = np.arange(20), np.arange(20, 30), np.arange(30, 40)
-    expected = baselines.ridge(features, labels, train, valid, test)
+    ridges = baselines.ridges(features, train, valid)
+    expected = baselines.ridge(ridges, labels, test)
     labels[test] = np.nan
-    assert np.array_equal(baselines.ridge(features, labels, train, valid, test), expected)
+    assert np.array_equal(baselines.ridge(ridges, labels, test), expected)
     labels[valid] = -labels[valid]
-    assert not np.allclose(baselines.ridge(features, labels, train, valid, test), expected)
+    assert not np.allclose(baselines.ridge(ridges, labels, test), expected)

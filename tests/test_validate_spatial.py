@@ -166,7 +166,7 @@ def test_r_of_resampled_blocks_is_that_of_the_rows():
     r, drawn = comparison.correlations(predicted, values, blocks, 20, 1)
     for column in range(2):
         assert r[column] == pytest.approx(np.corrcoef(predicted[:, column], values[:, column])[0, 1])
-        for counts, of_draw in zip(comparison.result_tables.draws(9, 20, 1), drawn[:, column]):
+        for counts, of_draw in zip(comparison.resampling.draws(9, 20, 1), drawn[:, column]):
             rows = np.concatenate([np.flatnonzero(blocks == block) for block in np.repeat(np.arange(9), counts)])
             assert of_draw == pytest.approx(np.corrcoef(predicted[rows, column], values[rows, column])[0, 1])
     assert np.isnan(comparison.correlations(predicted, values, blocks % 3, 20, 1)[1]).all()    # too few blocks

@@ -6,22 +6,57 @@
     shuffled labels   the ridge trained on and compared with labels that were shuffled between patients
 
 The penalty is chosen as the epoch of the model is: by the mean R on the validation slides of each inner fold.
+
+The inputs are decomposed in float64, once for all targets; what is multiplied with labels is float32. Against float64
+throughout, predictions differed by 6e-6 of their standard deviation at most (1,100 slides; features, or colours).
 """
 import dataclasses
 import functools
 
 import numpy as np
 
-from evaluation import association, out_of_fold
+from evaluation import association, gram, out_of_fold
 from slide_ex import expression_scale, gene_table
 from slide_ex.project import expression_file, targets_file
 
 PENALTIES = np.logspace(-4, 2, 7)  # relative to the mean squared length of a centred training row
 MODELS = ("ridge", "mean colour", "bulk target", "shuffled labels")
+NEGLIGIBLE = 1e-13  # relative eigenvalue up to which a direction of the training slides is rounding
 
 
-def predict(model, slides, target, splits, folds, bulk_path, seed):
+@dataclasses.dataclass(frozen=True)
+class Ridges:
+    """Ridge regressions of one training part with all PENALTIES, for any labels; what they share."""
+    train: np.ndarray      # int64 (n_train,)   row numbers
+    valid: np.ndarray      # int64 (n_valid,)
+    values: np.ndarray     # float64 (n_directions,)
+    vectors: np.ndarray    # float64 (n_train, n_directions)
+    products: np.ndarray   # float64 (n_slides, n_directions)
+
+    @property
+    def is_dual(self):
+        """Whether predictions are made from the labels themselves; for few directions, as of colours, by V' Y."""
+        return 2 * len(self.values) > len(self.train)
+
+    def seen(self, labels):
+        """What of the centred training labels predictions are made from; float32 (n_train or n_directions, n_genes)."""
+        return labels if self.is_dual else self.vectors.T.astype(np.float32) @ labels
+
+    def of(self, rows, penalty):
+        """Matrix that gives, times what is seen of the labels, the predictions of rows; float64 (n_rows, ...)."""
+        shrunk = self.products[rows] / (self.values + penalty * self.values.sum() / len(self.train))
+        return shrunk @ self.vectors.T if self.is_dual else shrunk
+
+    @functools.cached_property
+    def on_valid(self):
+        """Those of the validation slides with all penalties, centred over them; float32 (n_penalties, n_valid, ...)."""
+        return np.stack([association.centred(self.of(self.valid, penalty)).astype(np.float32) for penalty in PENALTIES])
+
+
+def predict(model, slides, target, splits, folds, bulk_path, seed, known=None):
     """OutOfFold of one of MODELS for the folds [(outer, inner), ...]; None where the model does not exist.
+
+    known : dict, in which Ridges are kept for other models and targets
 
     Only expression has a bulk target, and only where there is a bulk file; mean colour needs the colours of all slides;
     every training part needs two slides whose features differ, every validation and test part one.
@@ -47,7 +82,8 @@ def predict(model, slides, target, splits, folds, bulk_path, seed):
         if not all(len(train) and np.ptp(inputs[train], axis=0).any() and len(valid) and len(test)
                    for train, valid in parts):
             return None
-        predictions.append(np.mean([ridge(inputs, taught_labels, *of_inner, test) for of_inner in parts], axis=0))
+        predictions.append(np.mean([ridge(ridges(inputs, train, valid, known), taught_labels, test)
+                                    for train, valid in parts], axis=0))
         rows.append(test)
         fold_of |= dict.fromkeys(slides.patient_ids[test], outer)
     rows = np.concatenate(rows)
@@ -55,25 +91,35 @@ def predict(model, slides, target, splits, folds, bulk_path, seed):
                                  fold_of)
 
 
-def ridge(inputs, labels, train, valid, test):
-    """Predictions of the rows `test` by the penalty that is best on the rows `valid`; (n_test, n_outputs).
+def ridges(inputs, train, valid, known=None):
+    """Ridges of a training part, kept in the dict `known`."""
+    known, key = {} if known is None else known, (inputs.shape[1], train.tobytes(), valid.tobytes())
+    if key not in known:
+        x = inputs.astype(float)
+        known[key] = Ridges(train, valid, *gram.decomposed(x - x[train].mean(0), train, NEGLIGIBLE))
+    return known[key]
 
-    Solved in the space of the training rows: X'(XX' + penalty)^-1 Y costs n_train^3 whatever the number of features.
-    """
-    centre, label_mean = inputs[train].mean(0), labels[train].mean(0)
-    x = (inputs - centre).astype(float)
-    values, vectors = np.linalg.eigh(x[train] @ x[train].T)
-    rotated = vectors.T @ (labels[train] - label_mean)
-    of_valid, of_test = (x[rows] @ x[train].T @ vectors for rows in (valid, test))
-    best_score, best = -np.inf, None
-    for penalty in PENALTIES * values.sum() / len(train):
-        solution = rotated / (values + penalty)[:, None]
+
+def ridge(of_train, labels, test):
+    """Predictions of the rows `test` by the penalty that is best on the validation slides; float32 array."""
+    n_outputs, (n_penalties, _, n_seen) = labels.shape[1], of_train.on_valid.shape
+    train_labels, valid_labels = (association.centred(labels[rows]).astype(np.float32)
+                                  for rows in (of_train.train, of_train.valid))
+    seen = of_train.seen(train_labels)
+
+    def scored(columns):
+        """R of each penalty and output; predictions are centred, as what they are made with is."""
+        y = valid_labels[:, columns]
+        x = (of_train.on_valid.reshape(-1, n_seen) @ seen[:, columns]).reshape(n_penalties, *y.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
-            r = association.pearson(of_valid @ solution, labels[valid])
-        score = np.nanmean(r) if np.isfinite(r).any() else -1.0
-        if score > best_score:
-            best_score, best = score, solution
-    return of_test @ best + label_mean
+            return (x * y).sum(1) / np.sqrt(np.square(x).sum(1) * np.square(y).sum(0))
+
+    r = np.concatenate(gram.over_columns(scored, n_outputs), axis=1)
+    scores = [np.nanmean(of_penalty) if np.isfinite(of_penalty).any() else -1.0 for of_penalty in r]
+    on_test = of_train.of(test, PENALTIES[int(np.argmax(scores))]).astype(np.float32)
+    level = labels[of_train.train].mean(0)
+    return np.concatenate(gram.over_columns(lambda columns: on_test @ seen[:, columns] + level[columns],
+                                            n_outputs), axis=1)
 
 
 def shuffled(target, seed):

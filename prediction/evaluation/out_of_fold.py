@@ -64,11 +64,12 @@ def with_sites(predicted, site_of):
 
 def per_patient(patient_ids, labels, predictions, outputs):
     """Average rows of slides to rows of patients, sorted by id."""
-    patients, row = np.unique(patient_ids, return_inverse=True)
-    n_slides = np.bincount(row)[:, None]
-    means = []
-    for values in (labels, predictions):
-        total = np.zeros((len(patients), values.shape[1]))
-        np.add.at(total, row, values)
-        means.append((total / n_slides).astype(np.float32))
-    return patients, outputs, *means
+    patients, means = mean_by_patient(patient_ids, labels, predictions)
+    return patients, outputs, *(of_patients.astype(np.float32) for of_patients in means)
+
+
+def mean_by_patient(patient_ids, *of_slides):
+    """Patients, sorted, and the mean of their rows of each array, float64 (n_patients, n_outputs)."""
+    order = np.argsort(patient_ids, kind="stable")
+    patients, first, n_slides = np.unique(patient_ids[order], return_index=True, return_counts=True)
+    return patients, [np.add.reduceat(values[order].astype(float), first) / n_slides[:, None] for values in of_slides]

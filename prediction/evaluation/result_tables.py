@@ -1,17 +1,13 @@
 """Tables from out-of-fold predictions: one row a gene, a cell type, a response model, and one a target (summary)."""
 import numpy as np
 import pandas as pd
-from scipy import stats
-from sklearn import metrics
 
-from evaluation import association
+from evaluation import association, resampling
 from slide_ex.project import targets_file
 
 R_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60)  # "robustly predicted" above the first (docs/method.md)
 N_TOP_GENES = 1000
-CONFIDENCE = 0.95
 REFERENCES = {"network": "network", "mean colour": "colour"}  # models that others are compared with, and their columns
-NEGLIGIBLE = 1e-12  # share of a column's squares below which it is constant in a draw
 
 
 def of_target(name, predicted, targets_path, n_bootstrap, seed):
@@ -39,6 +35,7 @@ def r_within(predicted):
 def cell_types(predicted):
     """One row a cell type: as for genes, with spearman_rho and rmse (in units of fractions)."""
     table = correlations(predicted, "cell_type")
+    from scipy import stats
     ranks = [stats.rankdata(values, axis=0) for values in (predicted.predictions, predicted.labels)]
     with np.errstate(invalid="ignore"):
         table.insert(3, "spearman_rho", association.pearson(*ranks))
@@ -59,12 +56,14 @@ def correlations(predicted, name):
 
 def response(predicted, n_bootstrap, seed):
     """One row: AUC with DeLong's interval, average precision with a bootstrap interval, metrics at 0.5."""
+    from sklearn import metrics  # takes a second, which other scripts need not wait
     labels, probabilities = predicted.labels[:, 0], predicted.predictions[:, 0]
     if len(np.unique(labels)) < 2:
         raise ValueError("the patients predicted so far all have one response, so there is no ROC curve: train the "
                          "other folds of 1main_direct.py")
-    auc, auc_low, auc_high = association.delong(labels, probabilities, CONFIDENCE)
-    low, high = interval(association.average_precision(labels, probabilities, draws(len(labels), n_bootstrap, seed)))
+    auc, auc_low, auc_high = association.delong(labels, probabilities, resampling.CONFIDENCE)
+    weights = resampling.draws(len(labels), n_bootstrap, seed)
+    low, high = resampling.interval(association.average_precision(labels, probabilities, weights))
     called = probabilities > 0.5
     return pd.DataFrame([{
         "n_patients": len(labels), "n_pcr": int(labels.sum()), "auc": auc, "auc_low": auc_low, "auc_high": auc_high,
@@ -104,7 +103,8 @@ def summary_rows(name, models, n_bootstrap, seed, heads):
             if model != other and are_paired(models[model], models[other]):
                 difference = replicates[model] - replicates[other]
                 rows[model][f"minus_{column}"] = rows[model][quality(name)] - rows[other][quality(name)]
-                rows[model][f"minus_{column}_low"], rows[model][f"minus_{column}_high"] = interval(difference)
+                of_row = rows[model]
+                of_row[f"minus_{column}_low"], of_row[f"minus_{column}_high"] = resampling.interval(difference)
     return list(rows.values())
 
 
@@ -136,20 +136,21 @@ def row_and_replicates(name, model, predicted, n_bootstrap, seed):
     labels, predictions = predicted.labels.astype(float), predicted.predictions.astype(float)
     row = {"target": name, "model": model, "n_patients": len(labels)}
     if name == "direct":
-        auc, low, high = association.delong(labels[:, 0], predictions[:, 0], CONFIDENCE)
-        replicates = association.weighted_auc(labels[:, 0], predictions[:, 0], draws(len(labels), n_bootstrap, seed))
+        auc, low, high = association.delong(labels[:, 0], predictions[:, 0], resampling.CONFIDENCE)
+        weights = resampling.draws(len(labels), n_bootstrap, seed)
+        replicates = association.weighted_auc(labels[:, 0], predictions[:, 0], weights)
         return row | {"auc": auc, "auc_low": low, "auc_high": high}, replicates
     with np.errstate(divide="ignore", invalid="ignore"):
         pooled = association.pearson(predictions, labels)
     row["n_genes"], of_quality = labels.shape[1], None
-    for group, r in {None: pooled, **r_within(predicted)}.items():
+    replicated = resampling.pearson(predictions, labels, n_bootstrap, seed, list(predicted.groups.values()))
+    for (group, r), of_draws in zip({None: pooled, **r_within(predicted)}.items(), replicated):
         row |= {named(statistic, group): value[0] for statistic, value in summarise(r[None]).items()}
-        replicated = bootstrap_r(predictions, labels, n_bootstrap, seed, predicted.groups.get(group))
-        for statistic, replicates in summarise(replicated).items():
+        for statistic, replicates in summarise(of_draws).items():
             statistic = named(statistic, group)
             of_quality = replicates if statistic == quality(name) else of_quality
             statistic = statistic.replace("_above_", "_")
-            row[f"{statistic}_low"], row[f"{statistic}_high"] = interval(replicates)
+            row[f"{statistic}_low"], row[f"{statistic}_high"] = resampling.interval(replicates)
     return row, of_quality
 
 
@@ -167,45 +168,3 @@ def summarise(r):
         ranked = -np.sort(-r, axis=1)  # NaN last
     result = {"median_r": np.nanmedian(r, axis=1), "median_r_top1000": np.nanmedian(ranked[:, :N_TOP_GENES], axis=1)}
     return result | {f"n_r_above_{threshold:.2f}": (r > threshold).sum(1) for threshold in R_THRESHOLDS}
-
-
-def bootstrap_r(predictions, labels, n_bootstrap, seed, groups=None):
-    """Pearson R of each output in resampled patients, by weighted sums; (n_bootstrap, n_outputs).
-
-    With `groups`, int (n_patients,), both are centred on the mean of each group in each draw. NaN where predictions or
-    labels are constant in a draw.
-    """
-    counts = draws(len(labels), n_bootstrap, seed).astype(float)
-    groups = np.zeros(len(labels), int) if groups is None else groups
-    x, y = (association.centred_within(values, groups) for values in (predictions, labels))
-    xy, xx, yy = counts @ (x * y), counts @ (x * x), counts @ (y * y)
-    least_xx, least_yy = NEGLIGIBLE * xx, NEGLIGIBLE * yy
-    for group in np.unique(groups):  # the mean of a group in a draw is not its mean
-        rows = np.flatnonzero(groups == group)
-        root_n = np.maximum(counts[:, rows].sum(1, keepdims=True), 1) ** 0.5  # none in a draw: all its sums are 0
-        sum_x, sum_y = (counts[:, rows] / root_n @ values[rows] for values in (x, y))
-        xy -= sum_x * sum_y
-        xx -= np.square(sum_x, out=sum_x)
-        yy -= np.square(sum_y, out=sum_y)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        xy /= np.sqrt(xx * yy)
-    xy[(xx <= least_xx) | (yy <= least_yy)] = np.nan
-    return xy
-
-
-def resampled(n, n_bootstrap, seed):
-    """Draws of n row numbers with replacement; (n_bootstrap, n)."""
-    return np.random.default_rng(seed).integers(0, n, (n_bootstrap, n))
-
-
-def draws(n, n_bootstrap, seed):
-    """How often each row is in each of the draws of `resampled`; int64 (n_bootstrap, n)."""
-    return np.stack([np.bincount(rows, minlength=n) for rows in resampled(n, n_bootstrap, seed)])
-
-
-def interval(values):
-    """Percentile interval; NaN without values."""
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    limits = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
-    return tuple(np.percentile(values, limits)) if len(values) else (np.nan, np.nan)

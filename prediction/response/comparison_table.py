@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 from sklearn import metrics
 
-from evaluation import association, result_tables
+from evaluation import association, resampling
 from response import feature_sets
 from slide_ex import text_table
 
@@ -33,7 +33,7 @@ def comparison(scores, patients, rows, tables, n_bootstrap, seed):
     if not known.any():
         return pd.DataFrame()
     labels, threshold = patients.new_y[known], patients.y.mean()
-    weights = result_tables.draws(len(labels), n_bootstrap, seed)
+    weights = resampling.draws(len(labels), n_bootstrap, seed)
     values = {name: column.to_numpy()[known] for name, column in scores.items()}
     made = []
     for name, members in rows.items():
@@ -48,12 +48,12 @@ def comparison(scores, patients, rows, tables, n_bootstrap, seed):
 
 def statistics_of(labels, values, threshold, weights):
     """Statistics of one score; dict of the columns from auc to p_mann_whitney. weights: bootstrap draws of patients."""
-    row = dict(zip(("auc", "auc_low", "auc_high"), association.delong(labels, values, result_tables.CONFIDENCE)))
+    row = dict(zip(("auc", "auc_low", "auc_high"), association.delong(labels, values, resampling.CONFIDENCE)))
     row["average_precision"] = metrics.average_precision_score(labels, values)
     row |= zip(("average_precision_low", "average_precision_high"),
-               result_tables.interval(association.average_precision(labels, values, weights)))
+               resampling.interval(association.average_precision(labels, values, weights)))
     row |= zip(("dor", "dor_low", "dor_high"),
-               association.diagnostic_odds_ratio(labels, values > threshold, result_tables.CONFIDENCE))
+               association.diagnostic_odds_ratio(labels, values > threshold, resampling.CONFIDENCE))
     return row | {"p_mann_whitney": stats.mannwhitneyu(values[labels == 1], values[labels == 0],
                                                        alternative="greater").pvalue}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evaluation import result_tables
+from evaluation import resampling
 from response import feature_sets
 from slide_ex import text_table
 
@@ -48,7 +48,7 @@ def kaplan_meier(y):
     survival = np.cumprod(1 - events / at_risk)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_sd = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events)))) / np.abs(np.log(survival))
-        half = stats.norm.ppf((1 + result_tables.CONFIDENCE) / 2) * log_sd
+        half = stats.norm.ppf((1 + resampling.CONFIDENCE) / 2) * log_sd
         low, high = survival ** np.exp(half), survival ** np.exp(-half)
     last = survival == 0    # nobody is left: no interval
     table = pd.DataFrame({"time": times, "n_at_risk": at_risk, "n_events": events, "survival": survival,
@@ -88,20 +88,20 @@ def comparison(scores, patients, rows, tables, n_bootstrap, seed):
     if not known.any():
         return pd.DataFrame()
     y, values = patients.new_y[known], {name: column.to_numpy()[known] for name, column in scores.items()}
-    weights = result_tables.draws(len(y), n_bootstrap, seed)
+    weights = resampling.draws(len(y), n_bootstrap, seed)
     drawn = {name: concordance(y, of_row, weights) for name, of_row in values.items()}
     made = []
     for name in rows:
         row = {"features": name, "kind": feature_sets.kind_of(rows[name]), "n_patients": len(y),
                "n_events": int(y[:, 1].sum()), "n_genes": feature_sets.n_genes(name, rows[name], tables),
                "c_index": concordance(y, values[name])}
-        row |= zip(("c_index_low", "c_index_high"), result_tables.interval(drawn[name]))
+        row |= zip(("c_index_low", "c_index_high"), resampling.interval(drawn[name]))
         row["p_log_rank"] = log_rank(y, tertiles(values[name]))
         for column, other in REFERENCES.items():
             is_there = other in values and other != name
             row[column] = row["c_index"] - concordance(y, values[other]) if is_there else np.nan
             row |= zip((f"{column}_low", f"{column}_high"),
-                       result_tables.interval(drawn[name] - drawn[other] if is_there else []))
+                       resampling.interval(drawn[name] - drawn[other] if is_there else []))
         made.append(row)
     return pd.DataFrame(made).astype({"n_genes": "Int64"})
 

@@ -13,7 +13,7 @@ so they are strong ones:
 import numpy as np
 import pandas as pd
 
-from evaluation import association, result_tables
+from evaluation import association, resampling
 
 OPPONENTS = "colour", "total", "position"
 SMOOTH_TILES = 1.5      # standard deviation of the Gaussian, sides of a tile
@@ -53,7 +53,7 @@ def correlations(predicted, values, blocks, n_bootstrap, seed):
     member = (names == np.arange(n_blocks)[:, None]).astype(float)
     x, y = predicted - predicted.mean(0), values - values.mean(0)     # sums of squares stay small
     sums = [member @ np.ones((len(x), 1)), member @ x, member @ y, member @ (x * x), member @ (y * y), member @ (x * y)]
-    weights = result_tables.draws(n_blocks, n_bootstrap, seed).astype(float)
+    weights = resampling.draws(n_blocks, n_bootstrap, seed).astype(float)
 
     def r(draws):
         n, sx, sy, sxx, syy, sxy = (draws @ of_block for of_block in sums)
@@ -103,4 +103,4 @@ def table(outputs, predicted, values, tile, blocks, opponents, n_bootstrap, seed
 
 def intervals(drawn):
     """Percentile interval of each column of draws; float64 (n_outputs, 2)."""
-    return np.array([result_tables.interval(column) for column in drawn.T]).reshape(-1, 2)
+    return np.array([resampling.interval(column) for column in drawn.T]).reshape(-1, 2)

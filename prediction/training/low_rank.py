@@ -20,9 +20,8 @@ fold: one choice an outer fold, and its test part has no say in it.
 import dataclasses
 
 import numpy as np
-from scipy.sparse.linalg import eigsh
 
-from evaluation import association
+from evaluation import association, gram
 
 PENALTIES = tuple(10.0 ** power for power in np.arange(2, -2.5, -0.5))  # relative to the mean eigenvalue of Z Z'
 RANKS = (1, 2, 3, 4, 6, 8, 12)
@@ -67,12 +66,10 @@ def kernel(features, colours, train, colour_weight):
     varies = sd > 1e-9 * np.abs(centre)  # else it is constant, up to rounding
     scale = np.where(varies, size / np.where(varies, sd, 1), 0.0)
     z = (x - centre) * scale
-    gram = z @ z[train].T
-    values, vectors = np.linalg.eigh(gram[train])
-    if not values[-1] > 0:
+    values, vectors, products = gram.decomposed(z, train, NEGLIGIBLE)
+    if not len(values):
         raise ValueError("the training slides have the same features, so that nothing can be learnt from them")
-    kept = values > NEGLIGIBLE * values[-1]
-    return Kernel(blocks, centre, scale, train, values[kept], vectors[:, kept], gram @ vectors[:, kept])
+    return Kernel(blocks, centre, scale, train, values, vectors, products)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +84,9 @@ def prepare(labels, parts):
     """Labels of an array (n_slides, n_outputs), and of the row numbers of all `parts` together."""
     used = np.unique(np.concatenate([rows for part in parts for rows in part]))
     of_used = association.centred(labels[used].astype(float))
-    values, gram = np.full(labels.shape, np.nan), np.full((len(labels), len(labels)), np.nan)
-    values[used], gram[np.ix_(used, used)] = of_used, of_used @ of_used.T
-    return Labels(labels[used].mean(0, dtype=float), values, gram)
+    values, products = np.full(labels.shape, np.nan), np.full((len(labels), len(labels)), np.nan)
+    values[used], products[np.ix_(used, used)] = of_used, of_used @ of_used.T
+    return Labels(labels[used].mean(0, dtype=float), values, products)
 
 
 def rotated_gram(of_kernel, labels):
@@ -100,17 +97,17 @@ def rotated_gram(of_kernel, labels):
     return of_kernel.vectors.T @ centred @ of_kernel.vectors
 
 
-def solve(of_kernel, gram, penalty, n_ranks):
+def solve(of_kernel, rotated, penalty, n_ranks):
     """The directions for one penalty, relative to the mean eigenvalue; the first r of them are the model of rank r.
 
-    gram : of `rotated_gram`
+    rotated : of `rotated_gram`
 
     Returns dual (n_directions, n_ranks), by which scores of slides are kernel.products @ dual, and of_labels
     (n_train, n_ranks), by which loads (n_ranks, n_outputs) are of_labels' Y.
     """
     penalty = penalty * of_kernel.values.sum() / len(of_kernel.train)
     shrunk = (of_kernel.values / (of_kernel.values + penalty)) ** 0.5
-    u = leading(shrunk[:, None] * gram * shrunk, n_ranks)
+    u = leading(shrunk[:, None] * rotated * shrunk, n_ranks)
     dual = u / (of_kernel.values * (of_kernel.values + penalty))[:, None] ** 0.5
     return dual, of_kernel.vectors @ (shrunk[:, None] * u)
 
@@ -119,6 +116,7 @@ def leading(matrix, n):
     """Eigenvectors of the n largest eigenvalues of a symmetric matrix, the largest first; (len(matrix), n)."""
     if len(matrix) <= max(N_DENSE, 2 * n) or not matrix.any():
         return np.linalg.eigh(matrix)[1][:, ::-1][:, :n]
+    from scipy.sparse.linalg import eigsh
     values, vectors = eigsh(matrix, n, v0=np.ones(len(matrix)))
     return vectors[:, np.argsort(-values)]
 
@@ -142,8 +140,8 @@ def choose(kernel_of, parts, labels, colour_weights):
         squares += (of_valid * of_valid).sum(0)
         for weight in colour_weights:
             one = kernel_of(train, weight)
-            gram = rotated_gram(one, labels)
-            solutions = [solve(one, gram, penalty, n_ranks[weight]) for penalty in PENALTIES]
+            rotated = rotated_gram(one, labels)
+            solutions = [solve(one, rotated, penalty, n_ranks[weight]) for penalty in PENALTIES]
             sums[weight] += centred_sums(*map(np.stack, zip(*solutions)), one.products[valid], of_train, of_valid)
     table = [{"colour_weight": weight, "penalty": penalty, "rank": rank,
               "valid_r": mean_r(of_penalty[:, rank - 1], squares)} for weight in colour_weights

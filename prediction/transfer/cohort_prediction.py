@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from evaluation import out_of_fold
 from training import linear_head, model_config
 
 
@@ -41,17 +42,14 @@ class RunningMoments:
 def predict(target, slides, folds):
     """CohortPrediction of the mean of the models of some folds of a trained_models.TrainedTarget."""
     apply = {"regression": linear, "classification": response}[target.head](slides)
-    patients, row = np.unique(slides.patient_ids, return_inverse=True)
-    n_slides = np.bincount(row)[:, None]
     of_slides, of_patients = RunningMoments(), RunningMoments()
     for state in target.states(folds):
         values = apply(state)
         if values.shape[1] != len(target.outputs):
             raise ValueError(f"a model of {target.name} has {values.shape[1]} outputs, {len(target.outputs)} names")
-        total = np.zeros((len(patients), values.shape[1]))
-        np.add.at(total, row, values)
+        patients, (means,) = out_of_fold.mean_by_patient(slides.patient_ids, values)
         of_slides.add(values)
-        of_patients.add(total / n_slides)
+        of_patients.add(means)
     spread = of_patients.sd()
     return CohortPrediction(target.outputs, of_slides.mean.astype(np.float32), patients,
                             of_patients.mean.astype(np.float32), None if spread is None else spread.astype(np.float32),

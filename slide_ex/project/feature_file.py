@@ -167,7 +167,8 @@ def write(path, features, coords, mean_rgb, unreadable, attributes, measures=Non
         hdf5.write_array(file, "mean_features", mean_of(features, arrays["features"].shape[1]), np.float32)
         hdf5.write_array(file, "slide_rgb", mean_of(arrays["mean_rgb"], 3), np.float32)
         file.flush()
-        file.attrs.update(attributes | {"content_sha256": content_sha256(arrays.values()), hdf5.SUMS: sums_of(path, file)})
+        file.attrs.update(attributes | {"content_sha256": content_sha256(arrays.values()),
+                                        hdf5.SUMS: sums_of(path, file)})
         file["coords"].attrs.update({
             "patch_size": attributes["tile_px"], "patch_size_level0": attributes["level0_tile_px"],
             "level0_magnification": attributes["slide_magnification"],

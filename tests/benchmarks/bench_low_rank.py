@@ -5,13 +5,13 @@
 """
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import h5py
+
+import measured_run
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
@@ -19,7 +19,6 @@ sys.path[:0] = [str(ROOT / "tests")]
 import simulated_cohort  # noqa: E402
 
 N_MODELS = 25  # of a cell type
-POLL_S = 0.5   # between two looks at the memory
 
 
 def main(args):
@@ -28,14 +27,14 @@ def main(args):
         project = simulated_cohort.write(Path(folder) / "project", args.slides, 0, n_features=2048, n_genes=args.genes,
                                          noise=3.0)
         add_cell_types(project / "targets.h5", args.cell_types)
-        run("prediction/make_splits.py", project)
+        measured_run.run("prediction/make_splits.py", project)
         script = "prediction/1main_cs_exp_regression.py"
-        seconds, cpu, gib = run(script, project, "all", "all", "all", "--model", "low-rank")
+        seconds, cpu, gib = measured_run.run(script, project, "all", "all", "all", "--model", "low-rank")
         n_models = N_MODELS * args.cell_types
         print(f"low-rank: {n_models} models of {args.slides} slides x {args.genes} genes in {seconds:.0f} s, {cpu:.0f} s "
               f"of CPU, {seconds / n_models:.2f} s a model; peak memory of all processes together {gib:.1f} GiB")
         for inner in range(args.networks):
-            seconds, cpu, gib = run(script, project, 0, inner, "CAFs", "--processes", 1)
+            seconds, cpu, gib = measured_run.run(script, project, 0, inner, "CAFs", "--processes", 1)
             print(f"network: one model on one core in {seconds:.0f} s, {cpu:.0f} s of CPU, {gib:.1f} GiB")
 
 
@@ -44,39 +43,6 @@ def add_cell_types(path, n_cell_types):
     with h5py.File(path, "r+") as file:
         for number in range(len(simulated_cohort.CELL_TYPES), n_cell_types):
             file.copy(file["expression/CAFs"], file["expression"], f"Type {number + 1}")
-
-
-def run(script, *words):
-    """Seconds and CPU seconds that a script took, and its peak memory, GiB; its lines are not shown unless it fails."""
-    started, before, peak = time.perf_counter(), os.times(), 0
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen([sys.executable, ROOT / script, *map(str, words)], stdout=said, stderr=said)
-        while process.poll() is None:
-            peak = max(peak, sum(map(memory_kib, family(process.pid))))
-            time.sleep(POLL_S)
-        if process.returncode:
-            said.seek(0)
-            sys.exit(said.read())
-    after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return time.perf_counter() - started, cpu, peak / 2**20
-
-
-def family(pid):
-    """A process and the children of its main thread."""
-    try:
-        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-    except OSError:  # it has just ended
-        return []
-
-
-def memory_kib(pid):
-    """Memory of a process, KiB, pages that it shares with others divided by their number."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 if __name__ == "__main__":
