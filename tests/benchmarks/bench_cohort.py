@@ -4,7 +4,7 @@
     python tests/benchmarks/bench_cohort.py --slides 1100 --cell-types 9 --genes 10000 --stages collect_features
 
 Makes a project of features, labels and folds in the real formats for each number of slides (no images: what follows the
-encoder is measured), and runs the stages. Prints, a row a stage and size, seconds, CPU seconds, peak memory of all its
+encoder is measured, without figures and report, which show slides), and runs the stages. Prints, a row a stage and size, seconds, CPU seconds, peak memory of all its
 processes (GiB) and what it wrote (MB); then the exponent of growth, the slope of log CPU seconds on log slides between
 the two largest sizes, and the seconds of CPU that it gives for --extrapolate slides.
 """
@@ -32,8 +32,6 @@ STAGES = {
     "collect_results": ("prediction/collect_results.py",),
     "export_model": ("prediction/export_model.py", "BUNDLE"),
     "predict_cohort": ("prediction/predict_cohort.py", "--models", "BUNDLE"),     # of another cohort of that size
-    "figures": ("prediction/figures.py",),
-    "report": ("prediction/report.py",),
     "networks": ("prediction/1main_cs_exp_regression.py", "all", "0", "Type 1", "--max-epochs", "20"),
     "check_project": ("data/check_project.py",)}
 
