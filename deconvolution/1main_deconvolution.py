@@ -5,7 +5,8 @@ The default method is native: a linear factor model of this project (native.py).
 
 Reads   bulk_expression.tsv[.gz] (genes x patients, TPM), signature.tsv[.gz] (marker genes x cell types); optional
         reference.tsv[.gz] (all genes x cell types), reference_states.tsv[.gz] and reference_donors.tsv[.gz] (all genes
-        x '<cell type>: <state or donor>'); with --purity a table of patients and their purity, or clinical.csv
+        x '<cell type>: <state or donor>'); with --purity a table of patients and their purity, or clinical.csv; with
+        --batch a column of clinical.csv
 Writes  deconvolution/estimated_cell_fractions.txt, confidence_score.txt, summary.csv, report.pdf, expression.h5,
         with --text also expression_<cell type>.txt
 
@@ -20,18 +21,19 @@ from slide_ex.script import parser, run
 
 from outputs import result_files
 from slide_ex import checksums, expression_scale
-from sources import codefacs, engines, inputs_of_project, malignant_types, purity_table, state_tables
+from sources import batch_column, codefacs, engines, inputs_of_project, malignant_types, purity_table, state_tables
 
 SEED = 42
 IN_CLINICAL = Path("clinical.csv")    # --purity without a file: the one of the project
-DECLARED = "log2", "clip_negative", "scale_fractions", "malignant", "no_states"    # recorded where they are said
-OF_NATIVE = "fractions", "purity", "malignant", "no_states"
+DECLARED = "log2", "clip_negative", "scale_fractions", "malignant", "no_states", "batch"    # recorded where said
+OF_NATIVE = "fractions", "purity", "malignant", "no_states", "batch"
 
 
 def main(args):
     folder = args.project_path / "deconvolution"
     refuse_contradictions(args)
     files = inputs_of_project.paths(args.project_path)
+    batch = batch_column.read(args.project_path, args.batch) if args.batch else None
     states = {} if args.no_states or args.method == "codefacs" else state_tables.paths(args.project_path)
     if args.malignant and not args.purity and state_tables.DONORS not in states:
         raise ValueError("--malignant is about --purity and reference_donors.tsv[.gz]: there is neither, leave it out")
@@ -40,6 +42,7 @@ def main(args):
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
     inputs = {name: checksums.of_file(path) for name, path in (files | states | extra).items() if path}
     inputs |= {"purity": checksums.of_content(purity)} if purity else {}
+    inputs |= {"batches": checksums.of_content(batch)} if batch else {}
     parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
         {"seed": args.seed} if args.method == "native" else {"codefacs_args": args.codefacs_args})
     parameters |= {name: getattr(args, name) for name in DECLARED if getattr(args, name)}
@@ -55,7 +58,8 @@ def main(args):
         malignant = malignant_types.of(list(data.signature), args.malignant)
         states = state_tables.read(states, data, args.gene_map, malignant)
         result = engines.run_native(data, args.seed, known, states, purity and purity_table.of_patients(
-            purity, data, malignant, purity_file))
+            purity, data, malignant, purity_file), batch and batch_column.of_patients(
+                batch, args.batch, data.bulk.columns))
     else:
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,
                                                               shlex.split(args.codefacs_args))
@@ -85,6 +89,8 @@ if __name__ == "__main__":
     p.add_argument("--method", choices=["native", "codefacs"], default="native", help="default %(default)s")
     p.add_argument("--fractions", type=Path, help="native: known fractions, patients x cell types")
     p.add_argument("--scale-fractions", action="store_true", help="divide the rows of --fractions by their sums")
+    p.add_argument("--batch", metavar="COLUMN", help="native: column of clinical.csv whose groups of patients were "
+                   "sequenced differently; their means are removed from every gene. Without it two are looked for")
     p.add_argument("--purity", type=Path, nargs="?", const=IN_CLINICAL, metavar="FILE", help="native: patients and "
                    "their fraction of malignant cells, 0..1; without FILE column Purity of the project's clinical.csv")
     p.add_argument("--malignant", action="append", default=[], metavar="CELL_TYPE", help="native: what purity and "

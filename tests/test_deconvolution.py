@@ -70,6 +70,34 @@ def test_known_fractions_are_kept(project, run_script):
     fails(run_script(SCRIPT, project, "--fractions", project / "known.tsv", "--overwrite"), "lacks P000")
 
 
+def test_batches_of_a_column_are_removed_and_what_is_wrong_with_them_said(project, run_script):
+    bulk = pd.read_csv(project / "bulk_expression.tsv", sep="\t", index_col=0)
+    fails(run_script(SCRIPT, project, "--batch", "Centre", "--overwrite"), "Centre", "clinical.csv", "not there")
+    clinical = pd.DataFrame({"Patient.ID": bulk.columns, "Centre": ["A", "B", "B"] * 20, "One": "A", "Rare": "A"})
+    clinical.loc[:2, "Rare"], clinical["Gap"] = "B", clinical["Centre"].where(clinical.index > 0, "")
+    clinical.to_csv(project / "clinical.csv", index=False)
+    for column, *words in (("Center", "no column Center", "Centre?"), ("One", "One A", "leave out --batch"),
+                           ("Rare", "fewer than 5", "Rare B"), ("Gap", "no Gap of 1", "P000")):
+        fails(run_script(SCRIPT, project, "--batch", column, "--overwrite"), *words)
+    fails(run_script(SCRIPT, project, "--batch", "Centre", "--text"), "batch", "--overwrite")
+    done = run_script(SCRIPT, project, "--batch", "Centre", "--text", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert "2 batches of Centre (patients: 20, 40) were removed" in done.stdout
+    assert "skipped" in run_script(SCRIPT, project, "--batch", "Centre", "--text").stdout
+    clinical.assign(Centre=["A", "B", "C"] * 20).to_csv(project / "clinical.csv", index=False)
+    fails(run_script(SCRIPT, project, "--batch", "Centre", "--text"), "batches", "--overwrite")
+
+
+def test_a_sample_given_twice_is_named_and_counted_once(project, run_script):
+    bulk = pd.read_csv(project / "bulk_expression.tsv", sep="\t", index_col=0)
+    bulk.assign(P900=bulk["P003"] * 2).to_csv(project / "bulk_expression.tsv", sep="\t")
+    done = run_script(SCRIPT, project, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert "61 patients are 60 samples: bulk of P003=P900 is the same" in done.stdout
+    fractions = pd.read_csv(project / "deconvolution/estimated_cell_fractions.txt", sep="\t", index_col=0)
+    assert len(fractions) == 61 and (fractions.loc["P003"] == fractions.loc["P900"]).all()
+
+
 def changed(name, change):
     def apply(project):
         path = project / f"{name}.tsv"
@@ -100,7 +128,7 @@ BAD = {
     "patient twice": (changed("bulk_expression", lambda t: t.rename(columns={"P001": "P000"})), "twice", "P000"),
     "no common genes": (changed("signature", lambda t: t.rename(index="MOUSE{}".format)), "no gene in common", "GENE0"),
     "few markers": (changed("signature", lambda t: t.rename(index=lambda g: g if g < "GENE3" else f"X{g}")),
-                    "missing", "--min-markers-found"),
+                    "%) are missing in bulk", "--min-markers-found"),
     "Ensembl": (changed("bulk_expression", lambda t: t.set_axis([f"ENSG{g:011}.2" for g in range(len(t))])),
                 "--gene-map"),
     "collinear": (changed("signature", nearly_copied), "CAFs and T-cells", "cannot be told apart"),

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.stats import norm, rankdata
 
-from model import cell_fractions, expression_model, mean_expression
+from model import cell_fractions, expression_model, mean_expression, reference_fit
 
 TAU_ACCURATE = .3       # Wang et al. 2022 call a gene accurate from here
 MARGIN = .05            # of tau, added in the rival world, because no simulation is as odd as real data
@@ -24,6 +24,7 @@ SCORE_SD = .05          # of tau between simulations
 SHARED_STATES = .6      # of the variance of the rival's scores: the same in all cell types
 BULK_LOG_SD = .1        # noise of bulk, natural log
 SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log; more where the data show more
+CHANGE = .5             # of the fractions beside an unknown type, that much more than the signature's errors make
 REFERENCE_FLOOR = .05   # in units of a gene's mean: what counts as "about nothing" in that logarithm
 MIN_SHARE_OF_MEAN = .02  # expression is not drawn below this share of its mean
 N_SWEEPS = 20           # of the factors of a simulation
@@ -32,21 +33,22 @@ MIN_GENES_PER_BIN = 25  # or fewer, with at least so many genes
 DOUBTFUL = .49          # at most this, rather not right than right, for what cannot be known:
 MIN_MEAN_FRACTION = .02  # types below this mean abundance,
 MIN_SHARE_OF_BULK = .01  # types that make less than this of a gene's bulk,
-MIN_SAMPLES = 50         # and cohorts below this size
+MIN_SAMPLES = 50         # and cohorts below this size,
+FOLLOWS = .2, 1.5        # estimates whose rank correlation with the abundance of another type is above this plus, by
+                         # chance, this / sqrt(n_samples)
 
 
-def by_simulation(model, markers, reference, platform_log_sd, batch, rank, random, fractions_known,
-                  states=None, purity=None):
+def by_simulation(model, markers, reference, platform_log_sd, rank, random, change, states=None, purity=None):
     """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates.
 
     `reference` is in units of each gene's mean over samples, as the model is; `platform_log_sd` is how wrong it is
-    about a gene in all types together (reference_fit.misfit); `batch`: patients of another platform
-    (reference_fit.batch).
-    `fractions_known`: they were given, so the simulation gives them too. `states`, `purity`: what else the estimate
-    was made with (reference_states.States, tumour_purity.Purity), which the simulation has, wrong in its own way."""
-    refit = partial(simulate_and_refit, markers=markers, platform_log_sd=platform_log_sd, batch=batch, rank=rank,
+    about a gene in all types together (reference_fit.misfit).
+    `change` of the fractions beside an unknown type (unknown_type.Check), which is how far they may be off; None where
+    they were given: the simulation gives them, too. `states`, `purity`: what else the estimate was made with
+    (reference_states.States, tumour_purity.Purity), which the simulation has, wrong in its own way."""
+    refit = partial(simulate_and_refit, markers=markers, platform_log_sd=platform_log_sd, rank=rank,
                     log_sd=signature_log_sd(model.means, reference, model.fractions), random=random,
-                    fractions_known=fractions_known, states=states, purity=purity)
+                    change=change, states=states, purity=purity)
     score = sum(refit(permuted(model, random))[0] for _ in range(N_SCORES)) / N_SCORES
     truth, of_rival = refit(rival(model, random))
     rival_score, _ = refit(permuted(of_rival, random))
@@ -57,6 +59,33 @@ def by_simulation(model, markers, reference, platform_log_sd, batch, rank, rando
     if len(model.fractions) < MIN_SAMPLES:
         doubtful[:] = True
     return np.where(doubtful, np.minimum(result, DOUBTFUL), result)
+
+
+def lowered(scores, expression, fractions, check, unexplained, unrelated, fractions_known):
+    """Scores (n_genes, n_cell_types), at most DOUBTFUL where something speaks against them that a simulation from the
+    fitted model cannot know: `check` (unknown_type.Check), expression (n_cell_types, n_genes, n_samples) that follows
+    what another type makes, a reference that explains nothing (`unrelated`, as reference_fit.misfit gives it). Where
+    bulk has genes that are `unexplained`, the unknown type of the check is no state of a known one. 0 for constants,
+    which say nothing about patients."""
+    doubtful = np.full(scores.shape, unrelated > reference_fit.UNRELATED)
+    abundance = fractions
+    if not fractions_known:
+        doubtful |= check.doubtful()
+        abundance = np.c_[fractions, check.unknown]
+    for k, of_type in enumerate(expression):
+        own = [k, -1] if k == check.state_of and not unexplained and not fractions_known else [k]
+        genes = np.flatnonzero(scores[:, k] > DOUBTFUL)
+        doubtful[genes, k] |= follows_others(of_type[genes], abundance, own)
+    scores = np.where(doubtful, np.minimum(scores, DOUBTFUL), scores)
+    return np.where(np.ptp(expression, axis=2).T == 0, 0, scores)
+
+
+def follows_others(expression, abundance, own):
+    """Whether each row of expression (n_genes, n_samples) goes with a column of abundance (n_samples, n) other than
+    `own`: then it is rather what that type makes, left in the wrong place."""
+    others = np.delete(abundance, own, axis=1)
+    rho = standardised_ranks(expression) @ standardised_ranks(others.T).T
+    return np.abs(rho).max(axis=1) > FOLLOWS[0] + FOLLOWS[1] / np.sqrt(len(abundance))
 
 
 def permuted(model, random):
@@ -81,29 +110,34 @@ def rival(model, random):
                                           scores=scores.astype(np.float32)))
 
 
-def simulate_and_refit(model, markers, log_sd, platform_log_sd, batch, rank, random, fractions_known, states, purity):
+def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, change, states, purity):
     """Kendall's tau (n_genes, n_cell_types) between expression drawn from `model` and what is estimated from its bulk
     (0 where either is constant), and the model of that estimate."""
     truth = simulate(model, random)
     bulk = sum(f * of_type for f, of_type in zip(model.fractions.T, truth))
     bulk *= lognormal(random, BULK_LOG_SD, bulk.shape)
-    members, batch_log_sd = batch
-    bulk[:, members] *= lognormal(random, batch_log_sd, (len(bulk), 1))
     gene_mean = np.maximum(bulk.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     bulk /= gene_mean
     means = model.means / gene_mean
     fractions = model.fractions
     states = states and states.perturbed(random, SIGNATURE_LOG_SD)
-    if not fractions_known:
+    if change is not None:
         platform = lognormal(random, platform_log_sd, (len(markers), 1))
         signature = means[markers] * platform * lognormal(random, log_sd, means[markers].shape)
         fractions = cell_fractions.estimate(bulk[markers], signature, states and states.at(markers),
                                             purity and purity.drawn(model.fractions, random))
+        fractions = changed(fractions, change, random)
     means = mean_expression.estimate(bulk, fractions, means * lognormal(random, log_sd, means.shape))
     refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS, states)
     estimate = expression_model.estimate(refit, bulk)
     tau = np.stack([kendall(*of_type) for of_type in zip(truth, estimate)], axis=1)
     return np.nan_to_num(tau), refit
+
+
+def changed(fractions, change, random):
+    """Fractions (n_samples, n_cell_types) moved by `change` of the same shape, one way or the other in each sample."""
+    moved = np.maximum(fractions + random.choice((-CHANGE, CHANGE), (len(change), 1)) * change, 0)
+    return (moved / moved.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def calibrated(score, rival_score, truth):
@@ -148,8 +182,14 @@ def lognormal(random, log_sd, shape):
 def kendall(a, b):
     """Kendall's tau of each row of a and b (n_rows, n_samples), from Spearman's rho as if normal; NaN for a constant
     row. Exact tau takes n_samples times longer."""
-    ranks = [rankdata(x, axis=1) for x in (a, b)]
-    ranks = [x - x.mean(axis=1, keepdims=True) for x in ranks]
-    norm = np.sqrt(np.sum(ranks[0] ** 2, axis=1) * np.sum(ranks[1] ** 2, axis=1))
-    rho = np.divide(np.sum(ranks[0] * ranks[1], axis=1), norm, out=np.full(len(a), np.nan), where=norm > 0)
+    ranks = [standardised_ranks(x) for x in (a, b)]
+    rho = np.sum(ranks[0] * ranks[1], axis=1)
+    rho[~(ranks[0].any(axis=1) & ranks[1].any(axis=1))] = np.nan
     return 2 / np.pi * np.arcsin(2 * np.sin(np.pi / 6 * rho))
+
+
+def standardised_ranks(rows):
+    """Ranks within each row, of mean 0 and length 1; 0 for a constant row."""
+    ranks = rankdata(rows, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    return ranks / np.maximum(np.linalg.norm(ranks, axis=1, keepdims=True), np.finfo(float).tiny)

@@ -120,7 +120,7 @@ class CellType:
         scores adds to the expected sum of squares of every gene (n_genes,)."""
         precision, uncertain = self.update_loadings(own, noise)
         self.update_scores(own, noise, precision)
-        return uncertain + np.einsum("gp,pq,gq->g", self.loadings, self.score_covariance(), self.loadings)
+        return uncertain + np.sum(self.loadings @ self.score_covariance() * self.loadings, axis=1)
 
     def score_covariance(self):
         """Sum over samples of fraction^2 times the covariance of the scores (rank, rank)."""

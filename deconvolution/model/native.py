@@ -2,11 +2,12 @@
 
     bulk of gene g in sample i = sum over cell types k of fraction_ik * expression_gki + noise
 
-1 fractions (cell_fractions) and scale of the samples (sample_scale), 2 means (mean_expression), 3 factors
-(factor_model, rank_choice), 4 what is left (residual_share), 5 confidence (confidence). Where they are known, states
-of the cell types and donors of the tumours (reference_states) help 1 and 3, and purity (tumour_purity) helps 1.
+0 what is no biology (patients: samples given twice, batches, levels), 1 fractions (cell_fractions), 2 means
+(mean_expression), 3 factors (factor_model, rank_choice), 4 what is left (residual_share), 5 confidence (confidence,
+unknown_type). Where they are known, states of the cell types and donors of the tumours (reference_states) help 1 and
+3, and purity (tumour_purity) helps 1.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,29 +16,49 @@ from model import (
     confidence,
     expression_model,
     mean_expression,
+    patients,
     rank_choice,
     reference_fit,
-    sample_scale,
+    unknown_type,
 )
+
+MIN_SAMPLES = 3    # to deconvolve at all
 
 
 @dataclass
 class Deconvolution:
-    """fractions (n_samples, n_cell_types); scale (n_samples,) of the samples, around 1; expression (n_cell_types,
-    n_genes, n_samples), in the units of bulk / scale; confidence (n_genes, n_cell_types), 0..1; rank: the largest
+    """fractions (n_samples, n_cell_types); level (n_samples,) of all genes, around 1; sample (n_samples,), which are
+    the same; batch (n_samples,) and its removed effects (n_genes, n_batches), natural log; expression (n_cell_types,
+    n_genes, n_samples), in the units of bulk / level; confidence (n_genes, n_cell_types), 0..1; rank: the largest
     number of factors; held_out {rank: relative error of entries left out}; unrelated: the share that
-    reference_fit.misfit gives."""
+    reference_fit.misfit gives; check: unknown_type.Check of the fractions."""
     fractions: np.ndarray
-    scale: np.ndarray
+    level: np.ndarray
+    sample: np.ndarray
+    batch: np.ndarray
+    batch_effects: np.ndarray
     expression: np.ndarray
     confidence: np.ndarray
     rank: int
     held_out: dict
     unrelated: float
+    check: unknown_type.Check
+
+    def of_every(self, sample):
+        """The same of all samples, where this is of each sample once."""
+        if len(sample) == len(self.sample):
+            return self
+        return replace(self, sample=sample, **{name: getattr(self, name)[sample]
+                                               for name in ("fractions", "level", "batch")},
+                       expression=self.expression[:, :, sample])
+
+    def cleaned(self, bulk):
+        """Bulk (n_genes, n_samples) at a common level and without batches: what the expression adds up to."""
+        return patients.without_batches(bulk / self.level, self.batch_effects, self.batch)
 
 
-def deconvolve(bulk, markers, signature, reference, seed, fractions=None, states=None, purity=None):
-    """All steps.
+def deconvolve(bulk, markers, signature, reference, seed, fractions=None, states=None, purity=None, batch=None):
+    """All steps, for each sample once.
 
     Parameters
     ----------
@@ -49,27 +70,48 @@ def deconvolve(bulk, markers, signature, reference, seed, fractions=None, states
     fractions : ndarray (n_samples, n_cell_types), where they are known
     states : reference_states.States of the genes of bulk, or None
     purity : tumour_purity.Purity of the samples, an observation of the fractions, or None
+    batch : ndarray of int (n_samples,), counted from 0, where they are known; otherwise two are looked for
     """
-    known = fractions is not None
-    if not known:
-        fractions = cell_fractions.estimate(bulk[markers], signature, states and states.at(markers), purity)
-    fractions = fractions.astype(np.float32)
+    sample = patients.same_sample(bulk)
+    _, first = np.unique(sample, return_index=True)
+    if len(first) < MIN_SAMPLES:
+        raise ValueError(f"{bulk.shape[1]} patients are only {len(first)} different samples, too few to deconvolve")
+    if len(first) < len(sample):
+        bulk = patients.mean_of_groups(bulk, sample)
+        fractions = fractions if fractions is None else patients.mean_of_groups(fractions.T, sample).T
+        purity = purity and replace(purity, values=patients.mean_of_groups(purity.values[None], sample)[0])
+        batch = batch if batch is None else batch[first]
+    return deconvolve_once(bulk, markers, signature, reference, seed, fractions, states, purity, batch).of_every(sample)
+
+
+def deconvolve_once(bulk, markers, signature, reference, seed, known, states, purity, batch):
+    """As `deconvolve`, where no sample is given twice and fractions may be `known`."""
+    at_markers = states and states.at(markers)
     random = np.random.default_rng(seed)
-    scale = sample_scale.estimate(bulk, fractions, reference)
-    bulk = bulk / scale
+    fractions = cell_fractions.estimate(bulk[markers], signature, at_markers, purity) if known is None else known
+    fractions = fractions.astype(np.float32)
+    level = patients.level(bulk, fractions, reference)
+    bulk = bulk / level
+    if batch is None:
+        batch = patients.find_batches(bulk, reference, fractions, random)
+    effects = patients.batch_effects(bulk, reference, fractions, batch)
+    bulk = patients.without_batches(bulk, effects, batch)
+    if batch.any() and known is None:
+        fractions = cell_fractions.estimate(bulk[markers], signature, at_markers, purity)
+    platform, unrelated = reference_fit.misfit(bulk, reference, fractions, random)
+    unexplained, _ = reference_fit.unexplained(reference_fit.log_ratio(bulk, reference, fractions))
+    check = unknown_type.check(bulk[markers], signature, fractions, at_markers)
     gene_mean = bulk.mean(axis=1, keepdims=True)
     scaled = (bulk / gene_mean).astype(np.float32)
-    platform, unrelated = reference_fit.misfit(bulk, reference, fractions, random)
-    batch = reference_fit.batch(reference_fit.log_ratio(bulk, reference, fractions))
     reference = (reference / gene_mean).astype(np.float32)
     means = mean_expression.estimate(scaled, fractions, reference)
     rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random, states)
     model = expression_model.fit(scaled, fractions, means, rank, states=states)
     expression = expression_model.estimate(model, scaled)
-    scores = confidence.by_simulation(model, markers, reference, platform, batch, rank, random, known, states,
-                                      purity)
-    if unrelated > reference_fit.UNRELATED:
-        scores = np.minimum(scores, confidence.DOUBTFUL)
-    scores[np.ptp(expression, axis=2).T == 0] = 0  # a constant says nothing about patients
+    change = check.change if known is None else None
+    scores = confidence.by_simulation(model, markers, reference, platform, rank, random, change, states, purity)
+    scores = confidence.lowered(scores, expression, fractions, check, len(unexplained) > 0, unrelated,
+                                known is not None)
     expression *= gene_mean.astype(np.float32)
-    return Deconvolution(fractions, scale, expression, scores, rank, held_out, unrelated)
+    return Deconvolution(fractions, level, np.arange(len(level)), batch, effects, expression, scores, rank, held_out,
+                         unrelated, check)

@@ -9,8 +9,6 @@ MIN_SHARE = .005         # of all genes, so far above
 SOME_PATIENTS = .9       # quantile over patients: genes so far above in a tenth of them
 MIN_BLOCK, LARGEST_BLOCK = 10, 30  # such genes, the highest
 TOGETHER = .3            # their mean correlation over patients, which has a common cause
-GROUPED = .85           # of the variance of the leading direction lies between two groups; 0.64 if normal
-MIN_GROUP = .1           # of the patients
 UNRELATED = .8           # misfit, as a share of that of genes paired at random: the reference explains nothing
 FLOOR = .05              # in units of a gene's mean in bulk: predictions below are about nothing
 
@@ -52,61 +50,41 @@ def notes(bulk, reference, fractions):
     reference : DataFrame (n_genes, n_cell_types), NaN rows without reference
     fractions : ndarray (n_patients, n_cell_types)
     """
-    ratio = log_ratio(bulk.to_numpy(), reference.to_numpy(), fractions)
-    genes = bulk.index[reference.notna().all(axis=1)]
-    about_types = missing_type(genes, np.median(ratio, axis=1)) or block(genes, ratio)
-    members, log_sd = batch(ratio)
-    if not members.any():
-        return about_types
-    return about_types + [f"{members.sum()} patients differ from the others in very many genes, by {log_sd:.2f} "
-                          f"(standard deviation, natural log; {some(bulk.columns[members])}): another platform or "
-                          "batch would do that; confidence is lower for it, expression is not corrected"]
+    rows, line = unexplained(log_ratio(bulk.to_numpy(), reference.to_numpy(), fractions))
+    return [line.format(genes=some(bulk.index[reference.notna().all(axis=1)][rows[:5]]))] if len(rows) else []
 
 
-def missing_type(genes, log_ratio):
-    """A line when many genes are far above the prediction in the median patient (log_ratio, (n_genes,)), few far
+def unexplained(log_ratio):
+    """Genes (rows of log_ratio, the highest first) that the cell types cannot explain, and a line about them with
+    {genes} in it; no rows when all is well. log_ratio (n_genes, n_patients) as `log_ratio` gives it."""
+    rows, line = above_in_all(np.median(log_ratio, axis=1))
+    return (rows, line) if len(rows) else above_together(log_ratio)
+
+
+def above_in_all(log_ratio):
+    """`unexplained` by the ratio in the median patient (n_genes,): many genes far above the prediction, few far
     below."""
     above, below = log_ratio > np.log(UNEXPLAINED_FOLD), log_ratio < -np.log(UNEXPLAINED_FOLD)
     if above.mean() < MIN_SHARE or above.sum() < ALARMING_RATIO * below.sum():
-        return []
-    return [f"{above.sum()} genes are more than {UNEXPLAINED_FOLD} times above what the cell types explain "
-            f"({below.sum()} below), first {some(genes[np.argsort(-log_ratio)[:5]])}: a cell type may be missing from "
-            "the signature, or these values are damaged"]
+        return [], ""
+    return np.argsort(-log_ratio)[:above.sum()], (
+        f"{above.sum()} genes are more than {UNEXPLAINED_FOLD} times above what the cell types explain ({below.sum()} "
+        "below), first {genes}: a cell type may be missing from the signature, or these values are damaged")
 
 
-def block(genes, log_ratio):
-    """A line when the genes that are far above the prediction in some patients (log_ratio, (n_genes, n_patients)) are
-    so in the same patients."""
+def above_together(log_ratio):
+    """`unexplained` by genes that are far above the prediction in the same, few, patients."""
     level = np.quantile(log_ratio, SOME_PATIENTS, axis=1)
     highest = np.argsort(-level)[:min(LARGEST_BLOCK, np.sum(level > np.log(UNEXPLAINED_FOLD)))]
     values = log_ratio[highest] - np.median(log_ratio, axis=0)
     spread = values.std(axis=1)
     if np.sum(spread > 0) < MIN_BLOCK:
-        return []
+        return [], ""
     correlation = np.corrcoef(values[spread > 0])
     together = (correlation.sum() - len(correlation)) / (correlation.size - len(correlation))
     if together < TOGETHER:
-        return []
-    return [f"genes that are more than {UNEXPLAINED_FOLD} times above what the cell types explain in a tenth of the "
-            f"patients go together (mean correlation {together:.2f}), first {some(genes[highest[:5]])}: a cell type, "
-            "or a state of one, may be missing from the signature"]
-
-
-def batch(ratio):
-    """Whether the leading direction of log_ratio (n_genes, n_patients) parts the patients into two clear groups: bool
-    (n_patients,), the members of the smaller one, and by how much the groups differ, robust sd over genes, natural
-    log; no members and 0 otherwise."""
-    centred = ratio - np.median(ratio, axis=1, keepdims=True)
-    score = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    order = np.argsort(score)
-    ranked = score[order] - score.mean()
-    sizes = np.arange(1, len(score))
-    left = np.cumsum(ranked)[:-1]  # sums of the first 1, 2, ... patients; the others have the opposite sum
-    between = left ** 2 * (1 / sizes + 1 / (len(score) - sizes)) / np.sum(ranked ** 2)
-    best = np.argmax(between)
-    members = np.zeros(len(score), dtype=bool)
-    members[order[:best + 1] if best + 1 <= len(score) / 2 else order[best + 1:]] = True
-    if between[best] < GROUPED or members.sum() < MIN_GROUP * len(score):
-        return np.zeros(len(score), dtype=bool), 0.
-    gap = np.median(ratio[:, members], axis=1) - np.median(ratio[:, ~members], axis=1)
-    return members, 1.4826 * np.median(np.abs(gap - np.median(gap)))
+        return [], ""
+    return highest, (
+        f"genes that are more than {UNEXPLAINED_FOLD} times above what the cell types explain in a tenth of the "
+        f"patients go together (mean correlation {together:.2f}), first {{genes}}: a cell type, or a state of one, may "
+        "be missing from the signature")

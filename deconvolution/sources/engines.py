@@ -4,15 +4,15 @@ import logging
 import numpy as np
 import pandas as pd
 
-from model import reference_fit, sample_scale
 from outputs.result_files import Result
 from sources import codefacs
 
 
-def run_native(data, seed, known_fractions, states=None, purity=None):
+def run_native(data, seed, known_fractions, states=None, purity=None, batch=None):
     """Result of the native model for inputs_of_project.Inputs; `states`: model.reference_states.States, `purity`:
-    model.tumour_purity.Purity, or None."""
+    model.tumour_purity.Purity, `batch`: batch_column.Batch, or None."""
     from model import cell_fractions, native  # scipy takes a second to start, which a skipped re-run need not
+    from outputs import native_notes
 
     if purity:
         of_bulk = cell_fractions.estimate(data.bulk.to_numpy()[data.markers], data.signature.to_numpy(),
@@ -20,20 +20,11 @@ def run_native(data, seed, known_fractions, states=None, purity=None):
         data.notes.append(purity.agreement(of_bulk))
     genes, patients, cell_types = data.bulk.index, data.bulk.columns, data.signature.columns
     done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(), data.reference.to_numpy(),
-                             seed, known_fractions, states, purity)
-    errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
-    notes = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
-    if np.log(done.scale).std() > sample_scale.USUAL_LOG_SD:
-        notes.append(f"all genes together differ in level between patients by {np.log(done.scale).std():.2f} (standard "
-                     "deviation, natural log), which fractions do not explain: expression is given at a common level")
-    notes += reference_fit.notes(data.bulk / done.scale, data.reference, done.fractions)
-    if done.unrelated > reference_fit.UNRELATED:
-        notes.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
-                     "confidence is above 0.5; are the gene names right?")
+                             seed, known_fractions, states, purity, batch and batch.number)
     n_states = np.bincount(states.of_type, minlength=len(cell_types)) if states else np.zeros(len(cell_types), int)
     return Result("native", pd.DataFrame(done.fractions, patients, cell_types),
-                  pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk, data.notes + notes,
-                  pd.Series(n_states, cell_types))
+                  pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk,
+                  data.notes + native_notes.of(done, data, batch and batch.column), pd.Series(n_states, cell_types))
 
 
 def run_codefacs(folder, data, codefacs_folder, arguments):

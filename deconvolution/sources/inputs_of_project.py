@@ -101,8 +101,9 @@ def check_overlap(found, bulk, signature, files, min_markers_found):
         raise ValueError(f"{paths_} have no gene in common (for example {some(signature.index, 3)} against "
                          f"{some(bulk.index, 3)}): both need gene symbols")
     if found.notna().mean() < min_markers_found or found.notna().sum() < MIN_MARKERS:
-        raise ValueError(f"only {found.notna().sum()} of {len(found)} genes of {paths_} are common; missing: "
-                         f"{some(signature.index[found.isna()])}; use the same symbols, or lower --min-markers-found")
+        raise ValueError(f"{found.isna().sum()} of {len(found)} genes of {paths_} ({found.isna().mean():.0%}) are "
+                         f"missing in bulk: {some(signature.index[found.isna()])}; is the signature of this tissue, "
+                         "with the same symbols? --min-markers-found lets less pass")
 
 
 def about_missing_markers(signature, missing, bulk):

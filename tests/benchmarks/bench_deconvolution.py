@@ -19,6 +19,7 @@ from sklearn.svm import NuSVR
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deconvolution"))
 import deconvolution_cases  # noqa: E402  after the path to the model
+import deconvolution_stresses  # noqa: E402
 from model import native, reference_fit  # noqa: E402
 
 N_RICHER = 100       # samples that are deconvolved with a richer reference
@@ -32,7 +33,8 @@ def main():
     p.add_argument("--samples", type=int)
     p.add_argument("--genes", type=int)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--robust", action="store_true", help="the cases of a data set that is damaged, and nothing else")
+    p.add_argument("--robust", nargs="*", metavar="NAME", help="the stresses of deconvolution_stresses.py, or those "
+                   "with a NAME in theirs, and nothing else")
     p.add_argument("--richer", action="store_true", help="states, donors and purity beside the reference, on the first "
                    f"{N_RICHER} samples; the others make the states")
     p.add_argument("--out", type=Path)
@@ -41,9 +43,12 @@ def main():
     data = cut(data, None if args.richer else args.samples, args.genes)
     print(f"{len(data['bulk'])} genes ({len(data['scored'])} scored), {data['bulk'].shape[1]} samples, "
           f"{data['signature'].shape[1]} cell types, {len(data['markers'])} markers")
-    if args.robust:
-        for name, damage in DAMAGES.items():
-            show_native(name, damage(copied(data), np.random.default_rng(args.seed)), None)
+    if args.robust is not None:
+        for name, stress in deconvolution_stresses.of(data["cell_types"]).items():
+            if args.robust and not any(word in name for word in args.robust):
+                continue
+            copy = {part: value.copy() for part, value in data.items()}
+            show_native(name, stress(copy, np.random.default_rng(args.seed)), None)
     elif args.richer:
         for name, case in deconvolution_cases.richer(data, args.samples or N_RICHER, args.seed):
             show_native(name, case, None)
@@ -102,73 +107,19 @@ def simulated(seed, n_genes=3000, n_samples=200, n_types=7, n_programmes=4):
 
 
 def cut(data, n_samples, n_genes):
-    """The first samples, and a random choice of genes that keeps the markers."""
+    """The first samples, and a random choice of genes that keeps the markers and prefers those with a truth."""
     if n_samples:
         data |= {"bulk": data["bulk"][:, :n_samples], "fractions": data["fractions"][:n_samples],
                  "expression": data["expression"][:, :, :n_samples]}
     if n_genes:
         others = np.random.default_rng(0).permutation(np.setdiff1d(np.arange(len(data["bulk"])), data["markers"]))
+        others = others[np.argsort(~np.isin(others, data["scored"]), kind="stable")]
         kept = np.sort(np.r_[data["markers"], others[:n_genes - len(data["markers"])]])
         scored = np.isin(data["scored"], kept)
         data |= {"bulk": data["bulk"][kept], "reference": data["reference"][kept],
                  "markers": np.searchsorted(kept, data["markers"]),
                  "scored": np.searchsorted(kept, data["scored"][scored]), "expression": data["expression"][:, scored]}
     return data
-
-
-def copied(data):
-    return {name: value.copy() for name, value in data.items()}
-
-
-def corrupt_genes(data, random):
-    """10 % of the genes multiplied by 0 to 50, each value on its own."""
-    rows = random.permutation(len(data["bulk"]))[:len(data["bulk"]) // 10]
-    data["bulk"][rows] *= random.uniform(0, 50, (len(rows), data["bulk"].shape[1]))
-    return data
-
-
-def other_platform(data, random):
-    """30 % of the samples with a lognormal(.5) factor of their own for every gene."""
-    samples = random.permutation(data["bulk"].shape[1])[:data["bulk"].shape[1] * 3 // 10]
-    data["bulk"][:, samples] *= random.lognormal(0, .5, (len(data["bulk"]), 1))
-    return data
-
-
-def absent_type(data, random):
-    """The third type is in no sample."""
-    share = data["fractions"][:, 2]
-    gone = np.full_like(data["bulk"], np.nan)
-    gone[data["scored"]] = data["bulk"][data["scored"]] - data["expression"][2] * share
-    kept = np.isfinite(gone).all(axis=1)
-    place = np.cumsum(kept) - 1
-    in_both = kept[data["markers"]]
-    data |= {"signature": data["signature"][in_both], "markers": place[data["markers"][in_both]],
-             "reference": data["reference"][kept], "bulk": np.maximum(gone[kept], 1e-3) / (1 - share),
-             "scored": place[data["scored"]]}
-    data["fractions"][:, 2] = 0
-    data["fractions"] /= data["fractions"].sum(axis=1, keepdims=True)
-    return data
-
-
-def unknown_type(data, random):
-    """The third type is missing from signature and reference."""
-    for name in ("signature", "reference", "fractions"):
-        data[name] = np.delete(data[name], 2, axis=1)
-    data["fractions"] /= data["fractions"].sum(axis=1, keepdims=True)
-    data["expression"] = np.delete(data["expression"], 2, axis=0)
-    del data["cell_types"][2]
-    return data
-
-
-def permuted_genes(data, random):
-    """The genes of bulk in a random order, which makes all estimates meaningless."""
-    data["bulk"] = data["bulk"][random.permutation(len(data["bulk"]))]
-    return data
-
-
-DAMAGES = {"as it is": lambda data, random: data, "10 % of genes x 0-50": corrupt_genes,
-           "30 % other platform": other_platform, "type absent": absent_type, "type unknown": unknown_type,
-           "genes permuted": permuted_genes}
 
 
 def kendall(truth, estimate):
@@ -243,7 +194,8 @@ def show_native(name, data, out):
           f"largest memory so far {memory:.1f} GB")
     for cell_type, own, right in zip(data["cell_types"], kept, tau >= .3):
         print(f"    {cell_type}: {own.sum()} kept" + (f", precision {right[own].mean():.3f}" if own.any() else ""))
-    frame = pd.DataFrame(data["bulk"] / done.scale, [str(g) for g in range(len(data["bulk"]))])
+    print(f"    doubtful fractions: {[data['cell_types'][k] for k in np.flatnonzero(done.check.doubtful())]}")
+    frame = pd.DataFrame(done.cleaned(data["bulk"]), [str(g) for g in range(len(data["bulk"]))])
     for note in reference_fit.notes(frame, pd.DataFrame(data["reference"], frame.index), done.fractions):
         print(f"    note: {note}")
     if out:
