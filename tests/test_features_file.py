@@ -96,8 +96,8 @@ def collect(project, slides, copy=False):
     sources = [feature_file.read_summary(feature_file.path_of(project, slide_id)) for slide_id in slides.slide_id]
     attributes = features_writing.shared_attributes(sources, slides)
     if copy:
-        features_writing.write(project / "copy.h5", slides, map(feature_file.read_arrays, (one.path for one in sources)),
-                               attributes)
+        bags = map(feature_file.read_arrays, (one.path for one in sources))
+        features_writing.write(project / "copy.h5", slides, bags, attributes)
     else:
         features_writing.collect(project / "features.h5", slides, sources, attributes)
 

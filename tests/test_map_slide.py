@@ -109,6 +109,29 @@ def test_polygons_of_high_values_lie_on_the_painted_marks(mapped):
     assert high.sum() == len(planted_models.MARKED) and (high == darkness).all()
 
 
+def test_polygons_are_geojson_to_other_parsers(mapped):
+    geojson = pytest.importorskip("geojson", reason="geojson is optional here: pip install geojson shapely")
+    shapely = pytest.importorskip("shapely", reason="shapely is optional here: pip install geojson shapely")
+    text = (mapped / "CAFs MARK, abundance T-cells.geojson").read_text()
+    collection = geojson.loads(text)
+    assert isinstance(collection, geojson.FeatureCollection) and collection.is_valid, collection.errors()
+    polygons = shapely.from_geojson(text).geoms
+    assert len(polygons) == len(collection["features"])
+    assert all(polygon.is_valid and polygon.area == planted_models.EDGE_PX ** 2 and polygon.exterior.is_ccw
+               for polygon in polygons)
+    assert shapely.union_all(polygons).area == sum(polygon.area for polygon in polygons)  # none lies on another
+
+
+def test_squidpy_draws_the_tiles_on_the_slide(mapped):
+    squidpy = pytest.importorskip("squidpy", reason="squidpy is optional here: pip install squidpy")
+    anndata = pytest.importorskip("anndata", reason="anndata is optional (prediction/requirements-maps.txt)")
+    data = anndata.read_h5ad(mapped / "CAFs MARK, abundance T-cells.h5ad")
+    axis = squidpy.pl.spatial_scatter(data, library_id="S0", color="CAFs MARK", shape="square", return_ax=True)
+    picture, tiles = axis.images[0].get_array(), axis.collections[0]
+    assert len(tiles.get_paths()) in (1, data.n_obs) and picture.shape == data.uns["spatial"]["S0"]["images"][
+        "hires"].shape
+
+
 def test_polygons_count_from_the_corner_that_qupath_counts_from(tmp_path):
     path = tmp_path / "leica.scn"
     painted_slides.write_scn(path, painted_slides.slide_picture(2, 2), left=700, top=300, width=3000, height=2000)

@@ -14,6 +14,7 @@ REWEIGHTINGS = 15
 CAUCHY = 1.5           # an entry this many robust standard deviations off has half the weight
 MIN_LOG_SD = .05       # nobody measures a gene better than this, natural log
 SHRINKAGE = .3         # of the amounts of states towards 0, in units of what bulk says of each of them
+COLUMN_SWEEPS = 20     # of the amounts of states, which start where the last weights left them
 FLOOR_PERCENTILE = 5   # of the positive bulk values: what counts as "about nothing" in a logarithm
 
 
@@ -63,7 +64,7 @@ def reweighted(bulk, columns, of_type, amounts, information=None):
         gram = (weights.T @ products).reshape(bulk.shape[1], columns.shape[1], -1)
         rhs = (weights * bulk).T @ columns
         if len(of_type) > of_type.shape[1]:
-            amounts = coordinate_descent(gram + shrinkage(gram, of_type.shape[1]), rhs, amounts)
+            amounts = coordinate_descent(gram + shrinkage(gram, of_type.shape[1]), rhs, amounts, COLUMN_SWEEPS)
         mixture = composition(amounts, of_type)
         gram = np.swapaxes(mixture, 1, 2) @ gram @ mixture
         if information:

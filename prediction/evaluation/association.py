@@ -4,7 +4,7 @@ Rows are samples (slides or patients), columns are outputs (genes or cell types)
 are both taken where it says "array"; the result is of the same kind.
 """
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 def pearson(predictions, labels):
@@ -48,7 +48,7 @@ def one_sided_p(r, n):
     if n < 3:
         return np.full_like(r, np.nan)
     with np.errstate(divide="ignore"):
-        return stats.t.sf(r * np.sqrt((n - 2) / (1 - np.square(r))), n - 2)
+        return special.stdtr(n - 2, -r * np.sqrt((n - 2) / (1 - np.square(r))))
 
 
 def holm_sidak(p):
@@ -87,7 +87,7 @@ def delong(labels, scores, confidence=0.95):
     area = above.mean()
     if len(above) < 2 or len(below) < 2:
         return area, np.nan, np.nan
-    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(variance_of_mean(above) + variance_of_mean(below))
+    half = special.ndtri((1 + confidence) / 2) * np.sqrt(variance_of_mean(above) + variance_of_mean(below))
     return area, max(area - half, 0.0), min(area + half, 1.0)
 
 
@@ -103,7 +103,7 @@ def delong_paired(labels, scores, other_scores):
     if abs(difference) < 1e-12:  # sums of ranks in another order
         return 1.0
     with np.errstate(divide="ignore"):
-        return 2 * stats.norm.sf(abs(difference) / np.sqrt(variance_of_mean(above) + variance_of_mean(below)))
+        return 2 * special.ndtr(-abs(difference) / np.sqrt(variance_of_mean(above) + variance_of_mean(below)))
 
 
 def placements(labels, scores):
@@ -115,6 +115,7 @@ def placements(labels, scores):
     m, n = len(positive), len(negative)
     if m == 0 or n == 0:
         return np.full(m, np.nan), np.full(n, np.nan)
+    from scipy import stats  # takes a second, which other scripts need not wait
     ranks = stats.rankdata(np.concatenate([positive, negative]))
     return (ranks[:m] - stats.rankdata(positive)) / n, 1 - (ranks[m:] - stats.rankdata(negative)) / m
 
@@ -154,5 +155,5 @@ def diagnostic_odds_ratio(labels, called, confidence=0.95):
     hits, false_alarms = called[labels == 1], called[labels == 0]
     counts = np.array([hits.sum(), (~false_alarms).sum(), (~hits).sum(), false_alarms.sum()]) + 0.5
     log_ratio = np.log(counts[0] * counts[1] / (counts[2] * counts[3]))
-    half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt((1 / counts).sum())
+    half = special.ndtri((1 + confidence) / 2) * np.sqrt((1 / counts).sum())
     return tuple(np.exp([log_ratio, log_ratio - half, log_ratio + half]))

@@ -39,7 +39,7 @@ class Ridges:
         return 2 * len(self.values) > len(self.train)
 
     def seen(self, labels):
-        """What predictions are made from, of the centred training labels; float32 (n_train or n_directions, n_genes)."""
+        """What of the centred training labels predictions are made from; float32 (n_train or n_directions, n_genes)."""
         return labels if self.is_dual else self.vectors.T.astype(np.float32) @ labels
 
     def of(self, rows, penalty):

@@ -1,8 +1,8 @@
-"""Regression in the space of the slides: the eigendecomposition that all targets and penalties of a training part share.
+"""Regression in the space of the slides: the decomposition that all targets and penalties of a training part share.
 
     ridge:  X_new X' (X X' + penalty)^-1 Y  =  X_new X' V (D + penalty)^-1 V' Y,        X X' = V D V'
 
-X are the inputs of the training slides, centred. It costs n_train^3 whatever the number of features, and nothing a target.
+X are the inputs of the training slides, centred. It costs n_train^3 whatever the number of features, once for all.
 """
 import concurrent.futures
 import os

@@ -1,8 +1,6 @@
 """Tables from out-of-fold predictions: one row a gene, a cell type, a response model, and one a target (summary)."""
 import numpy as np
 import pandas as pd
-from scipy import stats
-from sklearn import metrics
 
 from evaluation import association, resampling
 from slide_ex.project import targets_file
@@ -37,6 +35,7 @@ def r_within(predicted):
 def cell_types(predicted):
     """One row a cell type: as for genes, with spearman_rho and rmse (in units of fractions)."""
     table = correlations(predicted, "cell_type")
+    from scipy import stats
     ranks = [stats.rankdata(values, axis=0) for values in (predicted.predictions, predicted.labels)]
     with np.errstate(invalid="ignore"):
         table.insert(3, "spearman_rho", association.pearson(*ranks))
@@ -57,12 +56,14 @@ def correlations(predicted, name):
 
 def response(predicted, n_bootstrap, seed):
     """One row: AUC with DeLong's interval, average precision with a bootstrap interval, metrics at 0.5."""
+    from sklearn import metrics  # takes a second, which other scripts need not wait
     labels, probabilities = predicted.labels[:, 0], predicted.predictions[:, 0]
     if len(np.unique(labels)) < 2:
         raise ValueError("the patients predicted so far all have one response, so there is no ROC curve: train the "
                          "other folds of 1main_direct.py")
     auc, auc_low, auc_high = association.delong(labels, probabilities, resampling.CONFIDENCE)
-    low, high = resampling.interval(association.average_precision(labels, probabilities, resampling.draws(len(labels), n_bootstrap, seed)))
+    weights = resampling.draws(len(labels), n_bootstrap, seed)
+    low, high = resampling.interval(association.average_precision(labels, probabilities, weights))
     called = probabilities > 0.5
     return pd.DataFrame([{
         "n_patients": len(labels), "n_pcr": int(labels.sum()), "auc": auc, "auc_low": auc_low, "auc_high": auc_high,
@@ -102,7 +103,8 @@ def summary_rows(name, models, n_bootstrap, seed, heads):
             if model != other and are_paired(models[model], models[other]):
                 difference = replicates[model] - replicates[other]
                 rows[model][f"minus_{column}"] = rows[model][quality(name)] - rows[other][quality(name)]
-                rows[model][f"minus_{column}_low"], rows[model][f"minus_{column}_high"] = resampling.interval(difference)
+                of_row = rows[model]
+                of_row[f"minus_{column}_low"], of_row[f"minus_{column}_high"] = resampling.interval(difference)
     return list(rows.values())
 
 
@@ -135,7 +137,8 @@ def row_and_replicates(name, model, predicted, n_bootstrap, seed):
     row = {"target": name, "model": model, "n_patients": len(labels)}
     if name == "direct":
         auc, low, high = association.delong(labels[:, 0], predictions[:, 0], resampling.CONFIDENCE)
-        replicates = association.weighted_auc(labels[:, 0], predictions[:, 0], resampling.draws(len(labels), n_bootstrap, seed))
+        weights = resampling.draws(len(labels), n_bootstrap, seed)
+        replicates = association.weighted_auc(labels[:, 0], predictions[:, 0], weights)
         return row | {"auc": auc, "auc_low": low, "auc_high": high}, replicates
     with np.errstate(divide="ignore", invalid="ignore"):
         pooled = association.pearson(predictions, labels)

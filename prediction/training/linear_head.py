@@ -36,22 +36,25 @@ def probability(logit):
 def mean_matrix(states, rows=slice(None)):
     """The one matrix and bias that predict the mean of several models, exactly; float64.
 
-    mean_m (W1_m (W0_m x + b0_m) + b1_m) = W x + b with W = mean_m W1_m W0_m and b = mean_m (W1_m b0_m + b1_m). With
-    `rows` only these outputs are computed. A model without colours has zeros for them beside one that uses them.
+    mean_m (W1_m (W0_m x + b0_m) + b1_m) = W x + b with W = mean_m W1_m W0_m and b = mean_m (W1_m b0_m + b1_m).
+    Products of float32 layers are of float32, what the layers are known to; their sum is of float64. With `rows` only these outputs are computed. A model without colours has zeros for them beside one that uses them.
     """
-    weight, bias, n_models = 0.0, 0.0, 0
+    weight, bias, n_models = None, 0.0, 0
     for state in states:
         of_model, bias_of_model = matrix(state, rows)
-        if n_models and weight.shape != of_model.shape:
+        if weight is None:
+            weight = np.zeros(of_model.shape)
+        if weight.shape != of_model.shape:
             n_inputs = max(weight.shape[1], of_model.shape[1])
             weight, of_model = (np.pad(one, ((0, 0), (0, n_inputs - one.shape[1]))) for one in (weight, of_model))
-        weight, bias, n_models = weight + of_model, bias + bias_of_model, n_models + 1
+        weight += of_model      # in place: a new matrix would take as long as its product
+        bias, n_models = bias + bias_of_model, n_models + 1
     return {"weight": weight / n_models, "bias": bias / n_models}
 
 
 def matrix(state, rows=slice(None)):
-    """Weight (n_rows, n_inputs) and bias (n_rows,) of one model, float64."""
+    """Weight (n_rows, n_inputs), in the type of the layers, and bias (n_rows,), float64, of one model."""
     if "weight" in state:
-        return state["weight"][rows].astype(float), state["bias"][rows].astype(float)
-    last = state["last.weight"][rows].astype(float)
-    return last @ state["first.weight"], last @ state["first.bias"] + state["last.bias"][rows]
+        return state["weight"][rows], state["bias"][rows].astype(float)
+    last = state["last.weight"][rows]
+    return last @ state["first.weight"], last.astype(float) @ state["first.bias"] + state["last.bias"][rows]

@@ -20,7 +20,6 @@ fold: one choice an outer fold, and its test part has no say in it.
 import dataclasses
 
 import numpy as np
-from scipy.sparse.linalg import eigsh
 
 from evaluation import association, gram
 
@@ -117,6 +116,7 @@ def leading(matrix, n):
     """Eigenvectors of the n largest eigenvalues of a symmetric matrix, the largest first; (len(matrix), n)."""
     if len(matrix) <= max(N_DENSE, 2 * n) or not matrix.any():
         return np.linalg.eigh(matrix)[1][:, ::-1][:, :n]
+    from scipy.sparse.linalg import eigsh
     values, vectors = eigsh(matrix, n, v0=np.ones(len(matrix)))
     return vectors[:, np.argsort(-values)]
 

@@ -3,7 +3,6 @@ import logging
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from evaluation import association, intervals, out_of_fold, result_tables
 from slide_ex.ids import counted
@@ -65,6 +64,7 @@ def overlap(cell_type, r_training, table):
     r_training : Series of R by gene
     table : DataFrame with gene and pearson_r, of the new cohort
     """
+    from scipy import stats  # takes a second, which scripts without labels need not wait
     both = pd.DataFrame({"training": r_training, "here": table.set_index("gene")["pearson_r"]}).dropna()
     training, here = both["training"] > ROBUST_R, both["here"] > ROBUST_R
     n_both = (training & here).sum()

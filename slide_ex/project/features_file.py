@@ -180,7 +180,7 @@ def check_sources(path, slide_ids, sums):
     if absent:
         raise FileNotFoundError(f"{path} has its tiles in {path.parent / feature_file.FOLDER}, where those of "
                                 f"{ids.counted(absent)} are not: bring them back, process the slides again, or "
-                                "collect without them; to move features.h5 alone make it with collect_features.py --copy")
+                                "collect without them; a features.h5 to be moved alone is made with --copy")
     if changed:
         raise ValueError(f"{path} was collected from other features of {ids.counted(changed)} than those in "
                          f"{path.parent / feature_file.FOLDER}: run {MADE_BY} with --overwrite")
@@ -200,8 +200,8 @@ def changed_tiles(path, file, first_tile, means):
         now = hdf5.sums_sha256(path, tiles)
         return "" if now == tiles.attrs[hdf5.SUMS] else now
     changed = [slide for slide, (start, stop) in enumerate(zip(first_tile, first_tile[1:])) if start < stop
-               and not np.allclose(feature_file.mean_of(tiles[start:stop], tiles.shape[1]), means[slide], MEAN_RTOL, MEAN_RTOL,
-                                   equal_nan=True)]
+               and not np.allclose(feature_file.mean_of(tiles[start:stop], tiles.shape[1]), means[slide], MEAN_RTOL,
+                                   MEAN_RTOL, equal_nan=True)]
     of_changed = (tiles[first_tile[slide]:first_tile[slide + 1]] for slide in changed)
     return checksums.of_content(*of_changed) if changed else ""
 

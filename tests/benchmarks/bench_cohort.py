@@ -4,7 +4,7 @@
     python tests/benchmarks/bench_cohort.py --slides 1100 --cell-types 9 --genes 10000 --stages collect_features
 
 Makes a project of features, labels and folds in the real formats for each number of slides (no images: what follows the
-encoder is measured), and runs the stages. Prints, a row a stage and size, seconds, CPU seconds, peak memory of all its
+encoder is measured, without figures and report, which show slides), and runs the stages. Prints, a row a stage and size, seconds, CPU seconds, peak memory of all its
 processes (GiB) and what it wrote (MB); then the exponent of growth, the slope of log CPU seconds on log slides between
 the two largest sizes, and the seconds of CPU that it gives for --extrapolate slides.
 """
@@ -20,6 +20,7 @@ import measured_run
 from slide_ex.project import feature_file, metadata_file, targets_file
 
 N_FEATURES, N_STATES = 2048, 20
+AWAY = "away"   # folder of another cohort
 
 STAGES = {
     "status": ("slide_processing/1main_processing.py", "all", "--status"),
@@ -30,21 +31,23 @@ STAGES = {
     "direct, low-rank": ("prediction/1main_direct.py", "all", "all", "--model", "low-rank"),
     "collect_results": ("prediction/collect_results.py",),
     "export_model": ("prediction/export_model.py", "BUNDLE"),
-    "predict_cohort": ("prediction/predict_cohort.py", "--models", "BUNDLE"),
-    "figures": ("prediction/figures.py",),
-    "report": ("prediction/report.py",),
+    "predict_cohort": ("prediction/predict_cohort.py", "--models", "BUNDLE"),     # of another cohort of that size
     "networks": ("prediction/1main_cs_exp_regression.py", "all", "0", "Type 1", "--max-epochs", "20"),
     "check_project": ("data/check_project.py",)}
 
 
 def main(args):
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; {args.tiles} tiles a slide, "
-          f"{args.cell_types} cell types of {args.genes} genes\n{'stage':18} slides  seconds      CPU      GiB       MB")
+          f"{args.cell_types} cell types of {args.genes} genes\n"
+          f"{'stage':18} slides  seconds      CPU      GiB       MB")
     rows = []
     for n_slides in args.slides:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             project = Path(folder) / "project"
             write(project, n_slides, args.tiles, args.cell_types, args.genes)
+            if "predict_cohort" in (args.stages or STAGES):
+                write(project.with_name(AWAY), n_slides, args.tiles, 1, 10, "Q")
+                measured_run.run(STAGES["collect_features"][0], project.with_name(AWAY))
             for stage in args.stages or STAGES:
                 before = size_of(folder)
                 seconds, cpu, gib = run(stage, project)
@@ -58,10 +61,10 @@ def main(args):
               f"{many * (args.extrapolate / large) ** exponent:.0f} s of CPU")
 
 
-def write(project, n_slides, n_tiles, n_cell_types, n_genes):
+def write(project, n_slides, n_tiles, n_cell_types, n_genes, prefix="P"):
     """Inputs of prediction as the stages before leave them: features show the states of a patient, labels too."""
     random = np.random.default_rng(0)
-    ids, patients = [f"S{i:04d}" for i in range(n_slides)], [f"P{i:04d}" for i in range(n_slides)]
+    ids, patients = [f"S{i:04d}" for i in range(n_slides)], [f"{prefix}{i:04d}" for i in range(n_slides)]
     for folder in ("features", "mask", "slides"):
         (project / folder).mkdir(parents=True)
     metadata_file.write(project / metadata_file.NAME, pd.DataFrame({
@@ -72,7 +75,8 @@ def write(project, n_slides, n_tiles, n_cell_types, n_genes):
         (project / "mask" / f"{slide_id}.pdf").touch()
         features = (states[i] @ seen + random.normal(size=(n_tiles, N_FEATURES), scale=3)).astype(np.float32)
         feature_file.write(feature_file.path_of(project, slide_id), features, np.zeros((n_tiles, 2)),
-                           random.uniform(150, 250, (n_tiles, 3)), np.zeros((0, 2)), attributes_of(slide_id, patient, i))
+                            random.uniform(150, 250, (n_tiles, 3)), np.zeros((0, 2)),
+                           attributes_of(slide_id, patient, i))
     expression = [(f"Type {k + 1}", [f"GENE{i}" for i in range(n_genes)],
                    (states @ random.normal(size=(N_STATES, n_genes)) + random.normal(size=(n_slides, n_genes), scale=6)
                     ).astype(np.float32), np.ones(n_genes)) for k in range(n_cell_types)]
@@ -99,6 +103,7 @@ def attributes_of(slide_id, patient, row):
 def run(stage, project):
     """Seconds, CPU seconds and peak memory (GiB) of a stage."""
     script, *words = STAGES[stage]
+    project = project.with_name(AWAY) if stage == "predict_cohort" else project
     return measured_run.run(script, project, *(project.with_name("bundle") if word == "BUNDLE" else word
                                                for word in words))
 
@@ -110,7 +115,8 @@ def size_of(folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slides", type=int, nargs="+", default=[100, 200, 400], metavar="N", help="default %(default)s")
+    parser.add_argument("--slides", type=int, nargs="+", default=[100, 200, 400], metavar="N",
+                        help="default %(default)s")
     parser.add_argument("--tiles", type=int, default=30, help="a slide, default %(default)s")
     parser.add_argument("--cell-types", type=int, default=2, help="default %(default)s")
     parser.add_argument("--genes", type=int, default=2000, help="of a cell type, default %(default)s")
