@@ -175,6 +175,7 @@ if script == "figures":
     digest = checksums.of_file(project / "results" / "predictions.h5")
     make("figures/fig1.pdf")
     make("figures/fig1.png")
+    make("figures/fig1.txt")
     record.write(project / "figures" / "figures.json", dict(fig1={{"results/predictions.h5": digest}}))
 print("made", script)
 """
