@@ -334,13 +334,15 @@ def test_a_type_whose_markers_bulk_does_not_show_is_doubtful():
         assert check.doubtful().tolist() == expected and check.is_of_another_tissue() == (state_of == 1)
 
 
-def test_expression_that_follows_another_type_is_doubtful():
+@pytest.mark.parametrize("unexplained, is_lowered", [(True, True), (False, False)])
+def test_expression_that_follows_an_unknown_type_is_doubtful_where_bulk_has_unexplained_genes(unexplained, is_lowered):
+    """What follows a known type stays: cells answer to one another."""
     random = np.random.default_rng(0)
-    abundance, own = random.random((100, 3)), random.lognormal(0, .5, (2, 100))
-    expression = np.stack([own[0], own[1] * abundance[:, 1] ** 2, abundance[:, 0]])
-    assert confidence.follows_others(expression, abundance, [0]).tolist() == [False, True, False]
-    assert confidence.follows_others(expression, abundance, [1])[2]
-    assert confidence.follows_others(expression[1:2], abundance, [0, 1]).tolist() == [False]
+    unknown, known = random.random((2, 100))
+    expression = np.stack([random.lognormal(0, .5, 100), random.lognormal(0, .1, 100) * unknown ** 2, known])[None]
+    check = unknown_type.Check(np.ones(1), 0, np.ones(1), unknown, np.zeros((100, 1)))
+    scores = confidence.lowered(np.full((3, 1), .97), expression, check, unexplained, 0, fractions_known=False)
+    assert (scores[:, 0] < .5).tolist() == [False, is_lowered, False]
 
 
 def test_a_patient_like_no_cell_type_has_equal_fractions():

@@ -34,7 +34,7 @@ DOUBTFUL = .49          # at most this, rather not right than right, for what ca
 MIN_MEAN_FRACTION = .02  # types below this mean abundance,
 MIN_SHARE_OF_BULK = .01  # types that make less than this of a gene's bulk,
 MIN_SAMPLES = 50         # and cohorts below this size,
-FOLLOWS = .2, 1.5        # estimates whose rank correlation with the abundance of another type is above this plus, by
+FOLLOWS = .2, 1.5        # estimates whose rank correlation with the amount of an unknown type is above this plus, by
                          # chance, this / sqrt(n_samples)
 
 
@@ -61,31 +61,27 @@ def by_simulation(model, markers, reference, platform_log_sd, rank, random, chan
     return np.where(doubtful, np.minimum(result, DOUBTFUL), result)
 
 
-def lowered(scores, expression, fractions, check, unexplained, unrelated, fractions_known):
+def lowered(scores, expression, check, unexplained, unrelated, fractions_known):
     """Scores (n_genes, n_cell_types), at most DOUBTFUL where something speaks against them that a simulation from the
-    fitted model cannot know: `check` (unknown_type.Check), expression (n_cell_types, n_genes, n_samples) that follows
-    what another type makes, a reference that explains nothing (`unrelated`, as reference_fit.misfit gives it). Where
-    bulk has genes that are `unexplained`, the unknown type of the check is no state of a known one. 0 for constants,
-    which say nothing about patients."""
+    fitted model cannot know: `check` (unknown_type.Check); where bulk has genes that are `unexplained`, expression
+    (n_cell_types, n_genes, n_samples) that follows the unknown type of the check; a reference that explains nothing
+    (`unrelated`, as reference_fit.misfit gives it). 0 for constants, which say nothing about patients.
+
+    Expression that follows a known type is left alone: cells do answer to one another."""
     doubtful = np.full(scores.shape, unrelated > reference_fit.UNRELATED)
-    abundance = fractions
     if not fractions_known:
         doubtful |= check.doubtful()
-        abundance = np.c_[fractions, check.unknown]
-    for k, of_type in enumerate(expression):
-        own = [k, -1] if k == check.state_of and not unexplained and not fractions_known else [k]
-        genes = np.flatnonzero(scores[:, k] > DOUBTFUL)
-        doubtful[genes, k] |= follows_others(of_type[genes], abundance, own)
+        if unexplained:
+            doubtful |= np.stack([follows(of_type, check.unknown) for of_type in expression], axis=1)
     scores = np.where(doubtful, np.minimum(scores, DOUBTFUL), scores)
     return np.where(np.ptp(expression, axis=2).T == 0, 0, scores)
 
 
-def follows_others(expression, abundance, own):
-    """Whether each row of expression (n_genes, n_samples) goes with a column of abundance (n_samples, n) other than
-    `own`: then it is rather what that type makes, left in the wrong place."""
-    others = np.delete(abundance, own, axis=1)
-    rho = standardised_ranks(expression) @ standardised_ranks(others.T).T
-    return np.abs(rho).max(axis=1) > FOLLOWS[0] + FOLLOWS[1] / np.sqrt(len(abundance))
+def follows(expression, amount):
+    """Whether each row of expression (n_genes, n_samples) goes with the amount (n_samples,) of a type that nobody
+    knows: then it is rather what that type makes, left in the wrong place."""
+    rho = standardised_ranks(expression) @ standardised_ranks(amount[None])[0]
+    return np.abs(rho) > FOLLOWS[0] + FOLLOWS[1] / np.sqrt(len(amount))
 
 
 def permuted(model, random):

@@ -110,8 +110,7 @@ def deconvolve_once(bulk, markers, signature, reference, seed, known, states, pu
     expression = expression_model.estimate(model, scaled)
     change = check.change if known is None else None
     scores = confidence.by_simulation(model, markers, reference, platform, rank, random, change, states, purity)
-    scores = confidence.lowered(scores, expression, fractions, check, len(unexplained) > 0, unrelated,
-                                known is not None)
+    scores = confidence.lowered(scores, expression, check, len(unexplained) > 0, unrelated, known is not None)
     expression *= gene_mean.astype(np.float32)
     return Deconvolution(fractions, level, np.arange(len(level)), batch, effects, expression, scores, rank, held_out,
                          unrelated, check)
