@@ -186,7 +186,7 @@ def test_figure_shows_the_values_at_their_place(original):
         assert (outlines.min(1) == drawn.layout.coords).all()
         assert (outlines.max(1) == drawn.layout.coords + planted_models.EDGE_PX).all()
         assert axis.images[0].get_extent() == [0, 6 * 64, 4 * 64, 0]
-        assert axis.get_title() == f"Predicted {wanted.name} in CAFs\nmean of the slide {values.mean():.3g}"
+        assert axis.get_title(loc="left") == f"Predicted {wanted.name} in CAFs\nmean of the slide {values.mean():.3g}"
         assert tiles.get_clim() == (values.min(), values.max())
     assert {axis.get_xlabel() for axis in figure.axes} == {"", "log2(TPM + 1)"}
     assert slide_map.NOTE in figure.get_supxlabel()
@@ -220,7 +220,8 @@ def test_fractions_start_at_0_and_what_lies_outside_the_colours_is_shown(values,
     wanted = choice.Wanted("abundance", "CAFs", ("CAFs",), "fraction")
     axis, bar = slide_map.draw(slide_map.SlideMaps("S", "P", layout, None, [(wanted, values)], "", limits)).axes
     tiles = axis.collections[0]
-    assert tiles.get_clim() == pytest.approx(clim) and axis.get_title().startswith("Predicted fraction of CAFs\n")
+    assert tiles.get_clim() == pytest.approx(clim)
+    assert axis.get_title(loc="left").startswith("Predicted fraction of CAFs\n")
     tiles.update_scalarmappable()
     vermilion = matplotlib.colors.to_rgb(slide_map.BELOW_ZERO)
     shown = [tuple(colour[:3]) == pytest.approx(vermilion) for colour in tiles.get_facecolors()]

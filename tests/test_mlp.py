@@ -180,8 +180,8 @@ def test_planted_linear_signal_is_found_as_well_as_by_the_best_ridge(tmp_path):
         sorted(slides.patient_ids), 5, 5, 42)
     train, valid, test = rows_of(cohort)
     labels = labels_of(cohort)
-    optimum = association.pearson(baselines.ridge(slides.mean_features, labels.numpy(), train, valid, test),
-                                  labels[test].numpy())
+    ridges = baselines.ridges(slides.mean_features, train.numpy(), valid.numpy())
+    optimum = association.pearson(baselines.ridge(ridges, labels.numpy(), test.numpy()), labels[test].numpy())
     r = {}
     for name, pool in pooling.POOLINGS.items():
         pool = pool(slides, CPU)

@@ -15,7 +15,9 @@ from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 from test_predict_response import OPTIONS
 
 import simulated_response
+from drawing import marks
 from drawing import survival as drawn_survival
+from drawing.response import name_of
 from gdc import tcga_selection
 from response import cox, survival
 from slide_ex.project import clinical_file
@@ -250,14 +252,20 @@ def test_overall_survival_of_gdc(prefix):
 
 
 def test_the_figure_shows_the_curves_of_the_best_of_each_kind(compared, project):
-    figure = drawn_survival.survival(project)
+    """Of ensembles that of the top triple, which training chose."""
+    figure = drawn_survival.survival(project).figure
     table, curves = (pd.read_csv(compared[0] / name) for name in ("comparison.csv", "kaplan_meier.csv"))
-    best = table.loc[table.groupby("kind").c_index.idxmax()].set_index("features")
-    assert {axis.get_title().partition(",")[0] for axis in figure.axes} == set(best.index)
-    for axis in figure.axes:
-        name = axis.get_title().partition(",")[0]
-        assert f"C {best.c_index[name]:.2f}" in axis.get_title()
-        for line in axis.lines:
-            expected = curves[(curves.features == name) & (curves.group == line.get_label().partition(":")[0])]
+    is_shown = table.features.eq("top triple") | ~table.kind.isin(table.kind[table.features == "top triple"])
+    best = table.loc[table[is_shown].groupby("kind").c_index.idxmax()].set_index("features")
+    titles = [axis.get_title(loc="left").replace("\n", " ") for axis in figure.axes]
+    shown = [title.partition(",")[0].rstrip("*") for title in titles]
+    assert sorted(shown) == sorted(map(name_of, best.index))
+    for axis, title, name in zip(figure.axes, titles, shown):
+        features = next(features for features in best.index if name_of(features) == name)
+        assert f"C = {best.c_index[features]:.2f}" in title
+        of_label = {marks.of(group).label: group for group in ("low", "middle", "high")}
+        for line in axis.lines:     # a group without patients has none
+            group = of_label[line.get_label().partition(":")[0]]
+            expected = curves[(curves.features == features) & (curves.group == group)]
             np.testing.assert_allclose(line.get_xydata(), expected[["time", "survival"]])
     plt.close(figure)

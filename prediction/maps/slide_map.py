@@ -54,7 +54,7 @@ def draw(drawn):
         if panel:
             draw_values(figure, axis, drawn, *panel, n_letters)
         else:
-            axis.set_title("Slide\n", fontsize=FONT_PT)  # as many lines as the others, so that the panels align
+            axis.set_title("Slide\n", fontsize=FONT_PT, loc="left")  # as many lines as the others, to align the panels
         axis.set_anchor("N")
         axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     mpp = drawn.picture.mpp if drawn.picture else drawn.layout.mpp
@@ -76,7 +76,7 @@ def draw_values(figure, axis, drawn, wanted, values, n_letters):
     axis.add_collection(PolyCollection(outlines(drawn.layout), array=values, cmap=colours, norm=norm, alpha=OPACITY,
                                        linewidths=0, antialiased=False))
     title = f"{textwrap.fill(wanted.title, n_letters)}\nmean of the slide {values.mean():.3g}"
-    axis.set_title(title, fontsize=FONT_PT)
+    axis.set_title(title, fontsize=FONT_PT, loc="left")
     below, above = values.min() < norm.vmin, values.max() > norm.vmax
     bar = figure.colorbar(ScalarMappable(norm, on_white(colours)), ax=axis, orientation="horizontal", shrink=0.8,
                           pad=0.02, aspect=25, extend=EXTENDED[below, above])
