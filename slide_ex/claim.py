@@ -15,6 +15,7 @@ import socket
 from pathlib import Path
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)    # as file systems without locks answer
+mine = set()        # files of the claims that this process holds
 START_FIELD = 19    # of /proc/<pid>/stat, counted behind the name of the program: when it started, in ticks since boot
 
 
@@ -26,10 +27,13 @@ def held(path):
     """
     descriptor = take(path)
     try:
+        if descriptor is not None:
+            mine.add(path)
         yield descriptor is not None
     finally:
         if descriptor is not None:
             path.unlink(missing_ok=True)    # before the lock ends, so that nobody takes a file that goes
+            mine.discard(path)
             os.close(descriptor)
 
 

@@ -96,6 +96,8 @@ def obey_signals():
         time.sleep(OBEY_S)
         for room in list(rooms):
             remove(room)
+        for path in list(claim.mine):
+            path.unlink(missing_ok=True)
         if number == signal.SIGINT:
             print(STOPPED, file=sys.stderr, flush=True)
         os._exit(128 + number)
