@@ -72,8 +72,11 @@ def test_features_of_another_tool(demo, run_script, tmp_path):
 def test_labels_of_another_tool(demo, run_script, tmp_path):
     project, random = tmp_path / "project", np.random.default_rng(0)
     project.mkdir()
+    whole = shutil.copytree(demo, tmp_path / "whole")
+    done = run_script("slide_processing/collect_features.py", whole, "--copy", "--overwrite")
+    assert done.returncode == 0, done.stderr
     for name in ("metadata.csv", "features.h5", "clinical.csv"):
-        shutil.copy(demo / name, project / name)
+        shutil.copy(whole / name, project / name)
     patients = sorted(set(metadata_file.read(demo).patient_id))
     (tmp_path / "labels").mkdir()
     for cell_type in ("Cancer", "T cells"):

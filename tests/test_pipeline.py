@@ -77,6 +77,7 @@ def test_shuffled_labels_are_not_predicted(demo, run_script, tmp_path):
     project, _ = demo
     for name in ("features.h5", "splits.json"):
         shutil.copy(project / name, tmp_path / name)
+    shutil.copytree(project / "features", tmp_path / "features")
     shutil.copy(project / "targets.h5", tmp_path / "targets.h5")
     with h5py.File(tmp_path / "targets.h5", "r+") as file:
         order = np.random.default_rng(0).permutation(len(file["patient_ids"]))
