@@ -145,6 +145,7 @@ def write_virtual(group, name, sources, fill):
     Where HDF5 cannot open a source it gives `fill` and says nothing: what must be right is read from the sources.
     """
     layout = h5py.VirtualLayout((sum(shape[0] for _, shape, _ in sources), *sources[0][1][1:]), sources[0][2])
+    layout.dcpl.set_obj_track_times(False)    # the same content gives the same bytes, whenever it is written
     start = 0
     for path, shape, dtype in sources:
         if shape[0]:

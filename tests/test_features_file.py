@@ -3,6 +3,7 @@ import logging
 import os
 import resource
 import shutil
+import time
 
 import h5py
 import numpy as np
@@ -109,6 +110,16 @@ def collected(tmp_path):
     collect(tmp_path / "p", slides)
     collect(tmp_path / "p", slides, copy=True)
     return tmp_path / "p"
+
+
+def test_the_same_slides_give_the_same_bytes_whenever_they_are_collected(tmp_path):
+    made = []
+    slides = write_slides(tmp_path / "p")
+    for _ in range(2):
+        collect(tmp_path / "p", slides)
+        made.append((tmp_path / "p" / "features.h5").read_bytes())
+        time.sleep(1.1)     # HDF5 counts seconds
+    assert made[0] == made[1]
 
 
 def test_a_virtual_file_gives_what_a_copy_gives_from_wherever_it_is_opened(collected, tmp_path, monkeypatch):
