@@ -54,6 +54,15 @@ def test_one_decomposition_serves_all_labels_and_penalties(n_inputs):
         assert np.allclose(of_train.of(np.arange(60), penalty) @ of_train.seen(centred), expected, atol=1e-4)
 
 
+def test_what_is_kept_of_features_does_not_serve_colours_though_there_are_three_of_both(cohort):
+    _, slides, target, splits = cohort
+    slides, folds, kept = dataclasses.replace(slides, mean_features=slides.mean_features[:, :3]), [(0, 0), (0, 1)], {}
+    for model in ("ridge", "mean colour"):
+        shared, alone = (baselines.predict(model, slides, target, splits, folds, None, 42, known).predictions
+                         for known in (kept, None))
+        np.testing.assert_array_equal(shared, alone)
+
+
 def test_signal_is_found_and_chance_is_not(cohort):
     assert np.median(r_of(cohort, "ridge")) > 0.5
     assert abs(np.median(r_of(cohort, "shuffled labels"))) < 0.25

@@ -62,6 +62,7 @@ def predict(model, slides, target, splits, folds, bulk_path, seed, known=None):
     every training part needs two slides whose features differ, every validation and test part one.
     """
     inputs = slides.mean_rgb if model == "mean colour" else slides.mean_features
+    known = {} if known is None else known.setdefault("colours" if model == "mean colour" else "features", {})
     if not np.isfinite(inputs).all():  # features of other tools come without colours
         return None
     if model == "shuffled labels":
@@ -92,8 +93,8 @@ def predict(model, slides, target, splits, folds, bulk_path, seed, known=None):
 
 
 def ridges(inputs, train, valid, known=None):
-    """Ridges of a training part, kept in the dict `known`."""
-    known, key = {} if known is None else known, (inputs.shape[1], train.tobytes(), valid.tobytes())
+    """Ridges of a training part, kept in the dict `known`, of which each kind of inputs has its own."""
+    known, key = {} if known is None else known, (train.tobytes(), valid.tobytes())
     if key not in known:
         x = inputs.astype(float)
         known[key] = Ridges(train, valid, *gram.decomposed(x - x[train].mean(0), train, NEGLIGIBLE))
