@@ -21,10 +21,10 @@ from slide_ex.script import parser, run
 
 from outputs import result_files
 from slide_ex import checksums, expression_scale
+from slide_ex.project import clinical_file
 from sources import batch_column, codefacs, engines, inputs_of_project, malignant_types, purity_table, state_tables
 
 SEED = 42
-IN_CLINICAL = Path("clinical.csv")    # --purity without a file: the one of the project
 DECLARED = "log2", "clip_negative", "scale_fractions", "malignant", "no_states", "batch"    # recorded where said
 OF_NATIVE = "fractions", "purity", "malignant", "no_states", "batch"
 
@@ -37,7 +37,7 @@ def main(args):
     states = {} if args.no_states or args.method == "codefacs" else state_tables.paths(args.project_path)
     if args.malignant and not args.purity and state_tables.DONORS not in states:
         raise ValueError("--malignant is about --purity and reference_donors.tsv[.gz]: there is neither, leave it out")
-    purity_file = args.project_path / IN_CLINICAL if args.purity == IN_CLINICAL else args.purity
+    purity_file = args.project_path / clinical_file.NAME if args.purity is True else args.purity
     purity = purity_table.read(purity_file) if purity_file else None
     extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
     inputs = {name: checksums.of_file(path) for name, path in (files | states | extra).items() if path}
@@ -91,7 +91,7 @@ if __name__ == "__main__":
     p.add_argument("--scale-fractions", action="store_true", help="divide the rows of --fractions by their sums")
     p.add_argument("--batch", metavar="COLUMN", help="native: column of clinical.csv whose groups of patients were "
                    "sequenced differently; their means are removed from every gene. Without it two are looked for")
-    p.add_argument("--purity", type=Path, nargs="?", const=IN_CLINICAL, metavar="FILE", help="native: patients and "
+    p.add_argument("--purity", type=Path, nargs="?", const=True, metavar="FILE", help="native: patients and "
                    "their fraction of malignant cells, 0..1; without FILE column Purity of the project's clinical.csv")
     p.add_argument("--malignant", action="append", default=[], metavar="CELL_TYPE", help="native: what purity and "
                    "donors are about; may be given several times; default: the cell types whose name says so")
