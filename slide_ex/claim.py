@@ -15,8 +15,8 @@ import socket
 from pathlib import Path
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)    # as file systems without locks answer
-mine = set()        # files of the claims that this process holds
 START_FIELD = 19    # of /proc/<pid>/stat, counted behind the name of the program: when it started, in ticks since boot
+mine = set()        # files of the claims that this process holds
 
 
 @contextlib.contextmanager

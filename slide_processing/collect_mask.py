@@ -24,7 +24,7 @@ def main(args):
     there = status[status.has_mask]
     if there.empty:
         raise FileNotFoundError(f"no masks in {args.project_path / 'mask'}: run slide_processing/1main_processing.py")
-    masks = {slide_id: args.project_path / "mask" / f"{slide_id}.pdf" for slide_id in there.slide_id}
+    masks = {slide_id: mask_file.path_of(args.project_path, slide_id) for slide_id in there.slide_id}
     now, out = mask_file.sha256_of(masks.values()), args.project_path / mask_file.NAME
     if out.is_file() and not args.overwrite and mask_file.made_from(out) == now:
         logging.info("mask.pdf is finished: %d of %d slides", len(there), len(slides))

@@ -3,7 +3,6 @@
 Slurm knows a job by the path of its script, so jobs of a project are recognised in the queue even when sbatch was cut
 off before it could say which id it got.
 """
-import datetime
 import getpass
 import os
 import re
@@ -102,7 +101,8 @@ def submit(folder, steps, queued, args):
         for script, tasks in arrays(folder, step, limit):
             command = sbatch(script, step, tasks, after, args)
             try:
-                job_id = show(script, command, files(script, tasks, args)) if args.dry_run else hand_over(script, command)
+                job_id = (show(script, command, files(script, tasks, args)) if args.dry_run
+                          else hand_over(script, command))
             except OSError as error:
                 raise OSError(f"{script.stem}: {error}; {take_back(own)}; {requests.advice(str(error))}") from None
             own.append(job_id)
@@ -119,10 +119,11 @@ def arrays(folder, step, max_array_size):
 
 
 def is_accepted(folder, step, max_array_size, args):
-    """Write the files of a step, and whether Slurm would take it; OSError, and nothing is left of the submission, when it would not.
+    """Write the files of a step, and whether Slurm would take it.
 
-    A retry that asks for more memory than a node has is left out, and said, in the logs of its tasks, too: what it is
-    for has failed, and its task list tells the next submission that it was tried.
+    OSError, and nothing is left of the submission, when it would not. A retry that asks for more memory than a node has
+    is left out, and said, in the logs of its tasks, too: what it is for has failed, and its task list tells the next
+    submission that it was tried.
     """
     for script, tasks in arrays(folder, step, max_array_size):
         for path, text in files(script, tasks, args).items():
@@ -134,9 +135,9 @@ def is_accepted(folder, step, max_array_size, args):
             if step.is_retry and not requests.PASSING.search(str(error)):
                 print(f"not tried again: {script.stem}: {error}")
                 for index in range(len(tasks)):
-                    script.with_name(f"{script.stem}_{index}.log").write_text(
-                        f"# {datetime.datetime.now():%Y-%m-%d %H:%M:%S} not submitted\n"
-                        f"error: killed for memory, and twice as much is refused: {' '.join(str(error).split())}\n")
+                    with open(task_lists.log_of(script, index), "w") as log:
+                        task_lists.begin_log(log, "not submitted")
+                        print("error: killed for memory, and twice as much is refused:", *str(error).split(), file=log)
                 return False
             shutil.rmtree(folder)
             raise OSError(f"{script.stem}: {error}; nothing was submitted; {requests.advice(str(error))}") from None
@@ -171,7 +172,7 @@ def sbatch(script, step, tasks, after, args):
     limit = f"%{args.max_running}" if args.max_running else ""
     return ["sbatch", "--parsable", f"--job-name={script.stem} {script.parents[3].name}",
             f"--array=0-{len(tasks) - 1}{limit}", f"--chdir={script.parent}",
-            f"--output={script.stem}_%a.log", "--open-mode=append", "--requeue",
+            f"--output={task_lists.log_of(script, '%a').name}", "--open-mode=append", "--requeue",
             *([f"--dependency=afterany:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []),
             *requests.resources(step.stage, max(len(task.units) for task in tasks), args, step.is_retry), str(script)]
 

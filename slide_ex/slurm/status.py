@@ -43,7 +43,7 @@ def attempts(project, since=""):
 @functools.lru_cache(maxsize=None)
 def read_attempt(task_list, index):
     """The Attempt that the last try in a task's log tells, and accounting where the log has no end."""
-    log = task_list.with_name(f"{task_list.stem}_{index}.log")
+    log = task_lists.log_of(task_list, index)
     text = f"\n{tail(log)}".rpartition("\n# ")[2]
     ended = EXIT.findall(text)
     exit_code = int(ended[-1]) if ended else None

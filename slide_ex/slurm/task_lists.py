@@ -71,6 +71,16 @@ def read_task_list(path):
     return found
 
 
+def log_of(path, index):
+    """The log of a task, "%a" for that of any, of a task list or a job script."""
+    return path.with_name(f"{path.stem}_{index}.log")
+
+
+def begin_log(log, context):
+    """The first line of a try in an open log: when it was, and who made it."""
+    print(f"# {datetime.datetime.now():%Y-%m-%d %H:%M:%S} {context}", file=log, flush=True)
+
+
 def stage_name(path):
     """Name of the stage that a task list or a job script is for."""
     return path.stem.split("-")[0]
@@ -83,7 +93,7 @@ def run_here(folder, step, n_processes, cpus):
 
     def run(index):
         if not stopping.is_set():
-            log = path.with_name(f"{step.name}_{index}.log")
+            log = log_of(path, index)
             with open(log, "a") as file:
                 code = run_task(path, index, file, cpus, "this machine")
             print(f"{step.name} {index + 1} of {len(step.tasks)}: exit {code} ({log})", flush=True)
@@ -112,7 +122,7 @@ def run_task(task_list, index, log, cpus, context):
     """
     started, worst = time.monotonic(), 0
     environment = dict(os.environ, OMP_NUM_THREADS=str(cpus), SLURM_CPUS_PER_TASK=str(cpus))
-    print(f"# {datetime.datetime.now():%Y-%m-%d %H:%M:%S} {context}", file=log, flush=True)
+    begin_log(log, context)
     for command in read_task_list(task_list)[index][0]:
         if stopping.is_set():
             worst = worst or 128 + signal.SIGTERM

@@ -5,7 +5,7 @@ import logging
 import time
 
 from slide_ex import checksums, record
-from slide_ex.project import feature_file, metadata_file, processing_log
+from slide_ex.project import feature_file, mask_file, metadata_file, processing_log
 from slide_ex.script import whole
 from slide_ex.slides import files, opening, scale
 from tiles import extraction, quality, regions, slide_mask, tiling
@@ -14,7 +14,7 @@ from tiles.slide_reader import SlideReader, UnreadableTile
 
 def paths(project_path, slide_id):
     """Mask and feature file of a slide; the latter is written last and has the record."""
-    return [project_path / "mask" / f"{slide_id}.pdf", feature_file.path_of(project_path, slide_id)]
+    return [mask_file.path_of(project_path, slide_id), feature_file.path_of(project_path, slide_id)]
 
 
 def is_finished(project_path, slide, settings, overwrite=False, prefer=""):
