@@ -52,7 +52,7 @@ def main(args):
         return
     with whole(out) as part:
         n_tiles = features_writing.write(part, slides, arrays(bags(), n_features),
-                                      features_file.WEIGHTS_OF_IMPORTS | attributes, dtype, geometry=recorded)
+                                         features_file.WEIGHTS_OF_IMPORTS | attributes, dtype, geometry=recorded)
     sizeless = [slide_id for slide_id, one, n in zip(slides["slide_id"], recorded, n_tiles)
                 if n and "patch_size_level0" not in one]
     if sizeless:

@@ -48,8 +48,8 @@ def main(args):
         logging.info(line)
     with whole(project / "features.h5") as part:
         n_tiles = features_writing.write(part, slides, original_project.bags(original, slides),
-                                      features_file.WEIGHTS_OF_IMPORTS | PUBLISHED
-                                      | {"encoder": args.encoder, "source": "import_original.py"})
+                                         features_file.WEIGHTS_OF_IMPORTS | PUBLISHED
+                                         | {"encoder": args.encoder, "source": "import_original.py"})
     logging.info("features.h5: %d slides, %d tiles", len(slides), n_tiles.sum())
     outputs = ["metadata.csv", "targets.h5", "features.h5"]
     if folds:

@@ -87,8 +87,8 @@ def diagrams(part, table, n_rows, first, second):
                     f"{counted['n_both']:,.0f} ({tested(counted)})")
     part.suptitle(f"Robust genes of {first.label} (left) and {second.label} (right)")
     return axes[0], (f"Robust genes of {first.label}, of {second.label} and of both, among the genes that are "
-                     f"predicted and labelled in both: {'; '.join(said)}. Areas are numbers of genes, each diagram on its own "
-                     f"scale.")
+                     f"predicted and labelled in both: {'; '.join(said)}. Areas are numbers of genes, each diagram on "
+                     "its own scale.")
 
 
 def tested(counted):

@@ -33,7 +33,8 @@ def survival(project):
     some = any(of_many for *_, of_many in panels)
     return style.Drawn(figure, "Survival by tertiles of scores predicted from slides", [(axes[0], words)],
                        "C: Harrell's, with 95 % interval over resampled patients; p: log-rank test of the three "
-                       "groups, not corrected." + " *: best of its kind on these patients, so its C leans upwards." * some)
+                       "groups, not corrected."
+                       + " *: best of its kind on these patients, so its C leans upwards." * some)
 
 
 def step(axis, curve, mark):

@@ -66,7 +66,8 @@ def recorded_of(project, slides, slide_id):
     own = feature_file.path_of(project, slide_id)
     found = features_file.read_geometry(slides.path).loc[slide_id].dropna().to_dict()
     if own.is_file():
-        found |= {name: value for name, value in features_writing.geometry_of(feature_file.read_attributes(own)).items() if value is not None}
+        made = features_writing.geometry_of(feature_file.read_attributes(own))
+        found |= {name: value for name, value in made.items() if value is not None}
     return found
 
 

@@ -124,8 +124,8 @@ def about_colour(summary):
         return []
     text = ", ".join("{target} ({minus_colour:+.2f}, {minus_colour_low:+.2f} to {minus_colour_high:+.2f})".format(**row)
                      for row in model.to_dict("records"))
-    return [f"Not better than the mean colour of a slide for {len(model)} targets: by the 95 % interval of the difference "
-            f"over the same patients, median R in folds or AUC, {text}."]
+    return [f"Not better than the mean colour of a slide for {len(model)} targets: by the 95 % interval of the "
+            f"difference over the same patients, median R in folds or AUC, {text}."]
 
 
 def about_response(summary):

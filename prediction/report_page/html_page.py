@@ -53,7 +53,8 @@ def items(lines, name):
 
 def facts(pairs):
     """A plain table of two columns."""
-    rows = (f"<tr><th scope=\"row\">{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>" for name, value in pairs)
+    rows = (f"<tr><th scope=\"row\">{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
+            for name, value in pairs)
     return f"<table class=\"facts\">{''.join(rows)}</table>"
 
 
@@ -98,7 +99,8 @@ def figure(path):
     title, *panels = map(html.escape, lines)
     words = "".join(f"<p>{panel}</p>" for panel in panels)
     return (f'<figure id="{html.escape(path.stem)}"><img loading="lazy" alt="{title}" src="{figure_uri(path)}">'
-            f'<figcaption><b>{title}</b> <span class="note">{html.escape(path.stem)}</span>{words}</figcaption></figure>')
+            f'<figcaption><b>{title}</b> <span class="note">{html.escape(path.stem)}</span>{words}</figcaption>'
+            '</figure>')
 
 
 def figure_uri(path):

@@ -54,8 +54,8 @@ def of_slides(slides):
 def genes(model, whose):
     """Genes above ROBUST_R of the cell type that has most of them, bulk aside, with the interval."""
     name, column = f"genes with R > {ROBUST_R}", f"n_r_above_{ROBUST_R:.2f}"
-    counts = model[column].drop(BULK, errors="ignore").dropna() if model is not None and column in model else ()
-    counts = counts.drop("abundance", errors="ignore") if len(counts) else counts
+    is_there = model is not None and column in model
+    counts = model[column].drop([BULK, "abundance"], errors="ignore").dropna() if is_there else ()
     if not len(counts):
         return KeyNumber(name, NOT_THERE, "no cell type is predicted yet")
     best = model.loc[counts.idxmax()]

@@ -17,8 +17,8 @@ GENES = "results/*_genes.csv"
 GENE_COLUMNS = ["cell_type", "gene", "n_patients", "pearson_r", "slope", "p_benjamini_hochberg", "confidence"]
 CONFIGS = "results/*_preds/result_*/config.json", "results/low_rank/*_preds/result_*/config.json"
 INPUTS = (*TABLES, GENES, *CONFIGS, "metadata.csv", "clinical.csv", "project.json", "splits.json",
-          "logs/slide_processing.csv", "features.h5", "figures/figures.json", "figures/*.png", "figures/*.svg", "figures/*.txt",
-          "maps/*/*.json")
+          "logs/slide_processing.csv", "features.h5", "figures/figures.json", "figures/*.png", "figures/*.svg",
+          "figures/*.txt", "maps/*/*.json")
 PACKAGES = "numpy", "pandas", "scipy", "scikit-learn", "h5py", "matplotlib", "torch", "openslide-python"
 
 

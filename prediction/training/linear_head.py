@@ -37,7 +37,8 @@ def mean_matrix(states, rows=slice(None)):
     """The one matrix and bias that predict the mean of several models, exactly; float64.
 
     mean_m (W1_m (W0_m x + b0_m) + b1_m) = W x + b with W = mean_m W1_m W0_m and b = mean_m (W1_m b0_m + b1_m).
-    Products of float32 layers are of float32, what the layers are known to; their sum is of float64. With `rows` only these outputs are computed. A model without colours has zeros for them beside one that uses them.
+    Products of float32 layers are of float32, what the layers are known to; their sum is of float64. With `rows` only
+    these outputs are computed. A model without colours has zeros for them beside one that uses them.
     """
     weight, bias, n_models = None, 0.0, 0
     for state in states:

@@ -4,9 +4,10 @@
     python tests/benchmarks/bench_cohort.py --slides 1100 --cell-types 9 --genes 10000 --stages collect_features
 
 Makes a project of features, labels and folds in the real formats for each number of slides (no images: what follows the
-encoder is measured, without figures and report, which show slides), and runs the stages. Prints, a row a stage and size, seconds, CPU seconds, peak memory of all its
-processes (GiB) and what it wrote (MB); then the exponent of growth, the slope of log CPU seconds on log slides between
-the two largest sizes, and the seconds of CPU that it gives for --extrapolate slides.
+encoder is measured, without figures and report, which show slides), and runs the stages. Prints, a row a stage and
+size, seconds, CPU seconds, peak memory of all its processes (GiB) and what it wrote (MB); then the exponent of growth,
+the slope of log CPU seconds on log slides between the two largest sizes, and the seconds of CPU that it gives for
+--extrapolate slides.
 """
 import argparse
 import os

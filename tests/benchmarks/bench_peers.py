@@ -46,8 +46,9 @@ def main():
         network, _ = encoder_weights.load(ENCODERS["resnet50"], "random", 0)
         torch.save(network.state_dict(), weights)
         environment = os.environ | (ONE_THREAD if args.one_thread else {})
-        show("here, normalised", *timed([sys.executable, ROOT / "slide_processing" / "1main_processing.py", project, "all",
-                                         "--weights", weights], environment), ours(project))
+        script = ROOT / "slide_processing" / "1main_processing.py"
+        run, *spent = timed([sys.executable, script, project, "all", "--weights", weights], environment)
+        show("here, normalised", run, *spent, ours(project))
         runs = [("published", sys.executable), *((tool, python) for python in args.python
                                                  for tool in ("LazySlide", "tiatoolbox"))]
         for tool, python in runs:

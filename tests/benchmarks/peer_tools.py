@@ -3,8 +3,8 @@
     <python of the peers> tests/benchmarks/peer_tools.py LazySlide slide.svs weights.pth
 
 Tiles of 512 px at 0.5 um per pixel, shrunk to 224 px, in the tissue that the tool finds; no stain normalisation, no
-mixed precision, the tool's own batches and threads; `published` is published_way.py, which normalises. Prints JSON: tiles, features, version. Runs where this project is
-not installed.
+mixed precision, the tool's own batches and threads; `published` is published_way.py, which normalises. Prints JSON:
+tiles, features, version. Runs where this project is not installed.
 """
 import importlib.metadata
 import json
@@ -66,4 +66,5 @@ TOOLS = {"LazySlide": lazyslide, "tiatoolbox": tiatoolbox, "published": publishe
 if __name__ == "__main__":
     name, slide, weights = sys.argv[1:]
     shape = TOOLS[name](slide, resnet50(weights))
-    print(json.dumps({"tiles": shape[0], "features": shape[1], "version": "" if name == "published" else importlib.metadata.version(name)}))
+    version = "" if name == "published" else importlib.metadata.version(name)
+    print(json.dumps({"tiles": shape[0], "features": shape[1], "version": version}))
