@@ -45,11 +45,27 @@ def left_to_do(output, label, is_finished):
     this one looked (`is_finished`, a function without arguments).
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    path = output.with_name(f".part-{output.name}.lock")
+    path = path_of(output)
     with held(path) as is_free:
         if not is_free:
             logging.info("%s: %s is at work on it; left to that", label, holder(path))
         yield is_free and not is_finished()
+
+
+def forget(output):
+    """Remove the claim of a finished output that a process left, killed between its last step and giving it back.
+
+    Of a finished output only: of another one somebody may be about to take the claim, and would leave the work to us.
+    """
+    path = path_of(output)
+    if path.exists():
+        with contextlib.suppress(OSError), held(path):
+            pass
+
+
+def path_of(output):
+    """The file that is locked."""
+    return output.with_name(f".part-{output.name}.lock")
 
 
 def holder(path):

@@ -111,7 +111,12 @@ def main(args):
     def is_finished(i):
         return slide_files.is_finished(args.project_path, slides.loc[i], settings, args.overwrite, args.scale)
 
+    def features_of(i):
+        return slide_files.paths(args.project_path, slides.slide_id[i])[-1]
+
     todo = [i for i in indexes if not is_finished(i)]
+    for i in set(indexes) - set(todo):
+        claim.forget(features_of(i))
     logging.info("%d of %d slides are finished", len(indexes) - len(todo), len(indexes))
     if not todo:
         return
@@ -124,8 +129,7 @@ def main(args):
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
         slide = slides.loc[i]
-        to_do = claim.left_to_do(slide_files.paths(args.project_path, slide.slide_id)[-1],
-                                 f"slide {i} {slide.slide_id}", functools.partial(is_finished, i))
+        to_do = claim.left_to_do(features_of(i), f"slide {i} {slide.slide_id}", functools.partial(is_finished, i))
         with slide_files.attempt(args.project_path, slide) as attempt, to_do as is_left:
             if is_left:
                 attempt.update(slide_files.process(args.project_path, slide, encoder, args.allow_upsampling,

@@ -17,7 +17,7 @@ from pypdf import PdfReader
 import painted_slides
 from encoding import encoder_weights
 from encoding.encoders import ENCODERS
-from slide_ex import hdf5
+from slide_ex import claim, hdf5
 
 MAIN = "slide_processing/1main_processing.py"
 
@@ -185,6 +185,16 @@ def test_interrupted_work_ends_in_the_same_files(finished, tmp_path, weights):
     process = start(project, weights)
     assert process.wait() == 0
     assert outputs(project) == outputs(finished)
+
+
+def test_a_claim_that_was_left_at_the_last_step_goes_with_the_next_run(finished, tmp_path, run_script, weights):
+    project = shutil.copytree(finished, tmp_path / "project")
+    locks = [project / "features" / f".part-s{i}.h5.lock" for i in range(2)]
+    for lock in locks:
+        lock.write_text("a-host 1 2\n")
+    with claim.held(locks[1]):
+        assert run_script(MAIN, project, "all", "--weights", weights).returncode == 0
+        assert not locks[0].exists() and locks[1].exists(), "who is at work keeps it"
 
 
 def test_two_processes_share_a_cohort(finished, tmp_path, weights):

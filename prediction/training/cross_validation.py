@@ -128,7 +128,7 @@ def train_networks(args, targets, slides, splits, numbers, config):
     tasks = [Task(target, outer, inner, config, *record_and_path(
         args.project_path, model_folder.NETWORK, target, outer, inner, slides, splits, config.record()))
         for target in targets for outer, inner in numbers]
-    todo = [task for task in tasks if not model_folder.is_finished(task.path, task.record, args.overwrite)]
+    todo = [task for task in tasks if not is_finished(task.path, task.record, args.overwrite)]
     logging.info(f"{len(tasks)} models, {len(tasks) - len(todo)} finished before")
     if not todo:
         return []
@@ -155,7 +155,7 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
             models = [(inner, *record_and_path(args.project_path, model_folder.LOW_RANK, target, outer, inner, slides,
                                                splits, options)) for k, inner in numbers if k == outer]
             left = [(inner, record, path) for inner, record, path in models
-                    if not model_folder.is_finished(path, record, args.overwrite)]
+                    if not is_finished(path, record, args.overwrite)]
             n_finished += len(models) - len(left)
             if left:
                 todo.append(LowRankTask(target, outer, weights, left))
@@ -172,6 +172,14 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
             if left:
                 trainer.train(dataclasses.replace(task, models=left))
     return share(todo, work, min(args.processes, len(todo)))
+
+
+def is_finished(path, record, overwrite):
+    """Whether a model is; then a claim that a killed process left beside it goes."""
+    is_there = model_folder.is_finished(path, record, overwrite)
+    if is_there:
+        claim.forget(path)
+    return is_there
 
 
 def left_to_do(label, path, record, overwrite):
