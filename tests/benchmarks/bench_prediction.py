@@ -20,6 +20,7 @@ from scipy import stats
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "prediction"), str(ROOT / "tests")]
 
+import bench_training_step  # noqa: E402
 import simulated_cohort  # noqa: E402
 from evaluation import association, out_of_fold  # noqa: E402
 from slide_ex.project import features_file, targets_file  # noqa: E402
@@ -80,21 +81,12 @@ def step_of(n_tiles, n_genes):
             return torch.stack(outputs)
 
         mean_pool = pooling.MeanPooling(slides, CPU)
-        forwards = {"loop": plain, "tiles": lambda network, generator: network.last(tile_pool(network, rows, generator)),
-                    "mean": lambda network, generator: network.last(mean_pool(network, rows, generator))}
+        forwards = {"loop": plain, "tiles": lambda network, generator: tile_pool(network, rows, generator),
+                    "mean": lambda network, generator: mean_pool(network, rows, generator)}
         for name, forward in forwards.items():
-            network = mlp.Network(N_FEATURES, n_genes, config, torch.Generator().manual_seed(0))
-            optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, fused=name != "loop")
-
-            def one_step(forward=forward, network=network, optimiser=optimiser):
-                loss = torch.nn.functional.mse_loss(forward(network, torch.Generator().manual_seed(2)), labels)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                return loss.item()
-
+            one_step = bench_training_step.STEPS["whole" if name == "loop" else "blocks"](config, forward, labels)
             steps = [timed(one_step) for _ in range({"loop": 2, "tiles": 4, "mean": 20}[name])]
-            losses[name] = [loss for loss, _ in steps[:2]]  # the second one after an update of all weights
+            losses[name] = [loss for (loss,), _ in steps[:2]]  # the second one after an update of all weights
             seconds[name] = min(wall_s for _, wall_s in steps)
     assert np.allclose(losses["loop"], losses["tiles"], atol=1e-5)
     print(f"step, 32 slides x {n_tiles} tiles, {n_genes} genes: loop {seconds['loop']:.2f} s, "
