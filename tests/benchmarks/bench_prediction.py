@@ -65,7 +65,7 @@ def step(args):
 
 def step_of(n_tiles, n_genes):
     with tempfile.TemporaryDirectory() as folder:
-        slides = wide_slides(Path(folder), 32, n_tiles)
+        slides = bench_training_step.wide_slides(Path(folder), 32, n_tiles)
         config = model_config.Config("regression", "tiles", 1, 1)
         labels, rows = torch.randn(32, n_genes, generator=torch.Generator().manual_seed(1)), torch.arange(32)
         tile_pool = pooling.TilePooling(slides, CPU)
@@ -140,7 +140,7 @@ def cohort(args):
     labels = states @ random.normal(size=(30, 5000)).astype(np.float32)
     labels += 8 * random.normal(size=labels.shape).astype(np.float32)
     ids = np.array([f"P{i:04d}" for i in range(1000)])
-    slides = slides_of(Path(), ids, np.full(1000, 2400), means)
+    slides = bench_training_step.slides_of(Path(), ids, np.full(1000, 2400), means)
     splits = patient_splits.draw(list(ids), 5, 5, 42)
     pool, labels = pooling.MeanPooling(slides, CPU), torch.from_numpy(labels)
     seconds = []
@@ -173,20 +173,6 @@ def start_up(args):
         _, seconds = timed(lambda: pooling.MeanPooling(features_file.read_slides(path), CPU))
         print(f"start-up, mean, {gibibytes:.1f} GiB of tiles: {seconds:.2f} s, "
               f"read {(read_bytes() - read) / 2**20:.0f} MiB")
-
-
-def wide_slides(folder, n_slides, n_tiles):
-    """Slides with random features of n_tiles tiles each, written to a features.h5."""
-    features = np.random.default_rng(0).uniform(size=(n_slides * n_tiles, N_FEATURES)).astype(np.float32)
-    with h5py.File(folder / "features.h5", "w") as file:
-        file["features"] = features
-    means = features.reshape(n_slides, n_tiles, -1).mean(1)
-    return slides_of(folder / "features.h5", np.arange(n_slides).astype(str), np.full(n_slides, n_tiles), means)
-
-
-def slides_of(path, ids, n_tiles, means):
-    return features_file.Slides(path, ids, ids, np.arange(len(ids)), np.r_[0, np.cumsum(n_tiles)[:-1]], n_tiles, means,
-                               np.zeros((len(ids), 3), np.float32), {}, "")
 
 
 def read_bytes():
