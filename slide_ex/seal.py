@@ -34,15 +34,26 @@ def is_intact(path):
         if not tail.endswith(MAGIC):
             return False
         try:
-            start = end - int(tail[SHA256_DIGITS:-len(MAGIC)])
-            file.seek(start)
-            text = file.read(end - start)
-            is_same = sha256_of(file, start, json.loads(text), text) == tail[:SHA256_DIGITS].decode()
-        except (ValueError, TypeError, OSError, OverflowError):  # the seal itself was changed
+            is_same = sha256_from(file, end, tail) == tail[:SHA256_DIGITS].decode()
+        except (ValueError, TypeError):     # the seal itself was changed
             is_same = False
     if not is_same:
         raise ValueError("its bytes are not as they were written")
     return True
+
+
+def sha256_from(file, end, tail):
+    """sha256_of a file whose seal, up to its tail, ends at `end`; ValueError or TypeError for what is no seal."""
+    start = end - int(tail[SHA256_DIGITS:-len(MAGIC)])
+    if not 0 <= start <= end:
+        raise ValueError("no length")
+    file.seek(start)
+    text = file.read(end - start)
+    blocks = json.loads(text)
+    edges = [0, *(edge for block in blocks for edge in block), start]
+    if edges != sorted(edges):
+        raise ValueError("no blocks")
+    return sha256_of(file, start, blocks, text)
 
 
 def sha256_of(file, end, blocks, text):
