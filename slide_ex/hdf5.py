@@ -1,8 +1,8 @@
 """HDF5 files: the one way in which they are written and opened, and what is checked of them.
 
-HDF5 checks by fletcher32 every block of numbers as it is read; all else is compared with the file's seal (`seal`) before
-HDF5 opens it. A file that another program has written since has lost its seal: of its names and attributes the SHA-256
-stands in the attribute TEXTS. So a changed bit is an error, and never another number or another name.
+HDF5 checks by fletcher32 every block of numbers as it is read; all else is compared with the file's seal (`seal`)
+before HDF5 opens it. A file that another program has written since has lost its seal: of its names and attributes the
+SHA-256 stands in the attribute TEXTS. So a changed bit is an error, and never another number or another name.
 """
 import contextlib
 import errno
@@ -113,7 +113,7 @@ def without_sum(attributes):
 
 
 def large_blocks(file):
-    """[first byte, end] of the numbers of an open file that fletcher32 checks, ascending, where much is in one piece."""
+    """[first byte, end] of the numbers of an open file that fletcher32 checks, ascending; only of much in one piece."""
     file.flush()
     chunks, merged = [], []
 

@@ -1,10 +1,11 @@
 """The end of an HDF5 file that was written here: a checksum of all of its bytes but the large blocks of numbers.
 
-HDF5 checks those blocks (fletcher32) and most of its own structure. Where it checks nothing, in the heaps that hold text
-of any length and the maps of virtual datasets, one changed bit ends the process or keeps it busy for ever. So the bytes
-are compared before HDF5 sees them. It ignores what stands behind its own end, and takes it away when it writes:
+HDF5 checks those blocks (fletcher32) and most of its own structure. Where it checks nothing, in the heaps that hold
+text of any length and the maps of virtual datasets, one changed bit ends the process or keeps it busy for ever. So the
+bytes are compared before HDF5 sees them. It ignores what stands behind its own end, and takes it away when it writes:
 
-    [[first, end], ...] of the blocks that are left out, JSON | SHA-256, 64 digits | length of the JSON, 12 digits | MAGIC
+    [[first, end], ...] of the blocks that are left out, JSON | SHA-256, 64 digits | length of the JSON, 12 digits |
+    MAGIC
 """
 import hashlib
 import json

@@ -46,5 +46,5 @@ def over_columns(function, n_columns):
 
 @functools.cache
 def blas():
-    """The libraries of this process whose threads can be limited; looking for them takes longer than a small product."""
+    """Libraries of this process whose threads can be limited; to find them takes longer than a small product."""
     return threadpoolctl.ThreadpoolController()
