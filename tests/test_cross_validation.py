@@ -163,7 +163,7 @@ def test_slides_of_a_patient_are_never_on_two_sides(trained):
     splits = splits_file.read(trained / "splits.json")
     for outer in range(3):
         for inner in range(2):
-            rows = train_model.rows_of_parts(target, target.of_slides(slides), outer, inner, slides, splits)
+            rows = splits_file.rows_of_parts(target, target.of_slides(slides), outer, inner, slides, splits)
             sides = [set(slides.patient_ids[of_part]) for of_part in rows.values()]
             assert sum(map(len, sides)) == len(set.union(*sides)) == 40 and sum(map(len, rows.values())) == 44
 

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import nnls
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, rankdata
 
 import mixed_cells
 from model import (
@@ -15,8 +15,8 @@ from model import (
     nonnegative,
     patients,
     rank_choice,
+    rank_correlation,
     reference_fit,
-    residual_share,
     unknown_type,
 )
 
@@ -88,8 +88,8 @@ def test_order_of_samples_and_types_does_not_matter(data):
 
 
 def test_factors_find_what_varies_within_a_type(data, done):
-    tau = np.array([confidence.kendall(*pair) for pair in zip(data["expression"], done.expression)])
-    mirror = np.array([confidence.kendall(of_type, data["bulk"].to_numpy()) for of_type in data["expression"]])
+    tau = np.array([rank_correlation.kendall(*pair) for pair in zip(data["expression"], done.expression)])
+    mirror = np.array([rank_correlation.kendall(of_type, data["bulk"].to_numpy()) for of_type in data["expression"]])
     varies = data["expression"].std(axis=2) > .1 * data["expression"].mean(axis=2)
     assert np.median(tau[0][varies[0]]) > .5
     for k in range(4):
@@ -118,7 +118,7 @@ def test_few_samples_have_no_factors():
 def test_shares_of_the_residual_never_exceed_it():
     random = np.random.default_rng(0)
     means, fractions = random.random((20, 3)), random.dirichlet(np.ones(3), 8)
-    shares = list(residual_share.gains(means, fractions, np.full(20, 2.)))
+    shares = list(expression_model.gains(means, fractions, np.full(20, 2.)))
     total = sum(f * share for f, share in zip(fractions.T, shares))
     assert (total > 0).all() and (total <= 1 + 1e-9).all()
 
@@ -127,7 +127,20 @@ def test_kendall_from_ranks_is_near_the_exact_one():
     random = np.random.default_rng(0)
     a = random.standard_normal((20, 300))
     b = a + random.lognormal(0, 1, (20, 1)) * random.standard_normal((20, 300))
-    np.testing.assert_allclose(confidence.kendall(a, b), [kendalltau(*pair).statistic for pair in zip(a, b)], atol=.03)
+    np.testing.assert_allclose(rank_correlation.kendall(a, b), [kendalltau(*pair).statistic for pair in zip(a, b)], atol=.03)
+
+
+@pytest.mark.parametrize("rows", [np.random.default_rng(0).standard_normal((450, 31)).astype(np.float32),
+                                  np.random.default_rng(1).integers(-2, 3, (450, 31)) * np.float32(.5),
+                                  np.array([[-0., 0, 1, -np.float32(1e-30), 3e38]], dtype=np.float32)],
+                         ids=["no ties", "ties", "zeros"])
+def test_ranks_are_those_of_scipy(rows):
+    np.testing.assert_array_equal(rank_correlation.mean_ranks(rows), rankdata(rows, axis=1) - 1)
+
+
+def test_rho_of_a_constant_row_is_unknown():
+    a, b = np.array([[1., 1, 1], [1, 2, 3]]), np.array([[1., 2, 3], [3, 2, 1]])
+    np.testing.assert_array_equal(rank_correlation.spearman(a, b), [np.nan, -1])
 
 
 def test_confidence_never_falls_with_the_score():
@@ -179,7 +192,7 @@ def test_scale_of_a_patient_does_not_change_the_expression(data, done):
     scale = np.random.default_rng(1).lognormal(0, .6, data["bulk"].shape[1])
     other = deconvolve(data, bulk=data["bulk"] * scale)
     np.testing.assert_allclose(np.corrcoef(np.log(other.level), np.log(scale))[0, 1], 1, atol=.01)
-    tau = np.array([confidence.kendall(*pair) for pair in zip(done.expression, other.expression)])
+    tau = np.array([rank_correlation.kendall(*pair) for pair in zip(done.expression, other.expression)])
     assert np.nanmedian(tau, axis=1).min() > .8
 
 
@@ -201,7 +214,7 @@ def test_what_a_type_hardly_makes_of_a_gene_is_doubtful(data, done):
 
 
 def test_confident_genes_are_accurate(data, done):
-    tau = np.array([confidence.kendall(*pair) for pair in zip(data["expression"], done.expression)]).T
+    tau = np.array([rank_correlation.kendall(*pair) for pair in zip(data["expression"], done.expression)]).T
     kept = done.confidence >= .95
     assert kept.sum() > 20 and np.mean(tau[kept] >= .3) > .85
 
@@ -218,10 +231,11 @@ def test_same_seed_same_numbers(data, done):
 
 
 def test_a_missing_cell_type_is_noticed(data, done):
-    assert reference_fit.notes(data["bulk"], data["reference"], done.fractions) == []
+    assert not len(done.unexplained[0])
     known = mixed_cells.TYPES[1:]
     without = data | {"signature": data["signature"][known], "reference": data["reference"][known]}
-    assert "missing" in reference_fit.notes(data["bulk"], without["reference"], deconvolve(without).fractions)[0]
+    rows, line = deconvolve(without).unexplained
+    assert len(rows) and "missing" in line
 
 
 def test_a_rare_missing_type_is_noticed_by_genes_that_rise_together():
@@ -238,7 +252,7 @@ def test_a_rare_missing_type_is_noticed_by_genes_that_rise_together():
 
 def accuracy(data, done):
     """Kendall's tau (n_genes, n_cell_types) with the truth."""
-    return np.array([confidence.kendall(*pair) for pair in zip(data["expression"], done.expression)]).T
+    return np.array([rank_correlation.kendall(*pair) for pair in zip(data["expression"], done.expression)]).T
 
 
 def test_a_batch_is_found_and_removed(data, done):

@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 
 import mixed_cells
-from model import cell_fractions, confidence, expression_model, factor_model, reference_states, tumour_purity
+from model import (
+    cell_fractions,
+    confidence,
+    expression_model,
+    factor_model,
+    rank_correlation,
+    reference_states,
+    tumour_purity,
+)
 from sources import inputs_of_project, malignant_types, purity_table, state_tables
 
 SCRIPT = "deconvolution/1main_deconvolution.py"
@@ -74,7 +82,7 @@ def factors_with(data, ratio, of_type):
     means = (data["expression"].mean(axis=2).T / level).astype(np.float32)
     states = None if ratio is None else reference_states.States(ratio.astype(np.float32), of_type)
     done = expression_model.estimate(expression_model.fit(scaled, fractions, means, 8, 20, states), scaled)
-    return np.nanmedian([confidence.kendall(*pair) for pair in zip(data["expression"], done)])
+    return np.nanmedian([rank_correlation.kendall(*pair) for pair in zip(data["expression"], done)])
 
 
 def test_what_states_differ_by_is_found_between_patients_and_useless_states_do_no_harm(data):

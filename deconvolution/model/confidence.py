@@ -13,9 +13,10 @@ from functools import partial
 
 import numpy as np
 from scipy.optimize import isotonic_regression
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
 from model import cell_fractions, expression_model, mean_expression, reference_fit
+from model.rank_correlation import kendall, spearman
 
 TAU_ACCURATE = .3       # Wang et al. 2022 call a gene accurate from here
 MARGIN = .05            # of tau, added in the rival world, because no simulation is as odd as real data
@@ -80,7 +81,7 @@ def lowered(scores, expression, check, unexplained, unrelated, fractions_known):
 def follows(expression, amount):
     """Whether each row of expression (n_genes, n_samples) goes with the amount (n_samples,) of a type that nobody
     knows: then it is rather what that type makes, left in the wrong place."""
-    rho = standardised_ranks(expression) @ standardised_ranks(amount[None])[0]
+    rho = spearman(expression, np.broadcast_to(amount, expression.shape))
     return np.abs(rho) > FOLLOWS[0] + FOLLOWS[1] / np.sqrt(len(amount))
 
 
@@ -110,7 +111,7 @@ def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, ch
     """Kendall's tau (n_genes, n_cell_types) between expression drawn from `model` and what is estimated from its bulk
     (0 where either is constant), and the model of that estimate."""
     truth = simulate(model, random)
-    bulk = sum(f * of_type for f, of_type in zip(model.fractions.T, truth))
+    bulk = np.einsum("ik,kgi->gi", model.fractions, truth)
     bulk *= lognormal(random, BULK_LOG_SD, bulk.shape)
     gene_mean = np.maximum(bulk.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     bulk /= gene_mean
@@ -125,8 +126,7 @@ def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, ch
         fractions = changed(fractions, change, random)
     means = mean_expression.estimate(bulk, fractions, means * lognormal(random, log_sd, means.shape))
     refit = expression_model.fit(bulk, fractions, means, rank, N_SWEEPS, states)
-    estimate = expression_model.estimate(refit, bulk)
-    tau = np.stack([kendall(*of_type) for of_type in zip(truth, estimate)], axis=1)
+    tau = np.stack([kendall(*of_type) for of_type in zip(truth, expression_model.estimates(refit, bulk))], axis=1)
     return np.nan_to_num(tau), refit
 
 
@@ -163,29 +163,17 @@ def simulate(model, random):
     log_variance = np.log1p(model.kappa)[:, None]
     truth = np.empty((model.means.shape[1], len(model.means), len(model.fractions)), dtype=np.float32)
     for k, mean in enumerate(model.means.T):
-        explained = model.explained(k)
-        draw = random.standard_normal(explained.shape, dtype=np.float32)
-        truth[k] = np.maximum(explained, MIN_SHARE_OF_MEAN * mean[:, None])
-        truth[k] *= np.exp(np.sqrt(log_variance) * draw - log_variance / 2)
+        np.maximum(model.explained(k), MIN_SHARE_OF_MEAN * mean[:, None], out=truth[k])
+        draw = random.standard_normal(truth[k].shape, dtype=np.float32)
+        draw *= np.sqrt(log_variance)
+        draw -= log_variance / 2
+        truth[k] *= np.exp(draw, out=draw)
     return truth
 
 
 def lognormal(random, log_sd, shape):
     """Factors around 1."""
-    return np.exp(log_sd * random.standard_normal(shape, dtype=np.float32))
+    draw = random.standard_normal(shape, dtype=np.float32)
+    draw *= log_sd
+    return np.exp(draw, out=draw)
 
-
-def kendall(a, b):
-    """Kendall's tau of each row of a and b (n_rows, n_samples), from Spearman's rho as if normal; NaN for a constant
-    row. Exact tau takes n_samples times longer."""
-    ranks = [standardised_ranks(x) for x in (a, b)]
-    rho = np.sum(ranks[0] * ranks[1], axis=1)
-    rho[~(ranks[0].any(axis=1) & ranks[1].any(axis=1))] = np.nan
-    return 2 / np.pi * np.arcsin(2 * np.sin(np.pi / 6 * rho))
-
-
-def standardised_ranks(rows):
-    """Ranks within each row, of mean 0 and length 1; 0 for a constant row."""
-    ranks = rankdata(rows, axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    return ranks / np.maximum(np.linalg.norm(ranks, axis=1, keepdims=True), np.finfo(float).tiny)

@@ -1,9 +1,14 @@
-"""Steps 3 and 4 together: the model of expression, given fractions and means."""
+"""Steps 3 and 4 together: the model of expression, given fractions and means.
+
+What means and factors leave unexplained in bulk is shared out between the cell types.
+"""
 from dataclasses import dataclass
 
 import numpy as np
 
-from model import factor_model, residual_share
+from model import factor_model
+
+NOISE_SHARE = .1  # sd of bulk's own noise, relative to the fit
 
 
 @dataclass
@@ -17,7 +22,9 @@ class Model:
 
     def explained(self, k):
         """Expression of type k by means and factors (n_genes, n_samples)."""
-        return self.means[:, k, None] + self.factors.part(k)
+        explained = self.factors.part(k)
+        explained += self.means[:, k, None]
+        return explained
 
 
 def fit(scaled, fractions, means, rank, n_sweeps=factor_model.N_SWEEPS, states=None):
@@ -26,22 +33,54 @@ def fit(scaled, fractions, means, rank, n_sweeps=factor_model.N_SWEEPS, states=N
     factors = factor_model.fit(scaled - means @ fractions.T, means, fractions, rank, n_sweeps=n_sweeps,
                                directions=states and states.directions(means))
     model = Model(fractions, means, factors, None)
-    model.kappa = residual_share.relative_variance(residual(model, scaled), means, fractions)
+    model.kappa = relative_variance(residual(model, scaled), means, fractions)
     return model
 
 
 def residual(model, scaled):
     """Bulk minus what means and factors explain (n_genes, n_samples)."""
-    left = scaled.copy()
-    for k, f in enumerate(model.fractions.T):
-        left -= f * model.explained(k)
-    return left
+    weighted = [f[:, None] * scores for f, scores in zip(model.fractions.T, model.factors.scores)]
+    return scaled - np.hstack([model.means, *model.factors.loadings]) @ np.hstack([model.fractions, *weighted]).T
+
+
+def relative_variance(residual, means, fractions):
+    """kappa_g: variance of expression in a cell type, relative to its squared mean (n_genes,).
+
+    Moment estimate from bulk (residual variance = kappa times the sum of mean^2 fraction^2), shrunk half-way in the
+    logarithm to the median over genes.
+    """
+    spread = means ** 2 @ (fractions ** 2).T
+    squares = np.einsum("gi,gi->g", spread, spread)
+    kappa = np.divide(np.einsum("gi,gi,gi->g", residual, residual, spread), squares, out=np.zeros_like(squares),
+                      where=squares > 0)
+    typical = np.median(kappa[squares > 0]) if (squares > 0).any() else 0
+    return np.sqrt(kappa * typical)
+
+
+def gains(means, fractions, kappa):
+    """Best linear unbiased share: expression of type k in sample i moves by gains[k, g, i] times the residual.
+
+    Yields one array (n_genes, n_samples) per cell type, so that they never lie in memory together.
+    """
+    variance = kappa[:, None] * means ** 2
+    total = variance @ (fractions ** 2).T + (NOISE_SHARE * (means @ fractions.T)) ** 2
+    total[total == 0] = 1
+    for k in range(means.shape[1]):
+        yield variance[:, k, None] * fractions[:, k] / total
+
+
+def estimates(model, scaled):
+    """Expression of one cell type after the other (n_genes, n_samples) in units of each gene's mean, not negative."""
+    left = residual(model, scaled)
+    for k, moved in enumerate(gains(model.means, model.fractions, model.kappa)):
+        moved *= left
+        moved += model.explained(k)
+        yield np.maximum(moved, 0, out=moved)
 
 
 def estimate(model, scaled):
-    """Expression (n_cell_types, n_genes, n_samples) in units of each gene's mean, not negative."""
-    left = residual(model, scaled)
+    """`estimates` of all cell types (n_cell_types, n_genes, n_samples)."""
     expression = np.empty((model.means.shape[1], *scaled.shape), dtype=np.float32)
-    for k, gain in enumerate(residual_share.gains(model.means, model.fractions, model.kappa)):
-        expression[k] = np.maximum(model.explained(k) + gain * left, 0)
+    for k, of_type in enumerate(estimates(model, scaled)):
+        expression[k] = of_type
     return expression

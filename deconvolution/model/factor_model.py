@@ -11,10 +11,12 @@ nothing loses its relevance (automatic relevance determination, Bishop 1999), so
 `gene_variance` is learned per gene and type, with the squared mean expression as prior. Given scores, all genes share
 one eigendecomposition, and given loadings all patients do: a sweep is a handful of matrix products.
 """
+from collections import namedtuple
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import block_diag, eigh
+from scipy.linalg.blas import sgemm
 
 N_SWEEPS = 40
 CLIP_SD = 5             # residuals beyond this many robust standard deviations are outliers
@@ -59,28 +61,46 @@ def fit(residual, means, fractions, rank, missing=None, n_sweeps=N_SWEEPS, direc
     order = np.argsort(-np.sum(fractions ** 2, axis=0))
     types = [CellType(*of_type) for of_type in zip(fractions.T, start(left, means, fractions, rank), prior_variance.T)]
     for k in order if directions else ():
+        before = types[k].part()
         types[k].expect(directions[k], left, noise)
-        left -= types[k].part()
-        if missing is not None:
-            left[missing] = 0
+        left = changed(left, before, types[k].part(), missing)
     n_seen = left.shape[1] if missing is None else np.sum(~missing, axis=1)
     for _ in range(n_sweeps):
         uncertain = 0
         for k in order:
-            left += types[k].part()
-            uncertain += types[k].update(left, noise)
-            left -= types[k].part()
-            if missing is not None:
-                left[missing] = 0
-        noise = np.maximum((np.sum(left ** 2, axis=1) + uncertain) / n_seen, MIN_NOISE)
+            before = types[k].part()
+            uncertain += types[k].update(Own(left, *before), noise)
+            left = changed(left, before, types[k].part(), missing)
+        noise = np.maximum((np.einsum("gi,gi->g", left, left) + uncertain) / n_seen, MIN_NOISE)
     return Factors(side_by_side([cell_type.loadings for cell_type in types]),
                    side_by_side([cell_type.scores for cell_type in types]))
+
+
+def changed(left, before, after, missing):
+    """What is left (n_genes, n_samples) after the CellType.part of a type has changed, in the same memory."""
+    loadings, scores = np.hstack([after[0], -before[0]]), np.hstack([after[1], before[1]])
+    left = sgemm(-1, scores, loadings, 1, left.T, trans_b=True, overwrite_c=True).T
+    if missing is not None:
+        left[missing] = 0
+    return left
 
 
 def side_by_side(tables):
     """Tables (n, n_columns) as one array, zeros in the columns that some lack."""
     n_columns = max(table.shape[1] for table in tables)
     return np.stack([np.pad(table, ((0, 0), (0, n_columns - table.shape[1]))) for table in tables])
+
+
+class Own(namedtuple("Own", "left loadings scores")):
+    """What the other types leave (n_genes, n_samples) to one: `left` by all, plus the product of loadings (n_genes,
+    rank) and weighted scores (n_samples, rank), which is multiplied without being made."""
+    __array_ufunc__ = None  # so that NumPy leaves rows @ own to __rmatmul__
+
+    def __matmul__(self, columns):
+        return self.left @ columns + self.loadings @ (self.scores.T @ columns)
+
+    def __rmatmul__(self, rows):
+        return rows @ self.left + rows @ self.loadings @ self.scores.T
 
 
 class CellType:
@@ -112,12 +132,12 @@ class CellType:
         self.expected = known.expected
 
     def part(self):
-        """What the factors of this type add to bulk (n_genes, n_samples)."""
-        return self.loadings @ (self.fraction[:, None] * self.scores).T
+        """Loadings (n_genes, rank) and weighted scores (n_samples, rank), whose product is added to bulk."""
+        return self.loadings, self.fraction[:, None] * self.scores
 
     def update(self, own, noise):
-        """Fit `own` (n_genes, n_samples), what the other types leave. Returns what the uncertainty of loadings and
-        scores adds to the expected sum of squares of every gene (n_genes,)."""
+        """Fit `own`, what the other types leave. Returns what the uncertainty of loadings and scores adds to the
+        expected sum of squares of every gene (n_genes,)."""
         precision, uncertain = self.update_loadings(own, noise)
         self.update_scores(own, noise, precision)
         return uncertain + np.sum(self.loadings @ self.score_covariance() * self.loadings, axis=1)
@@ -138,8 +158,8 @@ class CellType:
         squares = np.sum((rotated - expected) ** 2 + variance, axis=1)
         self.loadings = rotated @ (axes.T * scale)
         in_prior_units = ((rotated - expected) @ axes.T) ** 2 + variance @ (axes ** 2).T
-        self.relevance = self.relevance * np.mean(in_prior_units / self.gene_variance[:, None], axis=0)
-        self.relevance = np.maximum(self.relevance, MIN_RELEVANCE)
+        self.relevance = np.maximum(self.relevance * np.mean(in_prior_units / self.gene_variance[:, None], axis=0),
+                                    MIN_RELEVANCE)
         self.gene_variance = ((squares + PRIOR_WEIGHT * self.prior_variance) / (len(strength) + PRIOR_WEIGHT))
         covariance = scale[:, None] * axes * np.sum(variance / noise[:, None], axis=0) @ axes.T * scale
         return covariance, variance @ strength
@@ -149,7 +169,7 @@ class CellType:
         precise = self.loadings / noise[:, None]
         strength, axes = eigen(self.loadings.T @ precise + covariance)
         variance = 1 / (self.fraction[:, None] ** 2 * strength + 1)
-        scores = self.fraction[:, None] * (own.T @ (precise @ axes)) * variance @ axes.T
+        scores = self.fraction[:, None] * ((precise @ axes).T @ own).T * variance @ axes.T
         sd = np.sqrt(np.mean(scores ** 2, axis=0) + np.mean(variance, axis=0) @ (axes ** 2).T)
         self.scores, self.loadings = scores / sd, self.loadings * sd
         self.expected = self.expected * sd[:self.expected.shape[1]]

@@ -3,7 +3,7 @@
     bulk of gene g in sample i = sum over cell types k of fraction_ik * expression_gki + noise
 
 0 what is no biology (patients: samples given twice, batches, levels), 1 fractions (cell_fractions), 2 means
-(mean_expression), 3 factors (factor_model, rank_choice), 4 what is left (residual_share), 5 confidence (confidence,
+(mean_expression), 3 factors (factor_model, rank_choice), 4 what is left (expression_model), 5 confidence (confidence,
 unknown_type). Where they are known, states of the cell types and donors of the tumours (reference_states) help 1 and
 3, and purity (tumour_purity) helps 1.
 """
@@ -31,7 +31,8 @@ class Deconvolution:
     the same; batch (n_samples,) and its removed effects (n_genes, n_batches), natural log; expression (n_cell_types,
     n_genes, n_samples), in the units of bulk / level; confidence (n_genes, n_cell_types), 0..1; rank: the largest
     number of factors; held_out {rank: relative error of entries left out}; unrelated: the share that
-    reference_fit.misfit gives; check: unknown_type.Check of the fractions."""
+    reference_fit.misfit gives; unexplained: genes and a line, as reference_fit.unexplained gives them; check:
+    unknown_type.Check of the fractions."""
     fractions: np.ndarray
     level: np.ndarray
     sample: np.ndarray
@@ -42,6 +43,7 @@ class Deconvolution:
     rank: int
     held_out: dict
     unrelated: float
+    unexplained: tuple
     check: unknown_type.Check
 
     def of_every(self, sample):
@@ -51,10 +53,6 @@ class Deconvolution:
         return replace(self, sample=sample, **{name: getattr(self, name)[sample]
                                                for name in ("fractions", "level", "batch")},
                        expression=self.expression[:, :, sample])
-
-    def cleaned(self, bulk):
-        """Bulk (n_genes, n_samples) at a common level and without batches: what the expression adds up to."""
-        return patients.without_batches(bulk / self.level, self.batch_effects, self.batch)
 
 
 def deconvolve(bulk, markers, signature, reference, seed, fractions=None, states=None, purity=None, batch=None):
@@ -99,7 +97,7 @@ def deconvolve_once(bulk, markers, signature, reference, seed, known, states, pu
     if batch.any() and known is None:
         fractions = cell_fractions.estimate(bulk[markers], signature, at_markers, purity)
     platform, unrelated = reference_fit.misfit(bulk, reference, fractions, random)
-    unexplained, _ = reference_fit.unexplained(reference_fit.log_ratio(bulk, reference, fractions))
+    unexplained = reference_fit.unexplained(bulk, reference, fractions)
     check = unknown_type.check(bulk[markers], signature, fractions, at_markers)
     gene_mean = bulk.mean(axis=1, keepdims=True)
     scaled = (bulk / gene_mean).astype(np.float32)
@@ -107,10 +105,10 @@ def deconvolve_once(bulk, markers, signature, reference, seed, known, states, pu
     means = mean_expression.estimate(scaled, fractions, reference)
     rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random, states)
     model = expression_model.fit(scaled, fractions, means, rank, states=states)
-    expression = expression_model.estimate(model, scaled)
     change = check.change if known is None else None
     scores = confidence.by_simulation(model, markers, reference, platform, rank, random, change, states, purity)
-    scores = confidence.lowered(scores, expression, check, len(unexplained) > 0, unrelated, known is not None)
+    expression = expression_model.estimate(model, scaled)  # after the simulation, which needs as much memory
+    scores = confidence.lowered(scores, expression, check, len(unexplained[0]) > 0, unrelated, known is not None)
     expression *= gene_mean.astype(np.float32)
     return Deconvolution(fractions, level, np.arange(len(level)), batch, effects, expression, scores, rank, held_out,
-                         unrelated, check)
+                         unrelated, unexplained, check)

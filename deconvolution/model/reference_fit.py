@@ -1,8 +1,6 @@
 """Whether the reference is about this bulk at all, and whether bulk shows genes that its cell types cannot explain."""
 import numpy as np
 
-from slide_ex.ids import some
-
 UNEXPLAINED_FOLD = 5     # bulk this many times above the reference's prediction, in the median patient
 ALARMING_RATIO = 3       # of genes that far above to genes that far below: platforms alone err both ways
 MIN_SHARE = .005         # of all genes, so far above
@@ -32,33 +30,24 @@ def misfit(bulk, reference, fractions, random):
 
 
 def log_ratio(bulk, reference, fractions):
-    """Natural log of bulk / prediction (n_known_genes, n_patients), 0 in the median; arrays as for `misfit`."""
-    known = np.isfinite(reference).all(axis=1)
-    measured, predicted = bulk[known], reference[known] @ fractions.T
-    predicted *= np.median(measured.mean(axis=1)) / np.median(predicted.mean(axis=1))
-    floor = np.percentile(measured[measured > 0], 25)
-    ratio = np.log((measured + floor) / (predicted + floor))
+    """Natural log of bulk / prediction (n_genes, n_samples), 0 in the median; arrays as for `misfit`, no gene without
+    reference."""
+    predicted = reference @ fractions.T
+    predicted *= np.median(bulk.mean(axis=1)) / np.median(predicted.mean(axis=1))
+    floor = np.percentile(bulk[bulk > 0], 25)
+    ratio = np.log((bulk + floor) / (predicted + floor))
     return ratio - np.median(ratio)
 
 
-def notes(bulk, reference, fractions):
-    """Lines for the report, none when all is well.
-
-    Parameters
-    ----------
-    bulk : DataFrame (n_genes, n_patients)
-    reference : DataFrame (n_genes, n_cell_types), NaN rows without reference
-    fractions : ndarray (n_patients, n_cell_types)
-    """
-    rows, line = unexplained(log_ratio(bulk.to_numpy(), reference.to_numpy(), fractions))
-    return [line.format(genes=some(bulk.index[reference.notna().all(axis=1)][rows[:5]]))] if len(rows) else []
-
-
-def unexplained(log_ratio):
-    """Genes (rows of log_ratio, the highest first) that the cell types cannot explain, and a line about them with
-    {genes} in it; no rows when all is well. log_ratio (n_genes, n_patients) as `log_ratio` gives it."""
-    rows, line = above_in_all(np.median(log_ratio, axis=1))
-    return (rows, line) if len(rows) else above_together(log_ratio)
+def unexplained(bulk, reference, fractions):
+    """Genes (rows of bulk, the highest first) that the cell types cannot explain, and a line about them with {genes} in
+    it; no rows when all is well. Arrays as for `misfit`."""
+    known = np.flatnonzero(np.isfinite(reference).all(axis=1))
+    ratio = log_ratio(bulk[known], reference[known], fractions)
+    rows, line = above_in_all(np.median(ratio, axis=1))
+    if not len(rows):
+        rows, line = above_together(ratio)
+    return known[rows], line
 
 
 def above_in_all(log_ratio):

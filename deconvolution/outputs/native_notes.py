@@ -11,7 +11,7 @@ def of(done, data, batch_column=None):
     lines = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
     lines += about_copies(data.bulk.columns, done.sample) + about_level(done.level)
     lines += about_batches(data.bulk.columns, done.batch, done.batch_effects, batch_column)
-    lines += reference_fit.notes(done.cleaned(data.bulk), data.reference, done.fractions)
+    lines += about_unexplained(data.bulk.index, *done.unexplained)
     lines += about_fractions(data.signature.columns, done.fractions.mean(axis=0), done.check)
     if done.unrelated > reference_fit.UNRELATED:
         lines.append("the reference predicts the genes' levels in bulk no better than one of other genes would: no "
@@ -49,6 +49,11 @@ def about_batches(names, batch, effects, column):
     return [f"{members.sum()} patients differ from the others in very many genes of all cell types, as another "
             f"platform or batch would make it ({some(names[members])}): the two were brought to the mean of both, from "
             f"which they differ by {size} (robust standard deviation over genes, natural log)"]
+
+
+def about_unexplained(names, rows, line):
+    """The line that reference_fit.unexplained gives, with the first of its genes (rows of names)."""
+    return [line.format(genes=some(names[rows[:5]]))] if len(rows) else []
 
 
 def about_fractions(cell_types, mean_fraction, check):

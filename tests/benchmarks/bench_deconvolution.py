@@ -20,7 +20,7 @@ from sklearn.svm import NuSVR
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deconvolution"))
 import deconvolution_cases  # noqa: E402  after the path to the model
 import deconvolution_stresses  # noqa: E402
-from model import native, reference_fit  # noqa: E402
+from model import native  # noqa: E402
 
 N_RICHER = 100       # samples that are deconvolved with a richer reference
 N_SVR_SAMPLES = 30   # nu-SVR takes about a second a sample
@@ -195,9 +195,9 @@ def show_native(name, data, out):
     for cell_type, own, right in zip(data["cell_types"], kept, tau >= .3):
         print(f"    {cell_type}: {own.sum()} kept" + (f", precision {right[own].mean():.3f}" if own.any() else ""))
     print(f"    doubtful fractions: {[data['cell_types'][k] for k in np.flatnonzero(done.check.doubtful())]}")
-    frame = pd.DataFrame(done.cleaned(data["bulk"]), [str(g) for g in range(len(data["bulk"]))])
-    for note in reference_fit.notes(frame, pd.DataFrame(data["reference"], frame.index), done.fractions):
-        print(f"    note: {note}")
+    rows, line = done.unexplained
+    if len(rows):
+        print(f"    note: {line.format(genes=rows[:5])}")
     if out:
         out.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame({"cell_type": np.repeat(data["cell_types"], scores.shape[1]), "confidence": scores.ravel(),
