@@ -1,7 +1,8 @@
 """Make two demo cohorts, train on the first, predict the second, print the results against the known truth.
 
-The stages are those of the plan (slide_ex/stages/plan.py), in its order, with options that make the demo quick. What is
-finished is skipped, so that a second run takes seconds. With --composition the finished demo is copied, and the parts
+The stages are those of the plan (slide_ex/stages/plan.py), in its order, with options that make the demo quick; labels
+and features of the second cohort are made while the first one trains. What is finished is skipped, so that a second run
+takes seconds. With --composition the finished demo is copied, and the parts
 that learn from response are done again for a response that follows the composition of the tissue instead of the state
 of its cells; the last tables show both laws. Slides and expression stay what they were.
 
@@ -12,10 +13,14 @@ Writes  <project_path>, <project_path>_hospital2 (another hospital), <project_pa
     python data/run_demo.py demo
 """
 import argparse
+import contextlib
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -60,7 +65,7 @@ MAPPED = ("11", "--abundance", "Cancer Epithelial", "CAFs")   # slide and cell t
 def main(args):
     started = time.monotonic()
     project = args.project_path
-    second = beside(project, "hospital2")
+    second = sibling(project, "hospital2")
     if args.composition:
         composition(project, second)
     else:
@@ -69,7 +74,20 @@ def main(args):
 
 
 def demo(project, second):
-    """Both hospitals, every stage."""
+    """Both hospitals, every stage; what does not wait for one another runs side by side, so that no core is idle."""
+    with beside("Another hospital", labels_and_features, second, *HOSPITAL_2):
+        models(project)
+    run("The models of the first hospital on its slides", plan.BY_NAME["predictions"].script, second, "--models",
+        project)
+    response(project, second)
+    with beside("Beside the figures", stage, "maps", project, *MAPPED):
+        stage("figures", project, "--external", second)
+    stage("report", project)
+    stage("demo summary", project, "--external", second)
+
+
+def models(project):
+    """The first hospital, up to its results and the models to give away."""
     labels_and_features(project)
     for name in ("splits", "expression"):
         stage(name, project)
@@ -77,17 +95,8 @@ def demo(project, second):
     for name in ("abundance", "direct", "results"):
         stage(name, project)
     stage("enrichment", project, "--gmt", project / "gene_sets.gmt")
-    run("Two of the models, to give away", "prediction/export_model.py", project, beside(project, "model"),
+    run("Two of the models, to give away", "prediction/export_model.py", project, sibling(project, "model"),
         "--cell-types", "CAFs", "abundance")
-    print("\n=== Another hospital", flush=True)
-    labels_and_features(second, *HOSPITAL_2)
-    run("The models of the first hospital on its slides", plan.BY_NAME["predictions"].script, second, "--models",
-        project)
-    response(project, second)
-    stage("figures", project, "--external", second)
-    stage("maps", project, *MAPPED)
-    stage("report", project)
-    stage("demo summary", project, "--external", second)
 
 
 def labels_and_features(project, *cohort):
@@ -108,8 +117,8 @@ def composition(project, second):
     """Once more who predicts response, when the composition of the tissue drives it, on copies of a finished demo."""
     if not (second / "predictions" / project.name / "predictions.h5").is_file():
         raise ValueError(f"{project} is no finished demo: run python data/run_demo.py {project} first")
-    copy = beside(project, "composition")
-    copy_of_second = beside(copy, "hospital2")
+    copy = sibling(project, "composition")
+    copy_of_second = sibling(copy, "hospital2")
     for source, target in ((project, copy), (second, copy_of_second)):
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, symlinks=True)
@@ -131,9 +140,39 @@ def composition(project, second):
         stage("demo summary", first, "--external", other)
 
 
-def beside(project, name):
+def sibling(project, name):
     """The project folder <project>_<name>."""
     return project.with_name(f"{project.name}_{name}")
+
+
+@contextlib.contextmanager
+def beside(heading, function, *args):
+    """Call function(*args) in another process while the block runs; what it prints follows what the block prints.
+
+    Where the block fails or is stopped, the other is stopped, too; where the other fails, so does the demo, afterwards.
+    """
+    with tempfile.TemporaryFile("w+") as printed:
+        other = multiprocessing.get_context("fork").Process(target=printing_into, args=(printed, function, *args))
+        other.start()
+        try:
+            yield
+            other.join()
+        finally:
+            if other.exitcode is None:
+                os.killpg(other.pid, signal.SIGTERM)
+                other.join()
+            printed.seek(0)
+            print(f"\n=== {heading}\n{printed.read()}", end="", flush=True)
+    if other.exitcode:
+        sys.exit(other.exitcode)
+
+
+def printing_into(file, function, *args):
+    """Call function(*args) in a session of its own; all that is printed goes to a file."""
+    os.setsid()
+    for descriptor in (1, 2):   # stdout, stderr
+        os.dup2(file.fileno(), descriptor)
+    function(*args)
 
 
 def stage(name, project, *words):

@@ -1,8 +1,8 @@
 """HDF5 files: the one way in which they are written and opened, and what is checked of them.
 
-HDF5 checks its own structure (format of version 1.10) and, by fletcher32, every block of numbers as it is read. It does
-not check text of any length, which is all names and attributes: their SHA-256 stands in the attribute TEXTS and is
-compared when a file is opened. So a changed bit is an error, and never another number or another name.
+HDF5 checks by fletcher32 every block of numbers as it is read; all else is compared with the file's seal (`seal`)
+before HDF5 opens it. A file that another program has written since has lost its seal: of its names and attributes the
+SHA-256 stands in the attribute TEXTS. So a changed bit is an error, and never another number or another name.
 """
 import contextlib
 import errno
@@ -13,12 +13,13 @@ import os
 import h5py
 import numpy as np
 
-from slide_ex import checksums, record
+from slide_ex import checksums, record, seal
 
 TEXTS, SUMS = "texts_sha256", "sums_sha256"
 FORMAT = ("v110", "v110")       # the oldest of which all structure has checksums
 CHUNK_BYTES = 1 << 20           # of a dataset, at most: what HDF5 reads, checks and keeps at a time
 SUM_BYTES = 4                   # of fletcher32, at the end of a chunk
+LARGE_BYTES = 1 << 16           # of numbers in one piece, from which on the seal leaves them to fletcher32
 
 CAUSES = {  # why a whole file cannot be read, and what helps
     errno.EACCES: "you may not read it: ask for the right to, or copy it",
@@ -32,7 +33,6 @@ CAUSES = {  # why a whole file cannot be read, and what helps
 UNREADABLE = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)  # as h5py and NumPy say it
 
 CALLS = "seek", "tell", "read", "readinto"  # of a file, besides those that write
-found_whole = {}                # attributes of files, as they were then, whose names and attributes were compared
 
 
 class Disk:
@@ -77,6 +77,8 @@ def writing(path, add=False):
             with h5py.File(disk, "r+" if add else "w", libver=FORMAT) as file:
                 yield file
                 file.attrs[TEXTS] = texts_sha256(file)
+                blocks = large_blocks(file)
+            disk.tried(seal.write, disk.file, blocks)
         finally:
             if disk.error:
                 raise OSError(disk.error.errno, f"{disk.error.strerror}: no room for {path}, make room and run the "
@@ -95,12 +97,7 @@ def reserve(path, n_bytes):
 
 def texts_sha256(file):
     """SHA-256 of all names and attributes of an open file."""
-    return texts_sha256_with(file, all_attributes(file))
-
-
-def texts_sha256_with(file, of_root):
-    """The same where the attributes of the file itself have been read."""
-    digest = hashlib.sha256(repr(without_sum(of_root)).encode())
+    digest = hashlib.sha256(repr(without_sum(all_attributes(file))).encode())
 
     def add(name, item):
         digest.update(repr((name, without_sum(all_attributes(item)))).encode())
@@ -113,6 +110,23 @@ def texts_sha256_with(file, of_root):
 def without_sum(attributes):
     """All attributes but TEXTS."""
     return {name: value for name, value in attributes.items() if name != TEXTS}
+
+
+def large_blocks(file):
+    """[first byte, end] of the numbers of an open file that fletcher32 checks, ascending; only of much in one piece."""
+    file.flush()
+    chunks, merged = [], []
+
+    def add(_, item):
+        if isinstance(item, h5py.Dataset) and item.fletcher32:
+            item.id.chunk_iter(chunks.append)
+    file.visititems(add)
+    for chunk in sorted(chunks, key=lambda chunk: chunk.byte_offset):
+        if merged and merged[-1][1] == chunk.byte_offset:
+            merged[-1][1] += chunk.size
+        else:
+            merged.append([chunk.byte_offset, chunk.byte_offset + chunk.size])
+    return [[first, end] for first, end in merged if end - first >= LARGE_BYTES]
 
 
 def write_array(group, name, values, dtype=None):
@@ -186,13 +200,15 @@ def reading(path, made_by, is_compared=True):
     made_by : str
         The script to run (with --overwrite, where the file is damaged), or what to do, beginning with another word.
     is_compared : bool
-        Whether names and attributes are compared with their checksum; else none of them should be used.
+        Whether names and attributes of a file without a seal are compared with their checksum; else none of them should
+        be used.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run {made_by} first")
     try:
+        is_sealed = seal.is_intact(path)
         with h5py.File(path, "r", locking=False) as file:
-            if is_compared:
+            if is_compared and not is_sealed:
                 check_texts(file, path, made_by)
             yield file
     except UNREADABLE as error:
@@ -206,30 +222,18 @@ def reading(path, made_by, is_compared=True):
 
 def check_texts(file, path, made_by):
     """ValueError unless names and attributes are as they were written; a line for files of earlier versions."""
-    version = version_of(path)
-    if version in found_whole:
-        return
-    found = all_attributes(file)
-    if TEXTS not in found:
+    found = file.attrs.get(TEXTS)
+    if found is None:
         checksums.say_unverified(path, made_by)
-    elif found[TEXTS] != texts_sha256_with(file, found):
+    elif found != texts_sha256(file):
         raise ValueError(f"its names or attributes are not as they were written; delete its attribute {TEXTS} if the "
                          "change is meant")
-    found_whole[version] = found
-
-
-def version_of(path):
-    """A file as it is now, as far as its folder tells."""
-    status = os.stat(path)
-    return str(path), status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def attributes(item):
     """Attributes of a file, group or dataset as plain Python values, by name, sorted; without checksums of its own and
     of the files beside it (record.FILES)."""
-    known = found_whole.get(version_of(item.filename)) if isinstance(item, h5py.File) and item.mode == "r" else None
-    found = all_attributes(item) if known is None else known
-    return {name: value for name, value in found.items() if name not in (TEXTS, record.FILES)}
+    return {name: value for name, value in all_attributes(item).items() if name not in (TEXTS, record.FILES)}
 
 
 def all_attributes(file):

@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -21,7 +22,7 @@ import simulated_cohort
 from evaluation import association, baselines, out_of_fold
 from slide_ex import claim, record
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
-from training import cross_validation, mlp, model_config, patient_splits, pooling, train_model
+from training import cross_validation, duration, mlp, model_config, patient_splits, pooling, train_model
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPRESSION, ABUNDANCE, DIRECT = (f"prediction/1main_{name}.py" for name in (
@@ -162,7 +163,7 @@ def test_slides_of_a_patient_are_never_on_two_sides(trained):
     splits = splits_file.read(trained / "splits.json")
     for outer in range(3):
         for inner in range(2):
-            rows = train_model.rows_of_parts(target, target.of_slides(slides), outer, inner, slides, splits)
+            rows = splits_file.rows_of_parts(target, target.of_slides(slides), outer, inner, slides, splits)
             sides = [set(slides.patient_ids[of_part]) for of_part in rows.values()]
             assert sum(map(len, sides)) == len(set.union(*sides)) == 40 and sum(map(len, rows.values())) == 44
 
@@ -249,6 +250,40 @@ def test_a_gpu_without_memory_streams_the_tiles(trained, tmp_path, monkeypatch, 
     task = cross_validation.Task(target, 0, 0, config, record, tmp_path / "result_0_0")
     train_model.train_one(task, slides, splits, pool)
     assert (tmp_path / "result_0_0" / "predictions.h5").is_file() and "GPU out of memory" in caplog.text
+
+
+def test_long_training_is_told_before_it_starts(trained, tmp_path, monkeypatch, caplog):
+    """Known answers: seconds of a tile times the tiles of train and valid, from the earliest to the last epoch."""
+    slides = features_file.read_slides(trained / "features.h5")
+    target, splits = targets_file.read_abundance(trained / "targets.h5"), splits_file.read(trained / "splits.json")
+    config = model_config.Config("regression", "tiles", max_epochs=9, patience=4, hidden=4)
+    pool = train_model.pooling_of(slides, config)
+    tasks = [cross_validation.Task(target, outer, 0, config, {}, tmp_path / f"result_{outer}_0") for outer in range(2)]
+    expected = 0
+    for outer in range(2):
+        parts = splits["outer"][outer]["inner"][0]
+        expected += 3 * slides.n_tiles[np.isin(slides.patient_ids, parts["train"])].sum()
+        expected += 2 * slides.n_tiles[np.isin(slides.patient_ids, parts["valid"])].sum()
+    assert np.allclose(duration.hours(tasks, slides, splits, [3, 2]), np.array([5, 9]) * expected / 3600)
+
+    train_s, valid_s = duration.seconds_a_tile(pool, config)    # validation of a regression needs no tile
+    assert 0 < valid_s < train_s < 0.01
+    assert duration.warning(pool, tasks, slides, splits) == ""
+    monkeypatch.setattr(duration, "seconds_a_tile", lambda pool, config: [3600 / expected * 3, 3600 / expected * 2])
+    for task, remedy in ((tasks[0], "--pooling mean"), (direct_of(tasks[0]), "--model low-rank")):
+        told = duration.warning(pool, [task, task], slides, splits)
+        assert remedy in told and "5 to 9 epochs" in told
+    assert "take about 5 to 9 core hours" in duration.warning(pool, tasks, slides, splits)
+    started = []
+    model_folder.of_target(tmp_path / "results", model_folder.NETWORK, target.name).mkdir(parents=True)
+    monkeypatch.setattr(train_model, "train_one", lambda task, *_: started.append(caplog.text))
+    args = SimpleNamespace(project_path=tmp_path, overwrite=False, processes=1)
+    cross_validation.train_networks(args, [target], slides, splits, [(0, 0)], config)
+    assert "core hours" in started[0]   # said before the first model
+
+
+def direct_of(task):
+    return dataclasses.replace(task, config=dataclasses.replace(task.config, head="classification"))
 
 
 def test_folds_of_one_class_fail_and_the_others_are_trained(project, run_script):

@@ -165,6 +165,18 @@ def test_more_slides_than_a_process_may_have_open_are_read(tmp_path):
     assert torch.equal(*found) and not found[0].isnan().any()
 
 
+def test_tiles_take_one_look_at_the_file_of_their_slide(collected, monkeypatch):
+    slides, opened = features_file.read_slides(collected / "features.h5"), []
+
+    class Counted(h5py.File):
+        def __init__(self, path, *args, **kwargs):
+            opened.append(path)
+            super().__init__(path, *args, **kwargs)
+    monkeypatch.setattr(h5py, "File", Counted)
+    slides.read_tiles("features", slides.row_of("S3"))
+    assert opened == [feature_file.path_of(collected, "S3")]
+
+
 def spoil(name, function):
     return lambda path: change(path, name, function)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slide_ex import hdf5
+from slide_ex import hdf5, seal
 
 
 @pytest.fixture
@@ -49,3 +49,66 @@ def test_a_reader_that_knew_more_and_a_gpu_without_memory_are_heard(path):
             with hdf5.reading(path, "a/script.py"):
                 raise error
         assert raised.value is error
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A file with names, attributes, numbers in small and large blocks and a virtual dataset over another file."""
+    with hdf5.writing(tmp_path / "source.h5") as file:
+        hdf5.write_array(file, "numbers", np.arange(6.))
+    path = tmp_path / "written.h5"
+    with hdf5.writing(path) as file:
+        hdf5.write_strings(file, "names", ["one", "two"])
+        hdf5.write_array(file, "large", np.zeros(hdf5.LARGE_BYTES))
+        hdf5.write_virtual(file, "numbers", [("source.h5", (6,), float)], np.nan)
+        file.attrs["encoder"] = "resnet50"
+    return path
+
+
+def large_blocks(path):
+    with h5py.File(path) as file:
+        return hdf5.large_blocks(file)
+
+
+def test_a_changed_bit_anywhere_outside_large_numbers_is_found_before_hdf5_opens_the_file(written, monkeypatch):
+    content, blocks = written.read_bytes(), large_blocks(written)
+    assert blocks and sum(end - first for first, end in blocks) > .9 * len(content)
+    outside = [at for at in range(len(content) - len(seal.MAGIC)) if not any(a <= at < b for a, b in blocks)]
+    monkeypatch.setattr(h5py, "File", None)     # one bit in a heap of HDF5 would end this process, or never end
+    for at in outside[::7]:
+        spoiled = bytearray(content)
+        spoiled[at] ^= 1 << at % 8
+        written.write_bytes(spoiled)
+        with pytest.raises(ValueError, match="is damaged .its bytes are not as they were written"):
+            with hdf5.reading(written, "a/script.py"):
+                pass
+
+
+def test_a_changed_large_number_is_found_when_it_is_read(written):
+    spoiled = bytearray(written.read_bytes())
+    spoiled[large_blocks(written)[0][0] + 100] ^= 1
+    written.write_bytes(spoiled)
+    with pytest.raises(ValueError, match="is damaged"):
+        with hdf5.reading(written, "a/script.py") as file:
+            file["large"][:]
+
+
+def test_without_its_seal_a_file_is_read_and_its_names_and_attributes_are_compared(written):
+    with h5py.File(written, "r+") as file:      # as a user opens it
+        file["large"][3] = 7
+    assert not seal.is_intact(written)
+    with hdf5.reading(written, "a/script.py") as file:
+        assert file["large"][3] == 7 and list(hdf5.strings(file, "names")) == ["one", "two"]
+    with h5py.File(written, "r+") as file:
+        file.attrs["encoder"] = "uni"
+    with pytest.raises(ValueError, match="its names or attributes are not as they were written"):
+        with hdf5.reading(written, "a/script.py"):
+            pass
+
+
+def test_what_is_added_is_sealed_again_and_other_programs_read_a_sealed_file(written):
+    with hdf5.writing(written, add=True) as file:
+        file.attrs["more"] = 1
+    assert seal.is_intact(written)
+    with h5py.File(written) as file:
+        assert file.attrs["more"] == 1 and (file["large"][:] == 0).all() and list(file["numbers"][:]) == list(range(6))

@@ -11,7 +11,7 @@ import torch
 import simulated_cohort
 from evaluation import association, baselines
 from slide_ex.project import features_file, targets_file
-from training import mlp, model_config, patient_splits, pooling
+from training import mlp, model_config, patient_splits, pooling, wide_layer
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -140,6 +140,34 @@ def test_best_epoch_is_restored_and_stopping_counts_epochs(cohort, pool):
         kept = association.pearson(mlp.predict(network, pool, valid), labels[valid].numpy()).mean()
         assert np.isclose(kept, max(scores) if keep == "best" else scores[-1], atol=1e-6)
         assert len(history) == np.argmax(scores) + 1 + config.patience
+
+
+@pytest.mark.parametrize("head", mlp.LOSSES)
+@pytest.mark.parametrize("n_outputs", [1, 70])      # blocks of 32, 32 and 6
+def test_blocks_of_outputs_learn_as_autograd_and_adam_do(head, n_outputs, monkeypatch):
+    monkeypatch.setattr(wide_layer, "BLOCK", 32)
+    random = torch.Generator().manual_seed(0)
+    hidden, labels = torch.randn(20, 8, generator=random), torch.rand(20, n_outputs, generator=random).round()
+    loss_of = {"regression": torch.nn.functional.mse_loss,
+               "classification": torch.nn.functional.binary_cross_entropy_with_logits}[head]
+    plain, linear = torch.nn.Linear(8, n_outputs), torch.nn.Linear(8, n_outputs)
+    linear.load_state_dict(plain.state_dict())
+    optimiser, layer = torch.optim.Adam(plain.parameters(), 1e-2), wide_layer.WideLayer(linear, mlp.LOSSES[head], 1e-2)
+    for _ in range(25):
+        leaf = hidden.clone().requires_grad_()
+        expected = loss_of(plain(leaf), labels)
+        optimiser.zero_grad()
+        expected.backward()
+        optimiser.step()
+        loss, gradient = layer.step(hidden, labels)
+        assert torch.allclose(loss, expected, atol=1e-6) and torch.allclose(gradient, leaf.grad, atol=1e-6)
+    assert torch.allclose(linear.weight, plain.weight, atol=1e-5) and torch.allclose(linear.bias, plain.bias, atol=1e-5)
+    _, score_of = mlp.SCORES[head]
+    with torch.no_grad():
+        outputs = plain(hidden)
+        loss, scores = layer.loss_and_scores(hidden, labels, score_of)
+        assert np.isclose(loss, loss_of(outputs, labels).item(), atol=1e-6)
+        assert torch.allclose(scores, score_of(outputs, labels), atol=1e-5)
 
 
 def test_same_seed_same_model_whatever_was_drawn_before(cohort):

@@ -1,13 +1,17 @@
 """End to end: every command of the pipeline on a small cohort, and the demo as the README shows it."""
+import runpy
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+
+from test_script import is_alive
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,6 +97,34 @@ def test_shuffled_labels_are_not_predicted(demo, run_script, tmp_path):
     abundance = pd.read_csv(tmp_path / "results" / "abundance.csv")
     assert abs(genes["pearson_r"].median()) < 0.2  # 60 patients: sd of one R is 0.13, genes move together
     assert abs(abundance["pearson_r"].median()) < 0.2
+
+
+@pytest.fixture(scope="module")
+def beside():
+    return runpy.run_path(str(ROOT / "data" / "run_demo.py"))["beside"]
+
+
+def test_what_runs_beside_a_stage_is_printed_after_it(beside, capfd):
+    with beside("The other", subprocess.run, ["echo", "of the other"]):
+        subprocess.run(["sh", "-c", "sleep 1; echo of the stage"])
+    assert capfd.readouterr().out == "of the stage\n\n=== The other\nof the other\n"
+
+
+def test_what_runs_beside_a_stage_that_fails_is_stopped(beside, tmp_path):
+    started = tmp_path / "started"
+    with pytest.raises(ValueError, match="of the stage"):
+        with beside("The other", subprocess.run, ["sh", "-c", f"echo $$ > {started}; exec sleep 600"]):
+            while not (started.is_file() and started.read_text().endswith("\n")):
+                time.sleep(0.05)
+            raise ValueError("of the stage")
+    assert not is_alive(int(started.read_text()))
+
+
+def test_what_fails_beside_a_stage_fails_the_demo(beside):
+    with pytest.raises(SystemExit) as ended:
+        with beside("The other", sys.exit, 3):
+            pass
+    assert ended.value.code == 3
 
 
 def contents(project):

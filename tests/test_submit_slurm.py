@@ -23,6 +23,7 @@ import submit_slurm
 from slide_ex.project import targets_file
 from slide_ex.slurm import requests
 from slide_ex.stages import plan
+from test_script import is_alive
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SLURM = ROOT.parent / "shared" / "slurm" / "start-slurm.sh"
@@ -768,11 +769,6 @@ def slurm():
         subprocess.run(["bash", folder / "run" / "stop"], capture_output=True)
         assert not [pid for pid in daemons if is_alive(pid)]
         shutil.rmtree(folder)
-
-
-def is_alive(pid):
-    status = Path(f"/proc/{pid}/status")
-    return status.is_file() and "State:\tZ" not in status.read_text()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 X are the inputs of the training slides, centred. It costs n_train^3 whatever the number of features, once for all.
 """
 import concurrent.futures
+import functools
 import os
 
 import numpy as np
@@ -36,6 +37,14 @@ def over_columns(function, n_columns):
     Numbers do not depend on how many there are: matrix products inside are of one thread.
     """
     parts = [slice(start, min(start + COLUMNS, n_columns)) for start in range(0, n_columns, COLUMNS)]
-    with (threadpoolctl.threadpool_limits(1, "blas"),
-          concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool):
-        return list(pool.map(function, parts))
+    with blas().limit(limits=1, user_api="blas"):
+        if len(parts) < 2:
+            return [function(part) for part in parts]
+        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return list(pool.map(function, parts))
+
+
+@functools.cache
+def blas():
+    """Libraries of this process whose threads can be limited; to find them takes longer than a small product."""
+    return threadpoolctl.ThreadpoolController()

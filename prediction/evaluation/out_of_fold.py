@@ -72,4 +72,5 @@ def mean_by_patient(patient_ids, *of_slides):
     """Patients, sorted, and the mean of their rows of each array, float64 (n_patients, n_outputs)."""
     order = np.argsort(patient_ids, kind="stable")
     patients, first, n_slides = np.unique(patient_ids[order], return_index=True, return_counts=True)
-    return patients, [np.add.reduceat(values[order].astype(float), first) / n_slides[:, None] for values in of_slides]
+    sums = [np.add.reduceat(values[order], first, dtype=float) for values in of_slides]
+    return patients, [np.divide(of_patients, n_slides[:, None], out=of_patients) for of_patients in sums]

@@ -132,8 +132,11 @@ def train_networks(args, targets, slides, splits, numbers, config):
     logging.info(f"{len(tasks)} models, {len(tasks) - len(todo)} finished before")
     if not todo:
         return []
-    from training import train_model  # and torch with it
+    from training import duration, train_model  # and torch with it
     pool = train_model.pooling_of(slides, config)
+    told = duration.warning(pool, todo, slides, splits) if config.pooling == "tiles" else ""
+    if told:
+        logging.warning(told)
     n_processes = 1 if pool.device.type == "cuda" else min(args.processes, len(todo))
 
     def work(task):

@@ -15,7 +15,7 @@ def losses(history):
     """Losses and validation score over epochs, the best epoch marked. history: list of dict, see mlp.fit."""
     score = list(history[0])[-1]
     epochs = [epoch["epoch"] for epoch in history]
-    figure = matplotlib.figure.Figure(figsize=(4, 3))
+    figure = matplotlib.figure.Figure(figsize=(4, 3), layout="none")
     figure.subplots_adjust(left=0.17, right=0.97, bottom=0.16, top=0.96)
     axis = figure.add_subplot(xlabel="Epoch", ylabel="Loss")
     for name, colour in (("train_loss", TRAIN), ("valid_loss", VALID)):
@@ -30,7 +30,7 @@ def best_predictions(labels, predictions, outputs, correlations):
     """Prediction against label on the test slides, for the outputs with the highest correlations (n_outputs,)."""
     best = np.argsort(-np.nan_to_num(correlations, nan=-2), kind="stable")[:N_BEST]
     width_in = 2.4 * len(best)
-    figure = matplotlib.figure.Figure(figsize=(width_in, 2.4))
+    figure = matplotlib.figure.Figure(figsize=(width_in, 2.4), layout="none")
     figure.subplots_adjust(left=0.6 / width_in, right=1 - 0.1 / width_in, bottom=0.2, top=0.88, wspace=0.4)
     for axis, column in zip(figure.subplots(1, len(best), squeeze=False)[0], best):
         axis.scatter(labels[:, column], predictions[:, column], s=5, color=TRAIN, linewidths=0)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from evaluation import association
+from training import wide_layer
 
 CONSTANT = 1e-6  # sd of a feature, relative to its mean, below which float32 means are constant
 
@@ -93,23 +94,20 @@ def fit(pooling, labels, train, valid, config):
         network.first = Standardised(network.first, pooling.means[train])
     if config.head == "regression":
         network.last.bias.data = labels[train].mean(0)
-    loss_of = {"regression": nn.functional.mse_loss,
-               "classification": nn.functional.binary_cross_entropy_with_logits}[config.head]
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+    first = torch.optim.Adam(network.first.parameters(), lr=config.learning_rate, fused=True)
+    last = wide_layer.WideLayer(network.last, LOSSES[config.head], config.learning_rate)
+    score_name, score_of = SCORES[config.head]
     history, best_score, best_epoch, best_state = [], -np.inf, 0, copy.deepcopy(network.state_dict())
+    labels_of_valid = labels[valid]
     for epoch in range(1, config.max_epochs + 1):
         train_loss = 0.0
         order = torch.randperm(len(train), generator=generator, device=train.device)
         for rows in train[order].split(config.batch_size):
-            loss = loss_of(network.last(pooling(network, rows, generator)), labels[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            train_loss += loss.item() * len(rows) / len(train)
-        outputs = forward(network, pooling, valid)
-        score_name, score = validation_score(outputs, labels[valid], config.head)
-        history.append({"epoch": epoch, "train_loss": train_loss,
-                        "valid_loss": loss_of(outputs, labels[valid]).item(), score_name: score})
+            loss = one_step(first, last, pooling(network, rows, generator), labels[rows])
+            train_loss += loss * len(rows) / len(train)
+        valid_loss, scores = last.loss_and_scores(hidden_units(network, pooling, valid), labels_of_valid, score_of)
+        score = mean_score(scores)
+        history.append({"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss, score_name: score})
         if score > best_score:
             best_score, best_epoch = score, epoch
             for name, tensor in network.state_dict().items():
@@ -123,24 +121,45 @@ def fit(pooling, labels, train, valid, config):
     return network, history
 
 
-def validation_score(outputs, labels, head):
-    """Name and value of the score of early stopping; ValueError when it is NaN."""
-    if head == "classification":
-        return "valid_accuracy", ((outputs > 0) == (labels > 0)).float().mean().item()
-    score = association.pearson(outputs, labels).nanmean().item()
+def one_step(first, last, hidden, labels):
+    """One step of both layers on hidden units of slides and their labels; the loss before it.
+
+    first : torch.optim.Adam of the first layer
+    last : wide_layer.WideLayer
+    """
+    loss, gradient = last.step(hidden.detach(), labels)
+    first.zero_grad()
+    hidden.backward(gradient)
+    first.step()
+    return loss.item()
+
+
+def accuracy(outputs, labels):
+    """Share of samples on the right side of probability 0.5, of each output; tensor (n_outputs,)."""
+    return ((outputs > 0) == (labels > 0)).float().mean(0)
+
+
+LOSSES = {"regression": wide_layer.squared_error, "classification": wide_layer.cross_entropy}
+SCORES = {"regression": ("valid_r", association.pearson), "classification": ("valid_accuracy", accuracy)}
+
+
+def mean_score(scores):
+    """The score of early stopping, of those of all outputs; ValueError where no output has one."""
+    score = scores.nanmean().item()
     if np.isnan(score):
         raise ValueError("no output has a correlation on the validation slides: their labels are constant, or the "
                          "loss has become NaN")
-    return "valid_r", score
+    return score
 
 
 @torch.no_grad()
-def forward(network, pooling, rows):
-    """Outputs of the last layer without dropout; tensor (n_rows, n_outputs), logits for a classifier."""
-    return torch.cat([network.last(pooling(network, part)) for part in rows.split(network.config.batch_size)])
+def hidden_units(network, pooling, rows):
+    """Hidden units of slides without dropout, mean over tiles; tensor (n_rows, hidden)."""
+    return torch.cat([pooling(network, part) for part in rows.split(network.config.batch_size)])
 
 
+@torch.no_grad()
 def predict(network, pooling, rows):
     """Predictions as they are reported; float32 array (n_rows, n_outputs), probabilities for a classifier."""
-    outputs = forward(network, pooling, rows)
+    outputs = network.last(hidden_units(network, pooling, rows))
     return (outputs.sigmoid() if network.config.head == "classification" else outputs).cpu().numpy()

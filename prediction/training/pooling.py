@@ -38,12 +38,13 @@ class TilePooling:
             return network.first(self.means[rows])
         if config.head == "regression":
             return self.dropped_linear(network, rows, generator)
-        bags = list(self.bags(rows))
-        hidden = network.first(torch.cat(bags)).relu()                 # (n_tiles of all rows, hidden)
-        if generator is not None:
-            hidden = hidden * self.kept(len(hidden), config, generator)
-        means = torch.stack([of_slide.mean(0) for of_slide in hidden.split([len(bag) for bag in bags])])
-        return means if generator is None else means / (1 - config.dropout)
+        means = []
+        for tiles in self.bags(rows):       # one slide at a time: all tiles in one array would be one more copy of them
+            hidden = network.first(tiles).relu()                       # (n_tiles, hidden)
+            if generator is not None:
+                hidden = hidden * self.kept(len(tiles), config, generator)
+            means.append(hidden.mean(0))
+        return torch.stack(means) if generator is None else torch.stack(means) / (1 - config.dropout)
 
     def dropped_linear(self, network, rows, generator):
         """Hidden units of a regression with dropout, mean over tiles, (n_rows, hidden).

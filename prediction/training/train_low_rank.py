@@ -8,8 +8,13 @@ import threadpoolctl
 import torch
 
 from slide_ex import script
-from slide_ex.project import model_folder
-from training import fold_folder, linear_head, low_rank, train_model
+from slide_ex.project import model_folder, splits_file
+from training import (
+    fold_folder,
+    fold_plots,  # noqa: F401  imported before processes are forked, once for all of them
+    linear_head,
+    low_rank,
+)
 
 
 class Trainer:
@@ -29,7 +34,7 @@ class Trainer:
             if task.outer != self.outer:
                 self.outer, self.kernels = task.outer, {}
             labels = task.target.of_slides(self.slides)
-            rows = [train_model.rows_of_parts(task.target, labels, task.outer, inner, self.slides, self.splits)
+            rows = [splits_file.rows_of_parts(task.target, labels, task.outer, inner, self.slides, self.splits)
                     for inner in range(self.splits["n_inner"])]
             parts = [(of_inner["train"], of_inner["valid"]) for of_inner in rows]
             prepared = low_rank.prepare(labels, parts)

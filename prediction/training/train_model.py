@@ -6,7 +6,7 @@ import torch
 import torch._dynamo  # noqa: F401  the same: the first optimiser of a process imports it, which takes a second
 
 from slide_ex import script
-from slide_ex.project import model_folder
+from slide_ex.project import model_folder, splits_file
 from training import (
     fold_folder,
     fold_plots,  # noqa: F401  imported before processes are forked, once for all of them
@@ -28,7 +28,7 @@ def train_one(task, slides, splits, pool):
     with script.whole(task.path) as part:
         part.mkdir()
         labels = task.target.of_slides(slides)
-        rows = rows_of_parts(task.target, labels, task.outer, task.inner, slides, splits)
+        rows = splits_file.rows_of_parts(task.target, labels, task.outer, task.inner, slides, splits)
         device = pool.means.device
         on_device = {name: torch.from_numpy(of_part).to(device) for name, of_part in rows.items()}
         data = torch.from_numpy(labels).to(device), on_device["train"], on_device["valid"]
@@ -55,21 +55,3 @@ def fit_in_memory(pool, labels, train, valid, config):
     logging.warning("GPU out of memory: tile features are read from features.h5 from now on")
     pool.tiles = None  # outside of `except`, where the error would still hold what the first try had on the GPU
     return mlp.fit(pool, labels, train, valid, config)
-
-
-def rows_of_parts(target, labels, outer, inner, slides, splits):
-    """Row numbers of the slides of train, valid and test; labels: those of all slides.
-
-    ValueError for a part without slides and for a classifier's training or validation part of one class only.
-    """
-    fold = splits["outer"][outer]
-    patients = {**fold["inner"][inner], "test": fold["test"]}
-    rows = {name: slides.rows_of(set(of_part) & set(target.patient_ids)) for name, of_part in patients.items()}
-    for name, of_part in rows.items():
-        if len(of_part) == 0:
-            raise ValueError(f"no slide in the {name} part of fold {outer} {inner}: draw fewer folds with "
-                             "make_splits.py --outer --inner --overwrite")
-        if target.name == "direct" and name != "test" and len(set(labels[of_part, 0])) < 2:
-            raise ValueError(f"one class only in the {name} part of fold {outer} {inner}: draw the folds "
-                             "again with make_splits.py --stratify response --overwrite")
-    return rows

@@ -24,16 +24,21 @@ class CohortPrediction:
 
 
 class RunningMoments:
-    """Mean and sd of arrays that come one at a time."""
+    """Mean and sd of arrays that come one at a time; in place, because fresh arrays of all slides and genes take longer
+    than what is computed."""
 
     def __init__(self):
-        self.n, self.mean, self.squares = 0, 0.0, 0.0
+        self.n, self.mean, self.squares = 0, None, None
 
     def add(self, values):
         self.n += 1
-        from_old_mean = values - self.mean
-        self.mean = self.mean + from_old_mean / self.n
-        self.squares = self.squares + from_old_mean * (values - self.mean)
+        if self.n == 1:
+            self.mean = values.astype(float)
+            return
+        difference = values - self.mean
+        self.mean += difference / self.n
+        difference *= values - self.mean
+        self.squares = difference if self.squares is None else np.add(self.squares, difference, out=self.squares)
 
     def sd(self):
         return np.sqrt(self.squares / (self.n - 1)) if self.n > 1 else None
@@ -42,16 +47,16 @@ class RunningMoments:
 def predict(target, slides, folds):
     """CohortPrediction of the mean of the models of some folds of a trained_models.TrainedTarget."""
     apply = {"regression": linear, "classification": response}[target.head](slides)
-    of_slides, of_patients = RunningMoments(), RunningMoments()
+    sum_of_slides, of_patients = 0.0, RunningMoments()
     for state in target.states(folds):
         values = apply(state)
         if values.shape[1] != len(target.outputs):
             raise ValueError(f"a model of {target.name} has {values.shape[1]} outputs, {len(target.outputs)} names")
         patients, (means,) = out_of_fold.mean_by_patient(slides.patient_ids, values)
-        of_slides.add(values)
+        sum_of_slides += values
         of_patients.add(means)
     spread = of_patients.sd()
-    return CohortPrediction(target.outputs, of_slides.mean.astype(np.float32), patients,
+    return CohortPrediction(target.outputs, (sum_of_slides / of_patients.n).astype(np.float32), patients,
                             of_patients.mean.astype(np.float32), None if spread is None else spread.astype(np.float32),
                             len(folds) * len(target.models) or target.n_models)
 

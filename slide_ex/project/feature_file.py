@@ -20,6 +20,7 @@
 
 `now_of` is the one place that says what of a slide and its row in metadata.csv decides the numbers.
 """
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -212,7 +213,8 @@ def read_arrays(path):
 def read_attributes(path):
     """Its attributes, and n_tiles, without reading a tile."""
     with reading(path) as file:
-        shapes, kinds = [file[name].shape for name in ARRAYS], "".join(file[name].dtype.kind for name in ARRAYS)
+        arrays = [file[name] for name in ARRAYS]
+        shapes, kinds = [array.shape for array in arrays], "".join(array.dtype.kind for array in arrays)
         n_tiles, n_features = shapes[0]
         if kinds != "fif" or shapes[1:] != [(n_tiles, 2), (n_tiles, 3)]:
             raise ValueError(f"features, coords and mean_rgb of shape {shapes[0]}, {shapes[1]}, {shapes[2]}")
@@ -226,12 +228,24 @@ def read_n_tiles(path):
         return len(file["features"])
 
 
+@contextlib.contextmanager
+def reading_tiles(path):
+    """Give the open file for its arrays alone, and sums_of it as it is now; twice None where it is not there.
+
+    Its names and attributes are not compared, which takes ten times longer: the sums say whether the arrays are those
+    that somebody knows.
+    """
+    if not path.is_file():
+        yield None, None
+        return
+    with hdf5.reading(path, MADE_BY, is_compared=False) as file:
+        yield file, sums_of(path, file)
+
+
 def read_sums(path):
     """sums_of a file as it is now, None where it is not there; no number of it is read."""
-    if not path.is_file():
-        return None
-    with hdf5.reading(path, MADE_BY, is_compared=False) as file:
-        return sums_of(path, file)
+    with reading_tiles(path) as (_, sums):
+        return sums
 
 
 def read_summary(path):

@@ -94,9 +94,10 @@ class Slides:
 
     def read_source(self, name, row, tiles):
         """The same from the slide's own file, which must be the one that was collected."""
-        check_sources(self.path, self.slide_ids[row:row + 1], self.sums[row:row + 1])
-        with feature_file.reading(feature_file.path_of(self.path.parent, self.slide_ids[row])) as file:
-            return file[name][tiles]
+        with feature_file.reading_tiles(feature_file.path_of(self.path.parent, self.slide_ids[row])) as (file, now):
+            values = file[name][tiles] if now == self.sums[row] else None
+        refuse_others(self.path, {self.slide_ids[row]: now}, {self.slide_ids[row]: self.sums[row]})
+        return values
 
     def stored_dtype(self):
         """Type of the features as they are stored."""
@@ -173,10 +174,18 @@ def is_copy(path):
 
 
 def check_sources(path, slide_ids, sums):
-    """FileNotFoundError and ValueError that name the slides whose files are not there, or are not those collected."""
+    """refuse_others for slides, of their files as they are now."""
     now = {slide_id: feature_file.read_sums(feature_file.path_of(path.parent, slide_id)) for slide_id in slide_ids}
-    absent = [slide_id for slide_id in slide_ids if now[slide_id] is None]
-    changed = [slide_id for slide_id, sums_sha256 in zip(slide_ids, sums) if now[slide_id] not in (None, sums_sha256)]
+    refuse_others(path, now, dict(zip(slide_ids, sums)))
+
+
+def refuse_others(path, now, collected):
+    """FileNotFoundError and ValueError that name the slides whose files are not there, or are not those collected.
+
+    now, collected : dict of slide_id to sums_sha256, None where there is no file
+    """
+    absent = [slide_id for slide_id, sums_sha256 in now.items() if sums_sha256 is None]
+    changed = [slide_id for slide_id, sums_sha256 in now.items() if sums_sha256 not in (None, collected[slide_id])]
     if absent:
         raise FileNotFoundError(f"{path} has its tiles in {path.parent / feature_file.FOLDER}, where those of "
                                 f"{ids.counted(absent)} are not: bring them back, process the slides again, or "

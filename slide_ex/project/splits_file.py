@@ -76,3 +76,21 @@ def check_patients(splits, path, slides, target):
         raise ValueError(f"{path} was drawn for other patients: no slides with tissue or no labels ({target.name}) for "
                          f"{ids.counted(sorted(lacking))}; draw it again with make_splits.py --overwrite")
     return sorted(have - set(splits["patients"]))
+
+
+def rows_of_parts(target, labels, outer, inner, slides, splits):
+    """Row numbers of the slides of train, valid and test; labels: those of all slides.
+
+    ValueError for a part without slides and for a classifier's training or validation part of one class only.
+    """
+    fold = splits["outer"][outer]
+    patients = {**fold["inner"][inner], "test": fold["test"]}
+    rows = {name: slides.rows_of(set(of_part) & set(target.patient_ids)) for name, of_part in patients.items()}
+    for name, of_part in rows.items():
+        if len(of_part) == 0:
+            raise ValueError(f"no slide in the {name} part of fold {outer} {inner}: draw fewer folds with "
+                             "make_splits.py --outer --inner --overwrite")
+        if target.name == "direct" and name != "test" and len(set(labels[of_part, 0])) < 2:
+            raise ValueError(f"one class only in the {name} part of fold {outer} {inner}: draw the folds "
+                             "again with make_splits.py --stratify response --overwrite")
+    return rows

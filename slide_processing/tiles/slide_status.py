@@ -1,4 +1,6 @@
 """How far the slides are: done, empty, failed or missing, with indexes to paste into the next command."""
+import pandas as pd
+
 from slide_ex.ids import format_indexes, some
 from slide_ex.project import feature_file, processing_log
 from slide_ex.slides import scale
@@ -13,8 +15,8 @@ MEANING = {"done": "features and mask are there",
 def of_slides(project_path, slides):
     """The table of slides with the columns status (a key of MEANING), reason, n_tiles (NaN where unknown), has_mask."""
     attempts = processing_log.last_attempts(project_path)
-    status = slides.copy()
-    for i, slide_id in slides.slide_id.items():
+    rows = []
+    for slide_id in slides.slide_id:
         mask, features = paths(project_path, slide_id)
         n_tiles = feature_file.read_n_tiles(features) if features.is_file() else None
         attempt = attempts.loc[slide_id] if slide_id in attempts.index else None
@@ -24,8 +26,9 @@ def of_slides(project_path, slides):
             state, reason = "failed", attempt.reason
         else:
             state, reason = "missing", ""
-        status.loc[i, ["status", "reason", "n_tiles", "has_mask"]] = state, reason, n_tiles, mask.is_file()
-    return status.astype({"n_tiles": float, "has_mask": bool})
+        rows.append((state, reason, n_tiles, mask.is_file()))
+    found = pd.DataFrame(rows, slides.index, ["status", "reason", "n_tiles", "has_mask"])
+    return slides.join(found.astype({"n_tiles": float, "has_mask": bool}))
 
 
 def remarks(project_path, slides):

@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_checksums.py FOLDER [N_TILES]
 
 Prints seconds (the best of three) and ratios, of files that the machine has in memory; and what it takes to open a file
-with the names of 10 cell types x 10,000 genes, whose checksum is compared once in a process.
+with the names of 10 cell types x 10,000 genes, which are compared at each opening: with the seal, and without it.
 """
 import sys
 import time
@@ -30,7 +30,9 @@ def main(folder, n_tiles=40_000):
     with hdf5.writing(names) as file:
         for k in range(10):
             hdf5.write_strings(file, f"{k}/genes", [f"GENE{i}" for i in range(10_000)])
-    compare("names of 100,000 genes", lambda: h5py.File(names).close(), lambda: open_anew(names))
+    compare("names of 100,000 genes", lambda: h5py.File(names).close(), lambda: open_checked(names))
+    h5py.File(names, "r+").close()
+    compare("without the seal", lambda: h5py.File(names).close(), lambda: open_checked(names))
 
 
 def compare(what, without, with_checksums):
@@ -75,8 +77,7 @@ def read_some(path, starts):
             file["features"][start + np.sort(random.choice(TILES_A_SLIDE, 16, replace=False))]
 
 
-def open_anew(path):
-    hdf5.found_whole.clear()
+def open_checked(path):
     with hdf5.reading(path, "this"):
         pass
 

@@ -4,13 +4,15 @@
     python tests/benchmarks/bench_cohort.py --slides 1100 --cell-types 9 --genes 10000 --stages collect_features
 
 Makes a project of features, labels and folds in the real formats for each number of slides (no images: what follows the
-encoder is measured, without figures and report, which show slides), and runs the stages. Prints, a row a stage and
+encoder is measured; figures and report have no slide to show), and runs the stages. Prints, a row a stage and
 size, seconds, CPU seconds, peak memory of all its processes (GiB) and what it wrote (MB); then the exponent of growth,
 the slope of log CPU seconds on log slides between the two largest sizes, and the seconds of CPU that it gives for
 --extrapolate slides.
 """
 import argparse
 import os
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,9 +20,14 @@ import numpy as np
 import pandas as pd
 
 import measured_run
-from slide_ex.project import feature_file, metadata_file, targets_file
+from slide_ex.project import feature_file, mask_file, metadata_file, targets_file
+
+sys.path.insert(0, str(measured_run.ROOT / "slide_processing"))
+
+from tiles import slide_mask  # noqa: E402
 
 N_FEATURES, N_STATES = 2048, 20
+SIDE = 20       # of a slide, tiles
 AWAY = "away"   # folder of another cohort
 
 STAGES = {
@@ -31,6 +38,8 @@ STAGES = {
     "abundance": ("prediction/1main_abundance_regression.py", "all", "all", "--model", "low-rank"),
     "direct, low-rank": ("prediction/1main_direct.py", "all", "all", "--model", "low-rank"),
     "collect_results": ("prediction/collect_results.py",),
+    "figures": ("prediction/figures.py",),
+    "report": ("prediction/report.py",),
     "export_model": ("prediction/export_model.py", "BUNDLE"),
     "predict_cohort": ("prediction/predict_cohort.py", "--models", "BUNDLE"),     # of another cohort of that size
     "networks": ("prediction/1main_cs_exp_regression.py", "all", "0", "Type 1", "--max-epochs", "20"),
@@ -70,10 +79,12 @@ def write(project, n_slides, n_tiles, n_cell_types, n_genes, prefix="P"):
         (project / folder).mkdir(parents=True)
     metadata_file.write(project / metadata_file.NAME, pd.DataFrame({
         "slide_id": ids, "patient_id": patients, "filename": [f"{slide_id}.svs" for slide_id in ids]}))
+    page, mosaic = project / "page.pdf", np.full((SIDE * mask_file.THUMBNAIL_PX,) * 2 + (3,), 255, np.uint8)
+    slide_mask.write_mask(page, mosaic, mosaic, ["a slide"])
     states = random.normal(size=(n_slides, N_STATES))
     seen = random.normal(size=(N_STATES, N_FEATURES)).astype(np.float32)
     for i, (slide_id, patient) in enumerate(zip(ids, patients)):
-        (project / "mask" / f"{slide_id}.pdf").touch()
+        shutil.copyfile(page, mask_file.path_of(project, slide_id))
         features = (states[i] @ seen + random.normal(size=(n_tiles, N_FEATURES), scale=3)).astype(np.float32)
         feature_file.write(feature_file.path_of(project, slide_id), features, np.zeros((n_tiles, 2)),
                             random.uniform(150, 250, (n_tiles, 3)), np.zeros((0, 2)),
@@ -97,8 +108,9 @@ def attributes_of(slide_id, patient, row):
         "weights_seed": -1, "precision": "fp32", "normalisation": "macenko", "tile_px": 512, "magnification": 20,
         "slide_says_power": 20.0, "slide_says_mpp_x": 0.5, "slide_says_mpp_y": 0.5, "slide_magnification": 20.0,
         "magnification_source": "objective power of the slide", "scale_difference": 0.0, "level0_tile_px": 512,
-        "level0_width": 50_000, "level0_height": 50_000, "n_rows": 97, "n_columns": 97, "n_tiles_total": 9_409,
-        "n_dropped": 0, "n_outside": 0, "he_share": 1.0, "blurred_share": 0.0, "pen_share": 0.0}
+        "level0_width": 512 * SIDE, "level0_height": 512 * SIDE, "n_rows": SIDE, "n_columns": SIDE,
+        "n_tiles_total": SIDE ** 2, "n_dropped": 0, "n_outside": 0, "he_share": 1.0, "blurred_share": 0.0,
+        "pen_share": 0.0}
 
 
 def run(stage, project):

@@ -20,6 +20,7 @@ from scipy import stats
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "prediction"), str(ROOT / "tests")]
 
+import bench_training_step  # noqa: E402
 import simulated_cohort  # noqa: E402
 from evaluation import association, out_of_fold  # noqa: E402
 from slide_ex.project import features_file, targets_file  # noqa: E402
@@ -64,7 +65,7 @@ def step(args):
 
 def step_of(n_tiles, n_genes):
     with tempfile.TemporaryDirectory() as folder:
-        slides = wide_slides(Path(folder), 32, n_tiles)
+        slides = bench_training_step.wide_slides(Path(folder), 32, n_tiles)
         config = model_config.Config("regression", "tiles", 1, 1)
         labels, rows = torch.randn(32, n_genes, generator=torch.Generator().manual_seed(1)), torch.arange(32)
         tile_pool = pooling.TilePooling(slides, CPU)
@@ -80,21 +81,12 @@ def step_of(n_tiles, n_genes):
             return torch.stack(outputs)
 
         mean_pool = pooling.MeanPooling(slides, CPU)
-        forwards = {"loop": plain, "tiles": lambda network, generator: network.last(tile_pool(network, rows, generator)),
-                    "mean": lambda network, generator: network.last(mean_pool(network, rows, generator))}
+        forwards = {"loop": plain, "tiles": lambda network, generator: tile_pool(network, rows, generator),
+                    "mean": lambda network, generator: mean_pool(network, rows, generator)}
         for name, forward in forwards.items():
-            network = mlp.Network(N_FEATURES, n_genes, config, torch.Generator().manual_seed(0))
-            optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, fused=name != "loop")
-
-            def one_step(forward=forward, network=network, optimiser=optimiser):
-                loss = torch.nn.functional.mse_loss(forward(network, torch.Generator().manual_seed(2)), labels)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                return loss.item()
-
+            one_step = bench_training_step.STEPS["whole" if name == "loop" else "blocks"](config, forward, labels)
             steps = [timed(one_step) for _ in range({"loop": 2, "tiles": 4, "mean": 20}[name])]
-            losses[name] = [loss for loss, _ in steps[:2]]  # the second one after an update of all weights
+            losses[name] = [loss for (loss,), _ in steps[:2]]  # the second one after an update of all weights
             seconds[name] = min(wall_s for _, wall_s in steps)
     assert np.allclose(losses["loop"], losses["tiles"], atol=1e-5)
     print(f"step, 32 slides x {n_tiles} tiles, {n_genes} genes: loop {seconds['loop']:.2f} s, "
@@ -148,7 +140,7 @@ def cohort(args):
     labels = states @ random.normal(size=(30, 5000)).astype(np.float32)
     labels += 8 * random.normal(size=labels.shape).astype(np.float32)
     ids = np.array([f"P{i:04d}" for i in range(1000)])
-    slides = slides_of(Path(), ids, np.full(1000, 2400), means)
+    slides = bench_training_step.slides_of(Path(), ids, np.full(1000, 2400), means)
     splits = patient_splits.draw(list(ids), 5, 5, 42)
     pool, labels = pooling.MeanPooling(slides, CPU), torch.from_numpy(labels)
     seconds = []
@@ -181,20 +173,6 @@ def start_up(args):
         _, seconds = timed(lambda: pooling.MeanPooling(features_file.read_slides(path), CPU))
         print(f"start-up, mean, {gibibytes:.1f} GiB of tiles: {seconds:.2f} s, "
               f"read {(read_bytes() - read) / 2**20:.0f} MiB")
-
-
-def wide_slides(folder, n_slides, n_tiles):
-    """Slides with random features of n_tiles tiles each, written to a features.h5."""
-    features = np.random.default_rng(0).uniform(size=(n_slides * n_tiles, N_FEATURES)).astype(np.float32)
-    with h5py.File(folder / "features.h5", "w") as file:
-        file["features"] = features
-    means = features.reshape(n_slides, n_tiles, -1).mean(1)
-    return slides_of(folder / "features.h5", np.arange(n_slides).astype(str), np.full(n_slides, n_tiles), means)
-
-
-def slides_of(path, ids, n_tiles, means):
-    return features_file.Slides(path, ids, ids, np.arange(len(ids)), np.r_[0, np.cumsum(n_tiles)[:-1]], n_tiles, means,
-                               np.zeros((len(ids), 3), np.float32), {}, "")
 
 
 def read_bytes():
