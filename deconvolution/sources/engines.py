@@ -11,6 +11,8 @@ from sources import codefacs
 def run_native(data, seed, known_fractions, states=None, purity=None, batch=None):
     """Result of the native model for inputs_of_project.Inputs; `states`: model.reference_states.States, `purity`:
     model.tumour_purity.Purity, `batch`: batch_column.Batch, or None."""
+    import threadpoolctl
+
     from model import cell_fractions, native  # scipy takes a second to start, which a skipped re-run need not
     from outputs import native_notes
 
@@ -19,8 +21,10 @@ def run_native(data, seed, known_fractions, states=None, purity=None, batch=None
                                           states and states.at(data.markers))
         data.notes.append(purity.agreement(of_bulk))
     genes, patients, cell_types = data.bulk.index, data.bulk.columns, data.signature.columns
-    done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(), data.reference.to_numpy(),
-                             seed, known_fractions, states, purity, batch and batch.number)
+    with threadpoolctl.threadpool_limits(1, "blas"):  # thin products, between which other threads would only wait
+        done = native.deconvolve(data.bulk.to_numpy(), data.markers, data.signature.to_numpy(),
+                                 data.reference.to_numpy(), seed, known_fractions, states, purity,
+                                 batch and batch.number)
     n_states = np.bincount(states.of_type, minlength=len(cell_types)) if states else np.zeros(len(cell_types), int)
     return Result("native", pd.DataFrame(done.fractions, patients, cell_types),
                   pd.DataFrame(done.confidence, genes, cell_types), done.expression, data.bulk,

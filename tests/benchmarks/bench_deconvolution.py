@@ -1,8 +1,8 @@
 """Accuracy of the native deconvolution on data with known truth, beside simple baselines, in one run.
 
-    python tests/benchmarks/bench_deconvolution.py [--data ../shared/data/brca9] [--robust] [--richer] [--out folder]
+    python tests/benchmarks/bench_deconvolution.py [--data ../shared/data/brca9] [--robust | --richer | --peers PYTHON]
 
-Without --data, on simulated data of another law than the model's (`simulated`): multiplicative programmes, correlated
+Without --data, on simulated data of another law than the model's (deconvolution_data.py): multiplicative programmes, correlated
 between cell types, in counts. --samples and --genes cut the data for a quicker look. --out gets reliability.csv: per
 cell type and confidence, the share of (gene, type) pairs with Kendall's tau of at least 0.3 against the truth.
 """
@@ -19,10 +19,13 @@ from sklearn.svm import NuSVR
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deconvolution"))
 import deconvolution_cases  # noqa: E402  after the path to the model
+import deconvolution_data  # noqa: E402
+import deconvolution_peer_runs  # noqa: E402
 import deconvolution_stresses  # noqa: E402
 from model import native  # noqa: E402
 
 N_RICHER = 100       # samples that are deconvolved with a richer reference
+PEERS_LOG_SD = .3    # of the profiles of states that other tools are given, natural log
 N_SVR_SAMPLES = 30   # nu-SVR takes about a second a sample
 EDGES = [0, .1, .25, .5, .75, .9, .95, .99, 1.0001]
 
@@ -37,10 +40,13 @@ def main():
                    "with a NAME in theirs, and nothing else")
     p.add_argument("--richer", action="store_true", help="states, donors and purity beside the reference, on the first "
                    f"{N_RICHER} samples; the others make the states")
+    p.add_argument("--peers", nargs="*", metavar="PYTHON", help="other tools, of deconvolution_peers.py, in these "
+                   f"environments (requirements-deconvolution-peers.txt), on the first {N_RICHER} samples")
     p.add_argument("--out", type=Path)
     args = p.parse_args()
-    data = read(args.data) if args.data else simulated(args.seed)
-    data = cut(data, None if args.richer else args.samples, args.genes)
+    data = deconvolution_data.read(args.data) if args.data else deconvolution_data.simulated(args.seed)
+    held_out = args.richer or args.peers is not None
+    data = deconvolution_data.cut(data, None if held_out else args.samples, args.genes)
     print(f"{len(data['bulk'])} genes ({len(data['scored'])} scored), {data['bulk'].shape[1]} samples, "
           f"{data['signature'].shape[1]} cell types, {len(data['markers'])} markers")
     if args.robust is not None:
@@ -52,74 +58,13 @@ def main():
     elif args.richer:
         for name, case in deconvolution_cases.richer(data, args.samples or N_RICHER, args.seed):
             show_native(name, case, None)
+    elif args.peers is not None:
+        show_peers(deconvolution_cases.with_profiles(data, args.samples or N_RICHER, PEERS_LOG_SD,
+                                                     np.random.default_rng(args.seed)), args.peers)
     else:
         show_fractions(data)
         show_baselines(data)
         show_native("native", data, args.out)
-
-
-def read(folder):
-    """A benchmark folder: bulk, signature, reference_full, true_fractions (.tsv.gz), true_expression.npz."""
-    bulk, signature, reference, fractions = (
-        pd.read_csv(folder / f"{name}.tsv.gz", sep="\t", index_col=0)
-        for name in ("bulk", "signature", "reference_full", "true_fractions"))
-    with np.load(folder / "true_expression.npz") as truth:
-        rows = bulk.index.get_indexer(truth["genes"])
-        order = [pd.Index(truth[name]).get_indexer(table.columns)
-                 for name, table in (("cell_types", signature), ("samples", bulk))]
-        expression = 2 ** truth["log2X1p"].astype(np.float32) - 1
-    return {"bulk": bulk.to_numpy(), "markers": bulk.index.get_indexer(signature.index),
-            "signature": signature.to_numpy(), "reference": reference.loc[bulk.index, signature.columns].to_numpy(),
-            "fractions": fractions.loc[bulk.columns, signature.columns].to_numpy(), "scored": rows,
-            "expression": np.ascontiguousarray(expression[:, order[0]][:, :, order[1]].transpose(1, 0, 2)),
-            "cell_types": list(signature.columns)}
-
-
-def simulated(seed, n_genes=3000, n_samples=200, n_types=7, n_programmes=4):
-    """Another law: expression = mean * exp(programmes), programmes correlated between types; bulk in Poisson counts."""
-    random = np.random.default_rng(seed)
-    means = random.lognormal(3, 1.5, (n_genes, 1)) * random.lognormal(0, .6, (n_genes, n_types))
-    own = random.integers(n_types + 3, size=n_genes)  # three in n_types + 3 genes are nobody's markers
-    for k in range(n_types):
-        means[own == k, k] *= random.lognormal(2, .7, np.sum(own == k))
-    fractions = random.dirichlet(np.geomspace(6, .5, n_types), n_samples)
-    shared = random.standard_normal((n_programmes, n_samples))
-    expression = np.empty((n_types, n_genes, n_samples), dtype=np.float32)
-    for k in range(n_types):
-        scores = .5 * shared + random.standard_t(5, (n_programmes, n_samples)) * .75
-        loadings = random.laplace(0, .25, (n_genes, n_programmes)) * (random.random((n_genes, n_programmes)) < .5)
-        noise = random.normal(0, .2, (n_genes, n_samples))
-        expression[k] = means[:, k, None] * np.exp(loadings @ scores + noise)
-    platform = random.lognormal(0, .4, (n_genes, 1))
-    bulk = np.einsum("kgi,ik->gi", expression, fractions) * platform
-    depth = random.uniform(2e6, 6e6, n_samples)
-    bulk = random.poisson(bulk / bulk.sum(axis=0) * depth) / depth * 1e6
-    reference = means * random.lognormal(0, .35, means.shape)
-    fold = np.log(reference + 1) - np.log(np.sort(reference, axis=1)[:, -2:-1] + 1)
-    markers = np.unique(np.argsort(-fold, axis=0)[:100])
-    seen = np.flatnonzero(bulk.sum(axis=1) > 0)
-    place = np.full(n_genes, -1)
-    place[seen] = np.arange(len(seen))
-    return {"bulk": bulk[seen], "markers": place[np.intersect1d(markers, seen)],
-            "signature": reference[np.intersect1d(markers, seen)], "reference": reference[seen], "fractions": fractions,
-            "scored": np.arange(len(seen)), "expression": expression[:, seen],
-            "cell_types": [f"type {k}" for k in range(n_types)]}
-
-
-def cut(data, n_samples, n_genes):
-    """The first samples, and a random choice of genes that keeps the markers and prefers those with a truth."""
-    if n_samples:
-        data |= {"bulk": data["bulk"][:, :n_samples], "fractions": data["fractions"][:n_samples],
-                 "expression": data["expression"][:, :, :n_samples]}
-    if n_genes:
-        others = np.random.default_rng(0).permutation(np.setdiff1d(np.arange(len(data["bulk"])), data["markers"]))
-        others = others[np.argsort(~np.isin(others, data["scored"]), kind="stable")]
-        kept = np.sort(np.r_[data["markers"], others[:n_genes - len(data["markers"])]])
-        scored = np.isin(data["scored"], kept)
-        data |= {"bulk": data["bulk"][kept], "reference": data["reference"][kept],
-                 "markers": np.searchsorted(kept, data["markers"]),
-                 "scored": np.searchsorted(kept, data["scored"][scored]), "expression": data["expression"][:, scored]}
-    return data
 
 
 def kendall(truth, estimate):
@@ -178,10 +123,35 @@ def show_expression_line(name, tau, seconds):
           f"{seconds:.0f} s | {' '.join(f'{m:.2f}' for m in medians)}", flush=True)
 
 
+def show_peers(data, pythons):
+    """Other tools beside the native model; their expression on the genes that they were given, beside its own."""
+    estimates = {}
+    for name, case in (("native", data | {"states": None}), ("native, states", data)):
+        start = time.process_time()
+        done = deconvolved(case)
+        show_fraction_line(name, data["fractions"], done.fractions, time.process_time() - start)
+        estimates[name] = done.expression
+    for tool, found, spent in deconvolution_peer_runs.of(data, pythons):
+        if found is None:
+            print(f"{tool}: did not run: {spent}", flush=True)
+            continue
+        name = f"{tool} {found['version']}, {found['given']}"
+        show_fraction_line(name, data["fractions"], found["fractions"], spent)
+        if "genes" in found:
+            truth = data["expression"][:, np.searchsorted(data["scored"], found["genes"])]
+            show_expression_line(name, kendall(truth, found["expression"]), spent)
+            for other, estimate in estimates.items():
+                show_expression_line(f"{other}, the same genes", kendall(truth, estimate[:, found["genes"]]), 0)
+
+
+def deconvolved(data):
+    return native.deconvolve(*(data[part] for part in ("bulk", "markers", "signature", "reference")), seed=42,
+                             states=data.get("states"), purity=data.get("purity"))
+
+
 def show_native(name, data, out):
     start = time.perf_counter()
-    done = native.deconvolve(*(data[part] for part in ("bulk", "markers", "signature", "reference")), seed=42,
-                             states=data.get("states"), purity=data.get("purity"))
+    done = deconvolved(data)
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     show_fraction_line(name, data["fractions"], done.fractions, seconds)

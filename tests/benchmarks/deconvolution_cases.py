@@ -48,6 +48,16 @@ def grouped(data, n_groups):
     return found, of_type
 
 
+def with_profiles(data, n_samples, log_sd, random):
+    """The first samples, with the profiles of states that other tools take ("profiles", "of_type"), with noise, and
+    the same as "states"."""
+    data, others = held_out(data, n_samples)
+    profiles, of_type = grouped(others, np.full(len(data["cell_types"]), N_STATES))
+    profiles *= random.lognormal(0, log_sd, profiles.shape)
+    return data | {"profiles": profiles, "of_type": of_type,
+                   "states": reference_states.of_profiles(profiles, of_type, data["reference"])}
+
+
 def states(profiles, of_type, reference, log_sd, missing, random):
     """States with lognormal noise in every gene, of which a share is missing in each type."""
     kept = np.concatenate([random.permutation(own)[round(missing * len(own)):]

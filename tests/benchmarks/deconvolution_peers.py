@@ -5,7 +5,7 @@
 Reads   input.npz: bulk (n_genes, n_samples), reference (n_genes, n_cell_types), profiles (n_genes, n_states), their
         of_type, all linear; markers, scored: rows of them
 Writes  output.npz: fractions (n_samples, n_cell_types); from some tools expression (n_cell_types, n, n_samples) of the
-        rows `genes`; what the tool is and what it was given
+        rows `genes`; version of the tool, and what it was given
 
 Runs where this project is not installed. Genes and draws are fewer where a tool is slow, which `given` says.
 """
@@ -17,8 +17,9 @@ import numpy as np
 SEED = 1
 N_SLOW_GENES = 200      # for what takes a Python loop or a gradient for every gene and sample
 READS = 100_000         # of a sample, for a tool that draws every read
+BLADE_MEAN = 10         # of the values, because the support vectors that it starts with take minutes a sample in TPM
 N_DRAWS, BURN_IN = 60, 30
-N_MIXTURES, EPOCHS = 2000, 128  # on which a network is trained; TAPE's default is 5,000 of 500 cells
+N_MIXTURES, EPOCHS = 1000, 40   # on which a network is trained; the defaults are 5,000 and 128
 CELL_LOG_SD = .5        # of cells around the profile of their state, natural log
 N_CELLS = 50            # of each state
 
@@ -53,16 +54,16 @@ def blade(data):
     from Deconvolution.BLADE import Framework
     np.random.seed(SEED)
     genes = slow_genes(data)
-    mean = np.log(data["reference"][genes] + 1)
-    done, *_ = Framework(mean, np.full(mean.shape, CELL_LOG_SD), data["bulk"][genes], Alphas=[1], Alpha0s=[1],
+    bulk, reference = (BLADE_MEAN * data[name][genes] / data[name][genes].mean() for name in ("bulk", "reference"))
+    mean = np.log(reference + 1)
+    done, *_ = Framework(mean, np.full(mean.shape, CELL_LOG_SD), bulk, Alphas=[1], Alpha0s=[1],
                          Kappa0s=[1], SYs=[1], Nrep=1, Njob=1)
     return done.ExpF(done.Beta), genes, np.exp(np.asarray(done.Nu)).transpose(2, 1, 0), (
         f"{len(genes)} genes, one setting of its grid")
 
 
 def mixtures(data):
-    """AnnData of mixtures of cells (TAPE), of log-normal cells around the states, and bulk as DataFrame."""
-    import anndata
+    """AnnData of mixtures (TAPE's own) of log-normal cells around the states, and bulk as DataFrame."""
     import pandas as pd
     from TAPE.simulation import generate_simulated_data
     random = np.random.default_rng(SEED)
@@ -70,26 +71,23 @@ def mixtures(data):
     of_cell = np.repeat(np.arange(data["profiles"].shape[1]), N_CELLS)
     cells = data["profiles"].T[of_cell] * random.lognormal(0, CELL_LOG_SD, (len(of_cell), len(data["bulk"])))
     names = [f"g{i}" for i in range(len(data["bulk"]))]
-    types = [f"t{k}" for k in data["of_type"][of_cell]]
-    cells = anndata.AnnData(pd.DataFrame(cells.astype(np.float32), [f"c{i}" for i in range(len(cells))], names),
-                            obs=pd.DataFrame({"CellType": types}, [f"c{i}" for i in range(len(cells))]))
-    with_fractions = generate_simulated_data(cells, samplenum=N_MIXTURES, n=100)
+    cells = pd.DataFrame(cells.astype(np.float32), [f"t{k}" for k in data["of_type"][of_cell]], names)
     bulk = pd.DataFrame(data["bulk"].T, [f"s{i}" for i in range(data["bulk"].shape[1])], names)
-    return with_fractions, bulk
+    return generate_simulated_data(cells, samplenum=N_MIXTURES, n=100), bulk
 
 
 def tape(data):
     from TAPE import Deconvolution
     with_fractions, bulk = mixtures(data)
     fractions = Deconvolution(with_fractions, bulk, datatype="counts", mode="overall", adaptive=True, epochs=EPOCHS)[1]
-    return in_order(fractions), None, None, f"states, {N_MIXTURES} mixtures"
+    return in_order(fractions), None, None, f"states, {N_MIXTURES} mixtures, {EPOCHS} epochs"
 
 
 def scaden(data):
-    from TAPE import ScadenDeconvolution
+    from TAPE.deconvolution import ScadenDeconvolution
     with_fractions, bulk = mixtures(data)
     return in_order(ScadenDeconvolution(with_fractions, bulk, epochs=EPOCHS)), None, None, (
-        f"states, {N_MIXTURES} mixtures, as TAPE has it")
+        f"states, {N_MIXTURES} mixtures, {EPOCHS} epochs, as TAPE has it")
 
 
 def in_order(fractions):
@@ -110,14 +108,15 @@ def dtangle(data):
     return in_order(found) if isinstance(found, pd.DataFrame) else np.asarray(found), None, None, "states, markers"
 
 
-TOOLS = {"BayesPrism": (bayesprism, "bayesprism"), "BLADE": (blade, "BLADE-Deconvolution"), "TAPE": (tape, "scTAPE"),
-         "Scaden": (scaden, "scTAPE"), "dtangle": (dtangle, "dtangle")}
+TOOLS = {"BayesPrism": (bayesprism, "bayesprism", "bayesprism"),    # how it is called, imported, installed
+         "BLADE": (blade, "Deconvolution.BLADE", "BLADE-Deconvolution"),
+         "TAPE": (tape, "TAPE", "scTAPE"), "Scaden": (scaden, "TAPE", "scTAPE"),
+         "dtangle": (dtangle, "dtangle", "dtangle")}
 
 if __name__ == "__main__":
     tool, source, target = sys.argv[1:]
-    run, package = TOOLS[tool]
+    function, _, package = TOOLS[tool]
     with np.load(source) as file:
-        found = run(dict(file))
-    fractions, genes, expression, given = found
+        fractions, genes, expression, given = function(dict(file))
     more = {} if genes is None else {"genes": genes, "expression": expression}
     np.savez(target, fractions=fractions, given=given, version=importlib.metadata.version(package), **more)
