@@ -41,7 +41,7 @@ def mean_ranks(rows):
 
 
 def middle_of_ties(same):
-    """Mean place of each sorted value and those that equal it; same (n_rows, n - 1): whether the next value equals it."""
+    """Mean place of each sorted value and those that equal it; same (n_rows, n - 1): whether the next one equals it."""
     n = same.shape[1]
     first = np.pad(np.where(same, 0, np.arange(1, n + 1)), ((0, 0), (1, 0)))
     last = np.pad(np.where(same, n, np.arange(n)), ((0, 0), (0, 1)), constant_values=n)

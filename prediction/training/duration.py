@@ -18,10 +18,11 @@ def warning(pool, tasks, slides, splits):
     if least < LONG_H:
         return ""
     on_gpu = pool.device.type == "cuda"
-    epochs = sorted({stops_after(config), config.max_epochs})
-    return (f"{len(tasks)} networks that read every tile take about {' to '.join(f'{round(h, 1 if h < 10 else None):g}' for h in (least, most))} "
-            f"{'hours of this GPU' if on_gpu else 'core hours'} ({' to '.join(map(str, epochs))} epochs each, from the "
-            f"time of {N_TIMED} slides); {REMEDIES[config.head]}{'' if on_gpu else ', and a GPU is faster'}")
+    told = " to ".join(f"{round(value, 1 if value < 10 else None):g}" for value in (least, most))
+    epochs = " to ".join(map(str, sorted({stops_after(config), config.max_epochs})))
+    return (f"{len(tasks)} networks that read every tile take about {told} "
+            f"{'hours of this GPU' if on_gpu else 'core hours'} ({epochs} epochs each, from the time of {N_TIMED} "
+            f"slides); {REMEDIES[config.head]}{'' if on_gpu else ', and a GPU is faster'}")
 
 
 def stops_after(config):

@@ -213,13 +213,18 @@ def read_arrays(path):
 def read_attributes(path):
     """Its attributes, and n_tiles, without reading a tile."""
     with reading(path) as file:
-        arrays = [file[name] for name in ARRAYS]
-        shapes, kinds = [array.shape for array in arrays], "".join(array.dtype.kind for array in arrays)
-        n_tiles, n_features = shapes[0]
-        if kinds != "fif" or shapes[1:] != [(n_tiles, 2), (n_tiles, 3)]:
-            raise ValueError(f"features, coords and mean_rgb of shape {shapes[0]}, {shapes[1]}, {shapes[2]}")
-        found = {name: value for name, value in hdf5.attributes(file).items() if name != hdf5.SUMS}
-        return DEFAULTS | found | {"n_tiles": n_tiles, "n_features": n_features}
+        return attributes_in(file)
+
+
+def attributes_in(file):
+    """The same of an open file."""
+    arrays = [file[name] for name in ARRAYS]
+    shapes, kinds = [array.shape for array in arrays], "".join(array.dtype.kind for array in arrays)
+    n_tiles, n_features = shapes[0]
+    if kinds != "fif" or shapes[1:] != [(n_tiles, 2), (n_tiles, 3)]:
+        raise ValueError(f"features, coords and mean_rgb of shape {shapes[0]}, {shapes[1]}, {shapes[2]}")
+    found = {name: value for name, value in hdf5.attributes(file).items() if name != hdf5.SUMS}
+    return DEFAULTS | found | {"n_tiles": n_tiles, "n_features": n_features}
 
 
 def read_n_tiles(path):
@@ -251,9 +256,9 @@ def read_sums(path):
 def read_summary(path):
     """Summary of a file. No tile is read where it has its means, and the checksums of its blocks are as it says; of
     earlier versions all are. ValueError for another file."""
-    attributes = read_attributes(path)
-    shape = attributes.pop("n_tiles"), attributes.pop("n_features")
     with reading(path) as file:
+        attributes = attributes_in(file)
+        shape = attributes.pop("n_tiles"), attributes.pop("n_features")
         dtype, sums, means = file["features"].dtype, sums_of(path, file), None
         if "mean_features" in file:
             if sums != file.attrs[hdf5.SUMS]:

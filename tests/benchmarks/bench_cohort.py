@@ -6,8 +6,8 @@
 Makes a project of features, labels and folds in the real formats for each number of slides (no images: what follows the
 encoder is measured; figures and report have no slide to show), and runs the stages. Prints, a row a stage and
 size, seconds, CPU seconds, peak memory of all its processes (GiB) and what it wrote (MB); then the exponent of growth,
-the slope of log CPU seconds on log slides between the two largest sizes, and the seconds of CPU that it gives for
---extrapolate slides.
+the slope of log CPU seconds on log slides between the two largest sizes, and the seconds of CPU for --extrapolate slides:
+the greater of the power law and the straight line through the two (a script has a start that does not grow).
 """
 import argparse
 import os
@@ -67,8 +67,9 @@ def main(args):
     for stage in dict.fromkeys(row[0] for row in rows) if len(args.slides) > 1 else ():
         (small, few), (large, many) = [(n, cpu) for name, n, cpu in rows if name == stage][-2:]
         exponent = np.log(many / few) / np.log(large / small)
-        print(f"{stage:18} exponent {exponent:5.2f}; {args.extrapolate} slides: "
-              f"{many * (args.extrapolate / large) ** exponent:.0f} s of CPU")
+        line = many + (many - few) / (large - small) * (args.extrapolate - large)
+        power = many * (args.extrapolate / large) ** exponent
+        print(f"{stage:18} exponent {exponent:5.2f}; {args.extrapolate} slides: {max(many, line, power):.0f} s of CPU")
 
 
 def write(project, n_slides, n_tiles, n_cell_types, n_genes, prefix="P"):

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from slide_ex import hdf5
 from slide_ex.project import feature_file, features_file, features_writing
 
 N_FEATURES = 2048
@@ -51,7 +50,6 @@ def make_slides(folder, n_slides, n_tiles):
 
 
 def collect(folder, slides, path, is_copy):
-    hdf5.found_whole.clear()    # as a new process
     sources = [feature_file.read_summary(feature_file.path_of(folder, slide_id)) for slide_id in slides.slide_id]
     attributes = features_writing.shared_attributes(sources, slides)
     if is_copy:
