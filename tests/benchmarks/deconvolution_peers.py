@@ -17,7 +17,7 @@ import numpy as np
 SEED = 1
 N_SLOW_GENES = 200      # for what takes a Python loop or a gradient for every gene and sample
 READS = 100_000         # of a sample, for a tool that draws every read
-BLADE_MEAN = 10         # of the values, because the support vectors that it starts with take minutes a sample in TPM
+BLADE_MEAN = 10         # of the values: in TPM its support vectors take 13 minutes a sample
 N_DRAWS, BURN_IN = 60, 30
 N_MIXTURES, EPOCHS = 1000, 40   # on which a network is trained; the defaults are 5,000 and 128
 CELL_LOG_SD = .5        # of cells around the profile of their state, natural log
