@@ -42,8 +42,10 @@ def network_of(config, slides, n_outputs=15, seed=0):
     return mlp.Network(slides.mean_features.shape[1], n_outputs, config, torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize("together", [0, 20, pooling.N_TOGETHER])
 @pytest.mark.parametrize("config", [REGRESSION, CLASSIFIER])
-def test_tiles_give_the_losses_and_gradients_of_a_loop_over_slides(cohort, config):
+def test_tiles_give_the_losses_and_gradients_of_a_loop_over_slides(cohort, config, together, monkeypatch):
+    monkeypatch.setattr(pooling, "N_TOGETHER", together)
     slides, rows = cohort[0], torch.tensor([5, 0, 17])
     network = network_of(config, slides)
     target = torch.rand(3, 15)

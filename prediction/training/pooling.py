@@ -9,6 +9,7 @@ import torch
 
 N_NOISE_TILES = 16  # tiles of a slide that estimate the size of its dropout noise; all of them where it has fewer
 NEGLIGIBLE_NOISE = 0.035  # relative variance; at 0.034 R changed less than with another seed (tests/benchmarks)
+N_TOGETHER = 4096   # tiles in one product of the direct model: small slides share it, of large ones nothing is copied
 RESIDENT_SHARE = 0.5  # of the free memory may be taken by tile features; the rest is for batches and models
 
 
@@ -39,11 +40,11 @@ class TilePooling:
         if config.head == "regression":
             return self.dropped_linear(network, rows, generator)
         means = []
-        for tiles in self.bags(rows):       # one slide at a time: all tiles in one array would be one more copy of them
-            hidden = network.first(tiles).relu()                       # (n_tiles, hidden)
+        for bags in self.together(rows):
+            hidden = network.first(bags[0] if len(bags) == 1 else torch.cat(bags)).relu()   # (n_tiles, hidden)
             if generator is not None:
-                hidden = hidden * self.kept(len(tiles), config, generator)
-            means.append(hidden.mean(0))
+                hidden = hidden * self.kept(len(hidden), config, generator)
+            means += [of_slide.mean(0) for of_slide in hidden.split([len(bag) for bag in bags])]
         return torch.stack(means) if generator is None else torch.stack(means) / (1 - config.dropout)
 
     def dropped_linear(self, network, rows, generator):
@@ -69,6 +70,17 @@ class TilePooling:
     def kept(self, n_tiles, config, generator):
         """Which hidden units of tiles the dropout keeps; bool (n_tiles, hidden)."""
         return torch.rand(n_tiles, config.hidden, generator=generator, device=self.device) >= config.dropout
+
+    def together(self, rows):
+        """Lists of bags of up to N_TOGETHER tiles, or of one slide that has more."""
+        bags, n_tiles = [], 0
+        for tiles in self.bags(rows):
+            if bags and n_tiles + len(tiles) > N_TOGETHER:
+                yield bags
+                bags, n_tiles = [], 0
+            bags.append(tiles)
+            n_tiles += len(tiles)
+        yield bags
 
     def bags(self, rows):
         """Tile features of one slide after the other; float32 (n_tiles, n_features) each."""

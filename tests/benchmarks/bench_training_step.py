@@ -1,10 +1,11 @@
-"""Training of slide means: the wide layer in blocks against all at once; of tiles: the direct model slide by slide.
+"""Training of slide means: the wide layer in blocks against all at once; of tiles: some slides together against all.
 
-    python tests/benchmarks/bench_training_step.py --genes 5000 10000 18000 --tiles 600
+    python tests/benchmarks/bench_training_step.py --genes 5000 10000 18000 --tiles 6 600
 
 CPU milliseconds of one thread, medians, ratios of one run. All at once are the products and the loss of autograd and one
 Adam; a step has 32 slides, a validation 160. Of the direct model (first layer, ReLU, dropout, mean over tiles) 16
-slides are taken, their tiles stored as float32 and float16, all in one product or one slide after the other.
+slides are taken, their tiles stored as float32 and float16, all in one product, which needs a copy of them, or up to
+pooling.N_TOGETHER of them.
 """
 import argparse
 import sys
@@ -29,8 +30,9 @@ def main(args):
     torch.set_num_threads(1)
     for n_genes in args.genes:
         of_size(n_genes)
-    for dtype in (np.float32, np.float16):
-        direct(args.tiles, dtype)
+    for n_tiles in args.tiles:
+        for dtype in (np.float32, np.float16):
+            direct(n_tiles, dtype)
 
 
 def of_size(n_genes):
@@ -128,6 +130,6 @@ STEPS = {"whole": plain_step, "blocks": step_here}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tiles", type=int, default=600, help="a slide, default %(default)s")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[6, 600], help="a slide, default %(default)s")
     parser.add_argument("--genes", type=int, nargs="+", default=[5_000, 10_000, 18_000], help="default %(default)s")
     main(parser.parse_args())
