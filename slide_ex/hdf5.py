@@ -78,7 +78,7 @@ def writing(path, add=False):
                 yield file
                 file.attrs[TEXTS] = texts_sha256(file)
                 blocks = large_blocks(file)
-            disk.tried(seal.write, disk.file, blocks)
+            seal.write(disk, blocks)
         finally:
             if disk.error:
                 raise OSError(disk.error.errno, f"{disk.error.strerror}: no room for {path}, make room and run the "
