@@ -114,25 +114,27 @@ def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(tr
 @pytest.mark.parametrize("kill, survivors", [
     (signal.SIGKILL, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow)])
 def test_a_killed_training_leaves_whole_folds_and_is_taken_up_again(trained, project, run_script, kill, survivors):
-    command = [sys.executable, ROOT / EXPRESSION, project, "all", "all", "CAFs", *SMALL, "--processes", "2"]
-    folds = project / "results" / "CAFs_preds"
+    command = [sys.executable, ROOT / EXPRESSION, project, "all", "all", "all", *SMALL, "--processes", "2"]
+    results = project / "results"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
-        while not list(folds.glob("result_*")) and time.monotonic() < deadline:
+        while not list(results.glob("*/result_*")) and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(kill)
     assert process.returncode != 0
-    wait_until_nobody_is_at_work(folds)
-    assert 1 <= len(list(folds.glob("result_*"))) < 6
-    assert survivors or not list(folds.glob(".part-*"))
-    assert run_script(EXPRESSION, project, "all", "all", "CAFs", *SMALL).returncode == 0
-    assert contents(folds) == contents(trained / "results" / "CAFs_preds")
+    wait_until_nobody_is_at_work(results)
+    targets = sorted(path.name for path in results.iterdir())
+    assert len(targets) > 1 and 1 <= len(list(results.glob("*/result_*"))) < 6 * len(targets)
+    assert survivors or not list(results.glob("*/.part-*"))
+    assert run_script(EXPRESSION, project, "all", "all", "all", *SMALL).returncode == 0
+    for target in targets:
+        assert contents(results / target) == contents(trained / "results" / target)
 
 
-def wait_until_nobody_is_at_work(folder):
-    """Until no process has a claim in a folder: workers end with the process that started them."""
+def wait_until_nobody_is_at_work(results):
+    """Until no process has a claim in a target's folder: workers end with the process that started them."""
     for _ in range(200):
-        locks = [*folder.glob(".part-*.lock"), *folder.glob(".part-*/.part.lock")]
+        locks = [*results.glob("*/.part-*.lock"), *results.glob("*/.part-*/.part.lock")]
         if not any(map(is_claimed, locks)):
             return
         time.sleep(0.05)
