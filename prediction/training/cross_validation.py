@@ -205,13 +205,13 @@ def share(tasks, work, n_processes):
     Forked processes share the data of this one without copies. They end with it, even when it is killed.
     """
     context = multiprocessing.get_context("fork")
-    next_task, done = context.Value("i", 0), context.Array("b", len(tasks))
+    next_task, done, is_over = context.Value("i", 0), context.Array("b", len(tasks)), context.RawValue("b", False)
 
     def work_on_all():
         while True:
             with next_task.get_lock():
                 number, next_task.value = next_task.value, next_task.value + 1
-            if number >= len(tasks):
+            if number >= len(tasks) or is_over.value:
                 return
             task = tasks[number]
             try:
@@ -237,6 +237,7 @@ def share(tasks, work, n_processes):
                     processes[0].join(0.2)
                     bar.update(sum(done) - bar.n)
         finally:
+            is_over.value = True    # Python may lose the end that a signal asks for, in a callback of a weak reference
             for process in processes:
                 process.terminate()
                 process.join()
