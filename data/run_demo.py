@@ -2,9 +2,9 @@
 
 The stages are those of the plan (slide_ex/stages/plan.py), in its order, with options that make the demo quick; labels
 and features of the second cohort are made while the first one trains. What is finished is skipped, so that a second run
-takes seconds. With --composition the finished demo is copied, and the parts
-that learn from response are done again for a response that follows the composition of the tissue instead of the state
-of its cells; the last tables show both laws. Slides and expression stay what they were.
+takes seconds. With --composition the finished demo is copied, and the parts that learn from response are done again for
+a response that follows the composition of the tissue instead of the state of its cells; the last tables show both laws.
+Slides and expression stay what they were.
 
 Reads   nothing; with --composition a finished demo
 Writes  <project_path>, <project_path>_hospital2 (another hospital), <project_path>_model (two of the models, to give
@@ -154,6 +154,7 @@ def beside(heading, function, *args):
     with tempfile.TemporaryFile("w+") as printed:
         other = multiprocessing.get_context("fork").Process(target=printing_into, args=(printed, function, *args))
         other.start()
+        os.setpgid(other.pid, other.pid)    # here, too, so that it can be stopped from now on
         try:
             yield
             other.join()
@@ -168,8 +169,8 @@ def beside(heading, function, *args):
 
 
 def printing_into(file, function, *args):
-    """Call function(*args) in a session of its own; all that is printed goes to a file."""
-    os.setsid()
+    """Call function(*args) in a process group of its own; all that is printed goes to a file."""
+    os.setpgid(0, 0)
     for descriptor in (1, 2):   # stdout, stderr
         os.dup2(file.fileno(), descriptor)
     function(*args)

@@ -166,7 +166,7 @@ def summarise(r):
     """Medians and counts of rows of R, (n_rows, n_genes); dict of name to array (n_rows,). NaN counts as no gene."""
     with np.errstate(invalid="ignore"):
         ranked = -np.sort(-r, axis=1)  # NaN last
-    n_known = np.isfinite(r).sum(axis=1)
+    n_known = (~np.isnan(r)).sum(axis=1)
     result = {"median_r": median_of_first(ranked, n_known),
               "median_r_top1000": median_of_first(ranked, np.minimum(n_known, N_TOP_GENES))}
     return result | {f"n_r_above_{threshold:.2f}": (r > threshold).sum(1) for threshold in R_THRESHOLDS}

@@ -237,8 +237,8 @@ def read_n_tiles(path):
 def reading_tiles(path):
     """Give the open file for its arrays alone, and sums_of it as it is now; twice None where it is not there.
 
-    Its names and attributes are not compared, which takes ten times longer: the sums say whether the arrays are those
-    that somebody knows.
+    Names and attributes of a file without its seal are not compared, which takes ten times longer: the sums say whether
+    the arrays are those that somebody knows.
     """
     if not path.is_file():
         yield None, None

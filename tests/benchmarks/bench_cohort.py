@@ -6,8 +6,8 @@
 Makes a project of features, labels and folds in the real formats for each number of slides (no images: what follows the
 encoder is measured; figures and report have no slide to show), and runs the stages. Prints, a row a stage and
 size, seconds, CPU seconds, peak memory of all its processes (GiB) and what it wrote (MB); then the exponent of growth,
-the slope of log CPU seconds on log slides between the two largest sizes, and the seconds of CPU for --extrapolate slides:
-the greater of the power law and the straight line through the two (a script has a start that does not grow).
+the slope of log CPU seconds on log slides between the two largest sizes, and the seconds of CPU for --extrapolate
+slides: the greater of the power law and the straight line through the two (a script has a start that does not grow).
 """
 import argparse
 import os

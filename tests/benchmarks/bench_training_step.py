@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_training_step.py --genes 5000 10000 18000 --tiles 6 600
 
-CPU milliseconds of one thread, medians, ratios of one run. All at once are the products and the loss of autograd and one
-Adam; a step has 32 slides, a validation 160. Of the direct model (first layer, ReLU, dropout, mean over tiles) 16
+CPU milliseconds of one thread, medians, ratios of one run. All at once are the products and the loss of autograd and
+one Adam; a step has 32 slides, a validation 160. Of the direct model (first layer, ReLU, dropout, mean over tiles) 16
 slides are taken, their tiles stored as float32 and float16, all in one product, which needs a copy of them, or up to
 pooling.N_TOGETHER of them.
 """
