@@ -1,4 +1,7 @@
 """HDF5 files: whatever is wrong in one is an error that names the file and what makes it, and no other error is."""
+import hashlib
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -96,7 +99,7 @@ def test_a_changed_large_number_is_found_when_it_is_read(written):
 def test_without_its_seal_a_file_is_read_and_its_names_and_attributes_are_compared(written):
     with h5py.File(written, "r+") as file:      # as a user opens it
         file["large"][3] = 7
-    assert not seal.is_intact(written)
+    assert seal.read(written) is None
     with hdf5.reading(written, "a/script.py") as file:
         assert file["large"][3] == 7 and list(hdf5.strings(file, "names")) == ["one", "two"]
     with h5py.File(written, "r+") as file:
@@ -109,6 +112,68 @@ def test_without_its_seal_a_file_is_read_and_its_names_and_attributes_are_compar
 def test_what_is_added_is_sealed_again_and_other_programs_read_a_sealed_file(written):
     with hdf5.writing(written, add=True) as file:
         file.attrs["more"] = 1
-    assert seal.is_intact(written)
+    assert seal.read(written)
     with h5py.File(written) as file:
         assert file.attrs["more"] == 1 and (file["large"][:] == 0).all() and list(file["numbers"][:]) == list(range(6))
+
+
+ODD = {"nothing": np.nan, "least": -np.inf, "zero": -0.0, "third": 1 / 3, "single": np.float32(0.1), "whole": 2**62,
+       "yes": True, "no text": "", "name": "gène \u00b5 \U0001f9ec"}
+
+
+def outlined(path):
+    with hdf5.outline(path, "a/script.py") as file:
+        return {name: (repr(value), type(value)) for name, value in hdf5.attributes(file).items()}, [
+            (file[name].shape, file[name].dtype) for name in ("names", "large", "numbers")]
+
+
+@pytest.fixture
+def odd(written):
+    with hdf5.writing(written, add=True) as file:
+        file.attrs.update(ODD)
+    return written
+
+
+def test_an_outline_is_what_the_file_says_and_takes_no_opening(odd, monkeypatch):
+    with h5py.File(odd) as file:
+        opened = ({name: (repr(value), type(value)) for name, value in hdf5.attributes(file).items()},
+                  [(file[name].shape, file[name].dtype) for name in ("names", "large", "numbers")])
+    monkeypatch.setattr(h5py, "File", None)
+    assert outlined(odd) == opened and len(opened[0]) == len(ODD) + 1
+
+
+def test_an_outline_is_never_of_an_earlier_content(odd):
+    with h5py.File(odd, "r+") as file:      # as another program writes
+        file.attrs["whole"], file.attrs[hdf5.TEXTS] = 3, "0"
+    with pytest.raises(ValueError, match=f"^{odd} is damaged .its names or attributes are not as they were written"):
+        outlined(odd)
+    with h5py.File(odd, "r+") as file:
+        del file.attrs[hdf5.TEXTS], file["names"]
+        file["names"] = np.zeros((3, 2))
+    attributes, datasets = outlined(odd)
+    assert attributes["whole"] == ("3", int) and datasets[0] == ((3, 2), float)
+    with hdf5.writing(odd, add=True) as file:
+        file.attrs["whole"] = 4
+    assert outlined(odd)[0]["whole"] == ("4", int)
+
+
+def test_files_with_the_seal_of_an_earlier_version_and_attributes_that_json_has_not_are_opened(odd):
+    said = seal.read(odd)
+    content, text = odd.read_bytes(), json.dumps(said).encode()
+    whole, blocks = content[:content.rindex(text)], json.dumps(said["blocks"]).encode()
+    digest, start = hashlib.sha256(blocks), 0
+    for first, end in [*said["blocks"], (len(whole), None)]:
+        digest.update(whole[start:first])
+        start = end
+    odd.write_bytes(whole + blocks + digest.hexdigest().encode() + f"{len(blocks):012d}".encode() + seal.MAGIC)
+    assert seal.read(odd) == {"blocks": said["blocks"]} and outlined(odd)[0]["whole"] == (str(2**62), int)
+    with hdf5.writing(odd, add=True) as file:
+        file.attrs["many"] = [1, 2]
+    assert list(seal.read(odd)) == ["blocks"] and outlined(odd)[0]["many"][1] is np.ndarray
+
+
+@pytest.mark.parametrize("ask", [lambda file: file["absent"], lambda file: file.attrs["absent"]])
+def test_what_an_outline_has_not_names_the_file_and_the_remedy(odd, ask):
+    with pytest.raises(ValueError, match=f"^{odd} is damaged .*: make it again with a/script.py --overwrite$"):
+        with hdf5.outline(odd, "a/script.py") as file:
+            ask(file)

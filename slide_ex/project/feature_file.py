@@ -212,12 +212,12 @@ def read_arrays(path):
 
 def read_attributes(path):
     """Its attributes, and n_tiles, without reading a tile."""
-    with reading(path) as file:
+    with hdf5.outline(path, MADE_BY) as file:
         return attributes_in(file)
 
 
 def attributes_in(file):
-    """The same of an open file."""
+    """The same of an open file, or an hdf5.Outline."""
     arrays = [file[name] for name in ARRAYS]
     shapes, kinds = [array.shape for array in arrays], "".join(array.dtype.kind for array in arrays)
     n_tiles, n_features = shapes[0]
@@ -229,8 +229,8 @@ def attributes_in(file):
 
 def read_n_tiles(path):
     """Number of tiles, and nothing else."""
-    with hdf5.reading(path, MADE_BY, is_compared=False) as file:
-        return len(file["features"])
+    with hdf5.outline(path, MADE_BY, is_compared=False) as file:
+        return file["features"].shape[0]
 
 
 @contextlib.contextmanager
@@ -256,12 +256,12 @@ def read_sums(path):
 def read_summary(path):
     """Summary of a file. No tile is read where it has its means, and the checksums of its blocks are as it says; of
     earlier versions all are. ValueError for another file."""
-    with reading(path) as file:
-        attributes = attributes_in(file)
+    with hdf5.outline(path, MADE_BY) as known, reading_tiles(path) as (file, sums):
+        attributes, means = attributes_in(known), None
         shape = attributes.pop("n_tiles"), attributes.pop("n_features")
-        dtype, sums, means = file["features"].dtype, sums_of(path, file), None
+        dtype = file["features"].dtype
         if "mean_features" in file:
-            if sums != file.attrs[hdf5.SUMS]:
+            if sums != known.attrs[hdf5.SUMS]:
                 raise ValueError("its arrays are not those of its sums_sha256")
             means = file["mean_features"][:], file["slide_rgb"][:]
     if means is None:
