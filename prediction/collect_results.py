@@ -10,14 +10,14 @@ Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv,
 """
 import json
 import logging
+import os
 
 from slide_ex import script
 
 import pandas as pd
-from tqdm import tqdm
 
-from evaluation import baselines, out_of_fold, result_tables, training_length
-from slide_ex import checksums, gene_table, text_table
+from collection import target_collection
+from slide_ex import checksums, gene_table
 from slide_ex.project import (
     clinical_file,
     features_file,
@@ -29,11 +29,11 @@ from slide_ex.project import (
 from slide_ex.stages import plan
 from transfer import trained_models
 
-MODEL = "slide-ex"  # in summary.csv, what --use chose; the others have their own names
-
 
 def main(args):
     project, results = args.project_path, args.project_path / "results"
+    if args.processes < 1:
+        raise ValueError(f"--processes {args.processes}: give at least 1")
     splits = splits_file.read(project / splits_file.NAME)
     slides = features_file.read_slides(project / features_file.NAME)
     targets = targets_file.readers(project)
@@ -53,55 +53,17 @@ def main(args):
         return
     marker.unlink(missing_ok=True)
     remove_orphans(results, tables)
-    predicted, summary, direct_models, decomposed = {}, [], {}, {}
-    for name, of_target in tqdm(configs.items(), unit="target", disable=None):
-        folds = trained_models.common_folds(of_target)
-        trained = trained_predictions(results, name, of_target, folds)
-        trained = {head: out_of_fold.with_sites(of_head, site_of) for head, of_head in trained.items()}
-        predicted[name] = trained.pop(used[name])
-        write_table(result_tables.of_target(name, predicted[name], project / "targets.h5", args.bootstrap, args.seed),
-                    tables[name])
-        models = {MODEL: predicted[name]} | trained
-        if args.baselines:
-            target = targets[name]()
-            for model in baselines.MODELS:
-                of_model = baselines.predict(model, slides, target, splits, folds, bulk_path, args.seed, decomposed)
-                models[model] = of_model and out_of_fold.with_sites(of_model, site_of)
-        heads = {MODEL: used[name]} | {head: head for head in trained}
-        if name == "direct":
-            direct_models = {kind: models[kind] for kind in (*model_folder.MODELS, "ridge") if models.get(kind)}
-        rows = result_tables.summary_rows(name, models, args.bootstrap, args.seed, heads)
-        if model_folder.NETWORK in of_target:
-            length = training_length.hardly_trained(results, name, of_target[model_folder.NETWORK])
-            say_hardly_trained(name, *length)
-            for row in rows:
-                if row["head"] in (model_folder.NETWORK, trained_models.BLEND):
-                    row["n_hardly_trained"] = length[0] + length[1]
-        summary += rows
-        quality = result_tables.quality(name)
-        logging.info(f"{name}: {rows[0]['n_patients']} patients, {quality} " + ", ".join(
-            f"{row['model']} {row[quality]:.3f}" for row in rows))
-    write_table(pd.DataFrame(summary), summary_path)
-    write_table(pd.DataFrame({"slide_id": features_file.missing_slides(slides.attributes)}), missing_path)
-    written = checksums.of_files([*tables.values(), summary_path, missing_path], marker.parent)
-    with script.whole(marker) as part:
-        predictions_file.write(part, predicted, made_from | {
-            "models": json.dumps(used), "encoder": slides.attributes["encoder"],
-            "weights": slides.attributes.get("weights", "")}, written, direct_models)
-
-
-def trained_predictions(results, name, kinds, folds):
-    """OutOfFold by kind of model of a target, and of their mean where there are both."""
-    found = {kind: out_of_fold.collect(model_folder.root(results, kind), name, folds) for kind in kinds}
-    return found | {trained_models.BLEND: out_of_fold.blend(list(found.values()))} if len(found) > 1 else found
-
-
-def say_hardly_trained(name, n_ended, n_first, n_networks):
-    """A warning where networks are hardly trained."""
-    if n_ended or n_first:
-        logging.warning(f"{name}: {n_ended + n_first} of {n_networks} networks are hardly trained: {n_ended} ended at "
-                        f"--max-epochs, {n_first} are of the first {training_length.FIRST_EPOCHS} epochs; see "
-                        "docs/models.md")
+    collection = target_collection.Collection(args, slides, targets, splits, configs, used, site_of, bulk_path, tables)
+    with script.room_beside(marker) as room:
+        collected = target_collection.collect_all(collection, room)
+        write_table = target_collection.write_table
+        write_table(pd.DataFrame([row for of_target in collected for row in of_target.read_rows()]), summary_path)
+        write_table(pd.DataFrame({"slide_id": features_file.missing_slides(slides.attributes)}), missing_path)
+        written = checksums.of_files([*tables.values(), summary_path, missing_path], marker.parent)
+        with script.whole(marker) as part:
+            predictions_file.write(part, ((of_target.label, of_target.read_predicted()) for of_target in collected),
+                                   made_from | {"models": json.dumps(used), "encoder": slides.attributes["encoder"],
+                                                "weights": slides.attributes.get("weights", "")}, written)
 
 
 def read_sites(project):
@@ -131,11 +93,6 @@ def remove_orphans(results, tables):
         path.unlink(missing_ok=True)
 
 
-def write_table(table, path):
-    with script.whole(path) as part:
-        text_table.write_results(table, part)
-
-
 if __name__ == "__main__":
     parser = script.parser(__doc__)
     parser.add_argument("--partial", action="store_true", help="make tables although models are missing")
@@ -143,4 +100,6 @@ if __name__ == "__main__":
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only the trained models")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of bootstrap and shuffled labels, default %(default)s")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
+                        help="targets at a time, if memory allows it; default %(default)s, the CPUs of this job")
     script.run(main, parser.parse_args(), "collect_results")

@@ -144,4 +144,5 @@ def write_tables(results, predicted, baselines):
                 "minus_colour": 0.2 - 0.1 * i, "minus_colour_low": 0.1 - 0.1 * i, "minus_colour_high": 0.3 - 0.1 * i}
             summary.append(row | {"model": model} | worse | minus)
     pd.DataFrame(summary).to_csv(results / "summary.csv", index=False)
-    predictions_file.write(results / "predictions.h5", predicted, {})
+    predictions_file.write(results / "predictions.h5", [(name, predictions_file.Predicted(
+        one.patient_ids, one.outputs, one.predictions, one.labels)) for name, one in predicted.items()], {})

@@ -54,6 +54,17 @@ def test_one_decomposition_serves_all_labels_and_penalties(n_inputs):
         assert np.allclose(of_train.of(np.arange(60), penalty) @ of_train.seen(centred), expected, atol=1e-4)
 
 
+def test_what_is_decomposed_before_is_all_that_targets_of_these_patients_need(cohort, monkeypatch):
+    _, slides, target, splits = cohort
+    folds = [(0, 0), (0, 1), (3, 1)]
+    expected = [baselines.predict(model, slides, target, splits, folds, None, 42) for model in ("ridge", "mean colour")]
+    known = baselines.decompose(slides, target.patient_ids, splits, folds)
+    monkeypatch.setattr(baselines.gram, "decomposed", None)
+    for model, before in zip(("ridge", "mean colour"), expected):
+        now = baselines.predict(model, slides, target, splits, folds, None, 42, known)
+        assert np.array_equal(now.predictions, before.predictions)
+
+
 def test_what_is_kept_of_features_does_not_serve_colours_though_there_are_three_of_both(cohort):
     _, slides, target, splits = cohort
     slides, folds, kept = dataclasses.replace(slides, mean_features=slides.mean_features[:, :3]), [(0, 0), (0, 1)], {}

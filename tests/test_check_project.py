@@ -158,7 +158,7 @@ def make_tables(project):
     splits = splits_file.read(project / "splits.json")
     configs = model_folder.read_all_configs(project / "results", ["CAFs", "T-cells"], splits)
     predicted = predictions_file.Predicted(np.array(PATIENTS), np.array(["A"]), np.ones((8, 1)), np.ones((8, 1)))
-    predictions_file.write(project / "results" / "predictions.h5", {"CAFs": predicted, "abundance": predicted},
+    predictions_file.write(project / "results" / "predictions.h5", [("CAFs", predicted), ("abundance", predicted)],
                            {"models_sha256": checksums.of_content(configs)})
 
 

@@ -12,6 +12,7 @@ from sklearn import metrics
 import simulated_cohort
 from evaluation import association, out_of_fold, resampling, result_tables
 from slide_ex.project import targets_file
+from training import sharing
 
 SMALL = ("--hidden", "256", "--max-epochs", "200", "--patience", "20")
 
@@ -112,6 +113,49 @@ def test_slides_are_averaged_per_patient():
     patients, _, labels, predictions = out_of_fold.per_patient(
         np.array(["b", "a", "b"]), np.array([[1.0], [5.0], [1.0]]), np.array([[2.0], [7.0], [4.0]]), ["G"])
     assert list(patients) == ["a", "b"] and labels.tolist() == [[5], [1]] and predictions.tolist() == [[7], [3]]
+
+
+def test_patients_of_any_number_of_slides_have_the_mean_of_theirs():
+    random = np.random.default_rng(0)
+    ids, values = random.integers(0, 15, 60).astype(str), random.normal(size=(60, 3)).astype(np.float32)
+    patients, (means,) = out_of_fold.mean_by_patient(ids, values)
+    assert list(patients) == sorted(set(ids)) and np.allclose(means, [values[ids == p].mean(0) for p in patients])
+
+
+def contents(project):
+    """Bytes of all files of results/ that are of no model."""
+    return {path.name: path.read_bytes() for path in (project / "results").iterdir() if path.is_file()}
+
+
+def test_targets_that_are_collected_at_a_time_give_the_same_bytes_as_one_after_the_other(collected, run_script,
+                                                                                         tmp_path):
+    project, found = tmp_path / "project", {}
+    shutil.copytree(collected, project)
+    for n_processes in (1, 3):
+        done = run_script("prediction/collect_results.py", project, "--overwrite", "--processes", n_processes,
+                          "--bootstrap", 20)
+        assert done.returncode == 0, done.stderr
+        found[n_processes] = contents(project)
+    assert found[1] == found[3] and {"CAFs_genes.csv", "direct.csv", "summary.csv"} < set(found[1])
+
+
+def test_a_target_that_cannot_be_collected_is_named_and_nothing_is_left_half_made(collected, run_script, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(collected, project)
+    damaged = project / "results" / "CAFs_preds" / "result_1_1" / "predictions.h5"
+    damaged.write_bytes(damaged.read_bytes()[:900])
+    done = run_script("prediction/collect_results.py", project, "--overwrite", "--processes", 2, "--bootstrap", 20)
+    assert done.returncode == 1 and done.stderr.startswith("error: 1 of 4 targets could not be collected (CAFs): fix")
+    assert f"failed: CAFs: ValueError: {damaged} is damaged" in done.stdout
+    assert not (project / "results" / "predictions.h5").exists()
+    assert not list((project / "results").glob(".part-*"))
+    done = run_script("prediction/collect_results.py", project, "--processes", 0)
+    assert done.returncode == 1 and done.stderr == "error: --processes 0: give at least 1\n"
+
+
+def test_there_are_no_more_processes_than_memory_has_room_for():
+    assert sharing.affordable(3, 1) == 3 and sharing.affordable(3, 0) == 3
+    assert sharing.affordable(3, 2**60) == 1 and sharing.affordable(1, 1) == 1
 
 
 def test_second_run_skips_missing_folds_are_listed_and_other_data_refused(collected, run_script, tmp_path):

@@ -169,7 +169,7 @@ if script == "collect_results":
                                      splits_file.read(project / "splits.json"))
     for name in ("summary", "missing_slides"):
         make(f"results/{{name}}.csv")
-    predictions_file.write(project / "results" / "predictions.h5", {{}},
+    predictions_file.write(project / "results" / "predictions.h5", [],
                            dict(models_sha256=digest))
 if script == "figures":
     need("results/predictions.h5")

@@ -61,8 +61,8 @@ def predict(model, slides, target, splits, folds, bulk_path, seed, known=None):
     Only expression has a bulk target, and only where there is a bulk file; mean colour needs the colours of all slides;
     every training part needs two slides whose features differ, every validation and test part one.
     """
-    inputs = slides.mean_rgb if model == "mean colour" else slides.mean_features
-    known = {} if known is None else known.setdefault("colours" if model == "mean colour" else "features", {})
+    kind = "colours" if model == "mean colour" else "features"
+    inputs, known = inputs_of(slides)[kind], {} if known is None else known.setdefault(kind, {})
     if not np.isfinite(inputs).all():  # features of other tools come without colours
         return None
     if model == "shuffled labels":
@@ -73,15 +73,11 @@ def predict(model, slides, target, splits, folds, bulk_path, seed, known=None):
             return None
         taught = read_bulk(bulk_path, target)
         target = restricted(target, taught)
-    taught_labels, labels = taught.of_slides(slides), target.of_slides(slides)
+    labels = target.of_slides(slides)
+    taught_labels = labels if taught is target else taught.of_slides(slides)
     rows, predictions, fold_of = [], [], {}
-    for outer in sorted({outer for outer, _ in folds}):
-        patients = set(taught.patient_ids) & set(target.patient_ids)
-        test = slides.rows_of(patients & set(splits["outer"][outer]["test"]))
-        inner_folds = [splits["outer"][outer]["inner"][inner] for k, inner in folds if k == outer]
-        parts = [[slides.rows_of(patients & set(inner[part])) for part in ("train", "valid")] for inner in inner_folds]
-        if not all(len(train) and np.ptp(inputs[train], axis=0).any() and len(valid) and len(test)
-                   for train, valid in parts):
+    for outer, test, parts in parts_of(slides, set(taught.patient_ids) & set(target.patient_ids), splits, folds):
+        if not all(can_learn(inputs, train, valid) and len(test) for train, valid in parts):
             return None
         predictions.append(np.mean([ridge(ridges(inputs, train, valid, known), taught_labels, test)
                                     for train, valid in parts], axis=0))
@@ -90,6 +86,37 @@ def predict(model, slides, target, splits, folds, bulk_path, seed, known=None):
     rows = np.concatenate(rows)
     return out_of_fold.of_slides(slides.patient_ids[rows], labels[rows], np.concatenate(predictions), target.outputs,
                                  fold_of)
+
+
+def decompose(slides, patients, splits, folds):
+    """The dict `known` of `predict` with the Ridges of targets of some patients."""
+    known = {}
+    for kind, inputs in inputs_of(slides).items():
+        for _, _, parts in parts_of(slides, set(patients), splits, folds) if np.isfinite(inputs).all() else ():
+            for train, valid in parts:
+                if can_learn(inputs, train, valid):
+                    ridges(inputs, train, valid, known.setdefault(kind, {})).on_valid
+    return known
+
+
+def inputs_of(slides):
+    """What ridges learn from, by kind; float32 (n_slides, n_inputs)."""
+    return {"features": slides.mean_features, "colours": slides.mean_rgb}
+
+
+def can_learn(inputs, train, valid):
+    """Whether there are two slides to learn from whose inputs differ, and one to choose the penalty by."""
+    return len(train) and np.ptp(inputs[train], axis=0).any() and len(valid)
+
+
+def parts_of(slides, patients, splits, folds):
+    """Rows of the slides of some patients (set) in the folds [(outer, inner), ...]: of each outer one its number, test,
+    and of its inner ones train and valid."""
+    for outer in sorted({outer for outer, _ in folds}):
+        of_outer = splits["outer"][outer]
+        yield outer, slides.rows_of(patients & set(of_outer["test"])), [
+            [slides.rows_of(patients & set(of_outer["inner"][inner][part])) for part in ("train", "valid")]
+            for k, inner in folds if k == outer]
 
 
 def ridges(inputs, train, valid, known=None):

@@ -12,6 +12,7 @@ import numpy as np
 import threadpoolctl
 
 COLUMNS = 1024  # of outputs at a time: what belongs to them stays in the processor's cache
+threads = len(os.sched_getaffinity(0))      # of this process
 
 
 def decomposed(inputs, train, negligible):
@@ -31,8 +32,15 @@ def decomposed(inputs, train, negligible):
     return values, vectors, gram @ vectors
 
 
+def use_threads(n_threads):
+    """Let this process, one of several, use so many threads instead of one a CPU."""
+    global threads
+    threads = n_threads
+    blas().limit(limits=n_threads, user_api="blas")
+
+
 def over_columns(function, n_columns):
-    """Results of function(slice of columns), in order; one thread a CPU, each with its own columns.
+    """Results of function(slice of columns), in order; one thread a CPU (`use_threads`), each with its own columns.
 
     Numbers do not depend on how many there are: matrix products inside are of one thread.
     """
@@ -40,7 +48,7 @@ def over_columns(function, n_columns):
     with blas().limit(limits=1, user_api="blas"):
         if len(parts) < 2:
             return [function(part) for part in parts]
-        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
             return list(pool.map(function, parts))
 
 

@@ -64,13 +64,22 @@ def with_sites(predicted, site_of):
 
 def per_patient(patient_ids, labels, predictions, outputs):
     """Average rows of slides to rows of patients, sorted by id."""
-    patients, means = mean_by_patient(patient_ids, labels, predictions)
-    return patients, outputs, *(of_patients.astype(np.float32) for of_patients in means)
+    means = []
+    for values in (labels, predictions):    # one in float64 at a time
+        patients, (of_patients,) = mean_by_patient(patient_ids, values)
+        means.append(of_patients.astype(np.float32))
+    return patients, outputs, *means
 
 
 def mean_by_patient(patient_ids, *of_slides):
     """Patients, sorted, and the mean of their rows of each array, float64 (n_patients, n_outputs)."""
     order = np.argsort(patient_ids, kind="stable")
     patients, first, n_slides = np.unique(patient_ids[order], return_index=True, return_counts=True)
-    sums = [np.add.reduceat(values[order], first, dtype=float) for values in of_slides]
-    return patients, [np.divide(of_patients, n_slides[:, None], out=of_patients) for of_patients in sums]
+    means = []
+    for values in of_slides:
+        sums = values[order[first]].astype(float)
+        for k in range(1, max(n_slides, default=0)):    # few patients have more than one
+            more = n_slides > k
+            sums[more] += values[order[first[more] + k]]
+        means.append(np.divide(sums, n_slides[:, None], out=sums))
+    return patients, means

@@ -42,10 +42,14 @@ def pearson(predictions, labels, n_bootstrap, seed, groups=()):
     list of float32 arrays (n_bootstrap, n_outputs): over all patients, and with each of the `groups`.
     """
     counts = draws(len(labels), n_bootstrap, seed).astype(np.float32)
-    found = gram.over_columns(lambda columns: of_columns(predictions[:, columns].astype(float),
-                                                         labels[:, columns].astype(float), counts, groups),
-                              labels.shape[1])
-    return [np.concatenate(of_group, axis=1) for of_group in zip(*found)]
+    found = [np.empty((n_bootstrap, labels.shape[1]), np.float32) for _ in range(1 + len(groups))]
+
+    def fill(columns):
+        of_groups = of_columns(predictions[:, columns].astype(float), labels[:, columns].astype(float), counts, groups)
+        for everywhere, here in zip(found, of_groups):
+            everywhere[:, columns] = here
+    gram.over_columns(fill, labels.shape[1])
+    return found
 
 
 def of_columns(predictions, labels, counts, groups):

@@ -1,8 +1,10 @@
 """Tables from out-of-fold predictions: one row a gene, a cell type, a response model, and one a target (summary)."""
+import dataclasses
+
 import numpy as np
 import pandas as pd
 
-from evaluation import association, resampling
+from evaluation import association, gram, resampling
 from slide_ex.project import targets_file
 
 R_THRESHOLDS = (0.40, 0.45, 0.50, 0.55, 0.60)  # "robustly predicted" above the first (docs/method.md)
@@ -19,17 +21,21 @@ def of_target(name, predicted, targets_path, n_bootstrap, seed):
     else:
         table = correlations(predicted, "gene")
         table["confidence"] = targets_file.read_confidence(targets_path, name).reindex(table["gene"]).to_numpy()
-    for group, r in reversed(r_within(predicted).items()):
+    for group, r in reversed(list(r_of_groups(predicted).items())[1:]):
         table.insert(table.columns.get_loc("pearson_r") + 1, f"pearson_r_in_{group}", r)
     return table
 
 
-def r_within(predicted):
-    """R of each output with predictions and labels centred in each fold, site, ...: dict of kind of group to array."""
-    labels, predictions = predicted.labels.astype(float), predicted.predictions.astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {group: association.pearson_within(predictions, labels, numbers)
-                for group, numbers in predicted.groups.items()}
+def r_of_groups(predicted):
+    """R of each output: over all patients (key None), and with predictions and labels centred in each fold, site, ...
+    (key of the kind of group); dict of arrays (n_outputs,)."""
+    def of_columns(columns):
+        predictions, labels = (values[:, columns].astype(float) for values in (predicted.predictions, predicted.labels))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return [association.pearson(predictions, labels), *(
+                association.pearson_within(predictions, labels, numbers) for numbers in predicted.groups.values())]
+    found = gram.over_columns(of_columns, len(predicted.outputs))
+    return dict(zip((None, *predicted.groups), map(np.concatenate, zip(*found))))
 
 
 def cell_types(predicted):
@@ -45,11 +51,14 @@ def cell_types(predicted):
 
 def correlations(predicted, name):
     """What genes and cell types have in common; R is NaN where predictions are constant."""
-    labels, predictions = predicted.labels.astype(float), predicted.predictions.astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r, slope = association.pearson_and_slope(predictions, labels)
-    p = association.one_sided_p(r, len(labels))
-    return pd.DataFrame({name: predicted.outputs, "n_patients": len(labels), "pearson_r": r, "slope": slope,
+    def of_columns(columns):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return association.pearson_and_slope(*(values[:, columns].astype(float) for values in (
+                predicted.predictions, predicted.labels)))
+    r, slope = map(np.concatenate, zip(*gram.over_columns(of_columns, len(predicted.outputs))))
+    n_patients = len(predicted.labels)
+    p = association.one_sided_p(r, n_patients)
+    return pd.DataFrame({name: predicted.outputs, "n_patients": n_patients, "pearson_r": r, "slope": slope,
                          "p_one_sided": p, "p_holm_sidak": association.holm_sidak(p),
                          "p_benjamini_hochberg": association.benjamini_hochberg(p)})
 
@@ -85,22 +94,26 @@ def summary_rows(name, models, n_bootstrap, seed, heads):
 
     Parameters
     ----------
-    models : dict of name to OutOfFold; None for a model that does not exist
+    models : iterable of name, OutOfFold; None for a model that does not exist. One at a time is kept.
     heads : dict of name to what the model is made of: network, low-rank or blend
 
     Differences are of the median of R in folds, or of the AUC; their intervals are of the same resampled patients.
     There is none between models of different patients, outputs or labels.
     """
-    models = {model: predicted for model, predicted in models.items() if predicted is not None}
-    rows, replicates = {}, {}
-    for model, predicted in models.items():
+    rows, replicates, compared = {}, {}, {}
+    for model, predicted in models:
+        if predicted is None:
+            continue
         rows[model], replicates[model] = row_and_replicates(name, model, predicted, n_bootstrap, seed)
         rows[model]["head"] = heads.get(model, "")
+        labels = next((one.labels for one in compared.values() if np.array_equal(one.labels, predicted.labels)),
+                      predicted.labels)     # once in memory
+        compared[model] = dataclasses.replace(predicted, labels=labels, predictions=None)
     kinds = {row["head"] or model: model for model, row in rows.items()}
     for reference, column in REFERENCES.items():
         other = kinds.get(reference)
-        for model in models if other else ():
-            if model != other and are_paired(models[model], models[other]):
+        for model in rows if other else ():
+            if model != other and are_paired(compared[model], compared[other]):
                 difference = replicates[model] - replicates[other]
                 rows[model][f"minus_{column}"] = rows[model][quality(name)] - rows[other][quality(name)]
                 of_row = rows[model]
@@ -133,18 +146,17 @@ def row_and_replicates(name, model, predicted, n_bootstrap, seed):
     Intervals are percentiles over resampled patients. Resampling adds its own scatter to each R, so intervals of
     counts and of the best genes lean upwards.
     """
-    labels, predictions = predicted.labels.astype(float), predicted.predictions.astype(float)
+    labels, predictions = predicted.labels, predicted.predictions
     row = {"target": name, "model": model, "n_patients": len(labels)}
     if name == "direct":
+        labels, predictions = labels.astype(float), predictions.astype(float)
         auc, low, high = association.delong(labels[:, 0], predictions[:, 0], resampling.CONFIDENCE)
         weights = resampling.draws(len(labels), n_bootstrap, seed)
         replicates = association.weighted_auc(labels[:, 0], predictions[:, 0], weights)
         return row | {"auc": auc, "auc_low": low, "auc_high": high}, replicates
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pooled = association.pearson(predictions, labels)
     row["n_genes"], of_quality = labels.shape[1], None
     replicated = resampling.pearson(predictions, labels, n_bootstrap, seed, list(predicted.groups.values()))
-    for (group, r), of_draws in zip({None: pooled, **r_within(predicted)}.items(), replicated):
+    for (group, r), of_draws in zip(r_of_groups(predicted).items(), replicated):
         row |= {named(statistic, group): value[0] for statistic, value in summarise(r[None]).items()}
         for statistic, replicates in summarise(of_draws).items():
             statistic = named(statistic, group)
@@ -165,7 +177,9 @@ def named(statistic, group):
 def summarise(r):
     """Medians and counts of rows of R, (n_rows, n_genes); dict of name to array (n_rows,). NaN counts as no gene."""
     with np.errstate(invalid="ignore"):
-        ranked = -np.sort(-r, axis=1)  # NaN last
+        ranked = -r
+        ranked.sort(axis=1)     # NaN last
+        np.negative(ranked, out=ranked)
     n_known = (~np.isnan(r)).sum(axis=1)
     result = {"median_r": median_of_first(ranked, n_known),
               "median_r_top1000": median_of_first(ranked, np.minimum(n_known, N_TOP_GENES))}

@@ -7,18 +7,15 @@ depend neither on other folds nor on the number of processes. Torch is imported 
 import contextlib
 import dataclasses
 import logging
-import multiprocessing
 import os
-import signal
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from slide_ex import checksums, claim, script
+from slide_ex import checksums, claim
 from slide_ex.ids import counted
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
-from training import low_rank, model_config
+from training import low_rank, model_config, sharing
 
 POOLING_HELP = "tiles: every tile has its own dropout; mean: slide means with noise of that size; default %(default)s"
 
@@ -143,7 +140,7 @@ def train_networks(args, targets, slides, splits, numbers, config):
         with left_to_do(task.label, task.path, task.record, args.overwrite) as is_left:
             if is_left:
                 train_model.train_one(task, slides, splits, pool)
-    return share(todo, work, n_processes)
+    return sharing.share(todo, work, n_processes)
 
 
 def train_low_rank_models(args, targets, slides, splits, numbers):
@@ -174,7 +171,7 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
                     if claims.enter_context(left_to_do(task.label, model[2], model[1], args.overwrite))]
             if left:
                 trainer.train(dataclasses.replace(task, models=left))
-    return share(todo, work, min(args.processes, len(todo)))
+    return sharing.share(todo, work, min(args.processes, len(todo)))
 
 
 def is_finished(path, record, overwrite):
@@ -197,48 +194,3 @@ def record_and_path(project, model, target, outer, inner, slides, splits, option
               "features_sha256": slides.sha256, "targets_sha256": target.sha256,
               "splits_sha256": checksums.of_content(splits)}
     return record, model_folder.folder(model_folder.root(project / "results", model), target.name, outer, inner)
-
-
-def share(tasks, work, n_processes):
-    """Call work(task) for each task in n_processes forked processes; the tasks that failed, each logged on a line.
-
-    Forked processes share the data of this one without copies. They end with it, even when it is killed.
-    """
-    context = multiprocessing.get_context("fork")
-    next_task, done, is_over = context.Value("i", 0), context.Array("b", len(tasks)), context.RawValue("b", False)
-
-    def work_on_all():
-        while True:
-            with next_task.get_lock():
-                number, next_task.value = next_task.value, next_task.value + 1
-            if number >= len(tasks) or is_over.value:
-                return
-            task = tasks[number]
-            try:
-                work(task)
-                done[number] = True
-            except Exception as error:
-                logging.error(f"failed: {task.label}: {type(error).__name__}: {error}")
-
-    def in_process():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
-        script.end_with_parent()
-        work_on_all()
-
-    if n_processes == 1:
-        work_on_all()
-    else:
-        processes = [context.Process(target=in_process) for _ in range(n_processes)]
-        try:
-            for process in processes:
-                process.start()
-            with tqdm(total=len(tasks), unit="model", disable=None) as bar:
-                while any(process.is_alive() for process in processes):
-                    processes[0].join(0.2)
-                    bar.update(sum(done) - bar.n)
-        finally:
-            is_over.value = True    # Python may lose the end that a signal asks for, in a callback of a weak reference
-            for process in processes:
-                process.terminate()
-                process.join()
-    return [task for task, is_done in zip(tasks, done) if not is_done]

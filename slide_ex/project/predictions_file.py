@@ -52,16 +52,15 @@ def write_target(file, name, ids, outputs, **values):
     return group
 
 
-def write(path, predicted, attributes, tables=None, direct_models=None):
-    """Write predictions out of fold: dict of target to its patient_ids, outputs, labels and predictions; `tables`:
-    checksums of those beside it (checksums.of_files); `direct_models`: kind of model of direct to the same."""
+def write(path, predicted, attributes, tables=None):
+    """Write predictions out of fold: pairs of target and Predicted, one in memory at a time; `tables`: checksums of
+    those beside it (checksums.of_files)."""
     with hdf5.writing(path) as file:
-        for name, of_target in predicted.items():
+        for name, of_target in predicted:
             group = write_target(file, name, {"patient_ids": of_target.patient_ids}, of_target.outputs,
                                  labels=of_target.labels, predictions=of_target.predictions)
-            for kind, of_kind in (direct_models or {}).items() if name == "direct" else ():
-                if list(of_kind.patient_ids) == list(of_target.patient_ids):
-                    hdf5.write_array(group.require_group("by_model"), kind, np.ravel(of_kind.predictions))
+            for kind, of_kind in of_target.by_model.items():
+                hdf5.write_array(group.require_group("by_model"), kind, np.ravel(of_kind))
         file.attrs.update(attributes)
         hdf5.record_files(file, tables or {})
 

@@ -91,6 +91,12 @@ def read_cell_types(path):
         return sorted(file.get("expression", ()))
 
 
+def n_labels(path):
+    """Number of labels of the cell type that has most, without reading any; 0 where none has expression."""
+    with reading(path) as file:
+        return max((group["labels"].size for group in file.get("expression", {}).values()), default=0)
+
+
 def choose_cell_types(path, names):
     """Cell types for names, short forms or `all`, each once; ValueError names the known ones."""
     known = read_cell_types(path)

@@ -1,0 +1,65 @@
+"""Work that is shared between forked processes, and how many of them there is room for."""
+import logging
+import multiprocessing
+import signal
+from pathlib import Path
+
+from tqdm import tqdm
+
+from slide_ex import script
+
+FREE_SHARE = 0.8    # of the memory that is free now, to be used
+
+
+def affordable(n_processes, bytes_each):
+    """As many processes as are asked for and the free memory has room for; at least one."""
+    found = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:")]
+    free = int(found[0].split()[1]) * 1024
+    return max(1, min(n_processes, int(FREE_SHARE * free / max(1, bytes_each))))
+
+
+def share(tasks, work, n_processes, unit="model"):
+    """Call work(task) for each task in n_processes forked processes; the tasks that failed, each logged on a line.
+
+    tasks : list of anything with a `label`; of a model or another `unit`
+
+    Forked processes share the data of this one without copies. They end with it, even when it is killed.
+    """
+    context = multiprocessing.get_context("fork")
+    next_task, done, is_over = context.Value("i", 0), context.Array("b", len(tasks)), context.RawValue("b", False)
+
+    def work_on_all():
+        while True:
+            with next_task.get_lock():
+                number, next_task.value = next_task.value, next_task.value + 1
+            if number >= len(tasks) or is_over.value:
+                return
+            task = tasks[number]
+            try:
+                work(task)
+                done[number] = True
+            except Exception as error:
+                logging.error(f"failed: {task.label}: {type(error).__name__}: {error}")
+
+    def in_process():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
+        script.end_with_parent()
+        work_on_all()
+
+    if n_processes == 1:
+        work_on_all()
+    else:
+        processes = [context.Process(target=in_process) for _ in range(n_processes)]
+        try:
+            for process in processes:
+                process.start()
+            with tqdm(total=len(tasks), unit=unit, disable=None) as bar:
+                while any(process.is_alive() for process in processes):
+                    processes[0].join(0.2)
+                    bar.update(sum(done) - bar.n)
+        finally:
+            is_over.value = True    # Python may lose the end that a signal asks for, in a callback of a weak reference
+            for process in processes:
+                process.terminate()
+                process.join()
+    return [task for task, is_done in zip(tasks, done) if not is_done]
