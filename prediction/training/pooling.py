@@ -2,10 +2,10 @@
 
 A pooling is called with a network, row numbers of slides and, in training, the generator of the dropout.
 """
-import os
-
 import numpy as np
 import torch
+
+from training import sharing
 
 N_NOISE_TILES = 16  # tiles of a slide that estimate the size of its dropout noise; all of them where it has fewer
 NEGLIGIBLE_NOISE = 0.035  # relative variance; at 0.034 R changed less than with another seed (tests/benchmarks)
@@ -94,12 +94,8 @@ class TilePooling:
 
 
 def free_bytes(device):
-    """Free memory of a GPU; for a CPU that of this machine, or all that a Slurm job was given where this is less."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    with open("/proc/meminfo") as file:
-        available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
-    return min(available, int(os.environ.get("SLURM_MEM_PER_NODE", 0)) * 2**20 or available)  # 0: the whole node
+    """Free memory of a GPU; for a CPU sharing.free_bytes."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else sharing.free_bytes()
 
 
 class MeanPooling:

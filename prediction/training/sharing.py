@@ -1,8 +1,8 @@
 """Work that is shared between forked processes, and how many of them there is room for."""
 import logging
 import multiprocessing
+import os
 import signal
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -13,9 +13,14 @@ FREE_SHARE = 0.8    # of the memory that is free now, to be used
 
 def affordable(n_processes, bytes_each):
     """As many processes as are asked for and the free memory has room for; at least one."""
-    found = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:")]
-    free = int(found[0].split()[1]) * 1024
-    return max(1, min(n_processes, int(FREE_SHARE * free / max(1, bytes_each))))
+    return max(1, min(n_processes, int(FREE_SHARE * free_bytes() / max(1, bytes_each))))
+
+
+def free_bytes():
+    """Free memory of this machine, or all that a Slurm job was given where this is less."""
+    with open("/proc/meminfo") as file:
+        available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
+    return min(available, int(os.environ.get("SLURM_MEM_PER_NODE", 0)) * 2**20 or available)  # 0: the whole node
 
 
 def share(tasks, work, n_processes, unit="model"):
