@@ -77,24 +77,29 @@ def demo(project, second):
     """Both hospitals, every stage; what does not wait for one another runs side by side, so that no core is idle."""
     with beside("Another hospital", labels_and_features, second, *HOSPITAL_2):
         models(project)
-    run("The models of the first hospital on its slides", plan.BY_NAME["predictions"].script, second, "--models",
-        project)
-    response(project, second)
-    with beside("Beside the figures", stage, "maps", project, *MAPPED):
-        stage("figures", project, "--external", second)
+    with beside("What else is made of the models", from_models, project):
+        run("The models of the first hospital on its slides", plan.BY_NAME["predictions"].script, second, "--models",
+            project)
+        response(project, second)
+    stage("figures", project, "--external", second)
     stage("report", project)
     stage("demo summary", project, "--external", second)
 
 
 def models(project):
-    """The first hospital, up to its results and the models to give away."""
+    """The first hospital, up to its results."""
     labels_and_features(project)
     for name in ("splits", "expression"):
         stage(name, project)
     run("Networks of three targets, beside them", plan.BY_NAME["expression"].script, project, *NETWORKS)
     for name in ("abundance", "direct", "results"):
         stage(name, project)
+
+
+def from_models(project):
+    """What the figures show besides results and response, a map of a slide, and the models to give away."""
     stage("enrichment", project, "--gmt", project / "gene_sets.gmt")
+    stage("maps", project, *MAPPED)
     run("Two of the models, to give away", "prediction/export_model.py", project, sibling(project, "model"),
         "--cell-types", "CAFs", "abundance")
 

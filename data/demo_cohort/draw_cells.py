@@ -39,7 +39,10 @@ def noise(rng, shape, grain):
     spectrum *= gaussian_spectrum(shape[0], sigma_y)[:, None]
     spectrum *= gaussian_spectrum(shape[1], sigma_x)[:spectrum.shape[1]]
     field = fft.irfft2(spectrum, shape)
-    return (field - field.mean()) / field.std()
+    mean, sd = field.mean(), field.std()
+    field -= mean
+    field /= sd
+    return field
 
 
 def gaussian_spectrum(n, sigma):
@@ -53,6 +56,14 @@ def gaussian_spectrum(n, sigma):
 def smoothstep(signed_distance, softness=1.):
     """1 well inside (negative distances), 0 well outside, a soft edge between."""
     return np.clip(.5 - signed_distance / (2 * softness), 0, 1)
+
+
+def cover(canvas, share, hematoxylin, eosin):
+    """Lay a layer with a `share` (height, width) of each pixel over a canvas; its stains are numbers or like share.
+
+    Arrays with both stains are made first, because NumPy is slow where a last axis of two is repeated."""
+    canvas *= cv2.merge([1 - share] * 2)
+    canvas += cv2.merge([share * hematoxylin, share * eosin])
 
 
 def make_stamps(rng, look):
@@ -93,7 +104,8 @@ def make_stamps(rng, look):
     cytoplasm = body * (1 - nucleus) * np.clip(1 + look.foam * texture, 0, 2)
     stain = np.stack([nucleus * chromatin + cytoplasm * look.cytoplasm[0],
                       nucleus * NUCLEAR_EOSIN + cytoplasm * look.cytoplasm[1]], -1)
-    return np.repeat(1 - np.maximum(nucleus, body), 2, axis=2), stain.reshape(N_STAMPS, side, -1)
+    keep = np.broadcast_to(1 - np.maximum(nucleus, body)[..., None], stain.shape)
+    return keep.reshape(N_STAMPS, side, -1), stain.reshape(N_STAMPS, side, -1)
 
 
 def put(rng, canvas, xy, stamps, angle=None):

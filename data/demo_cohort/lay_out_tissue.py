@@ -26,7 +26,7 @@ def enlarge(field, shape):
 def grain(rng, shape, size):
     """Fine texture of a whole slide (height, width), mean 0, sd 1: one block of noise laid side by side."""
     block = noise(rng, (512, 512), size)
-    return np.tile(block, (-(-shape[0] // 512), -(-shape[1] // 512)))[:shape[0], :shape[1]]
+    return cv2.repeat(block, -(-shape[0] // 512), -(-shape[1] // 512))[:shape[0], :shape[1]]
 
 
 def outline(rng, shape, share, towards):

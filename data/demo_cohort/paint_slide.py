@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from demo_cohort.draw_cells import Look, make_stamps, put, smoothstep
+from demo_cohort.draw_cells import Look, cover, make_stamps, put, smoothstep
 from demo_cohort.lay_out_tissue import (
     COARSE,
     GRID_PX,
@@ -116,8 +116,7 @@ def paint_nests(rng, canvas, tissue, built, area_px, grade):
     inside = smoothstep(-enlarge(np.clip(nest, -1, 1), shape), .05)
     hematoxylin = .16 + .05 * grain(rng, shape, 1.5)
     eosin = .42 - .06 * grade + .09 * grain(rng, shape, 1.) + .06 * grain(rng, shape, 5)
-    canvas *= 1 - inside[..., None]
-    canvas += cv2.merge([inside * hematoxylin, inside * eosin])
+    cover(canvas, inside, hematoxylin, eosin)
     return nest
 
 
@@ -126,9 +125,7 @@ def paint_ring(canvas, centre, radius, ratio, turn, wall_px, wall, lumen):
     distance, window = elliptic_distance(centre, radius, ratio, turn, (radius + wall_px) / ratio ** .5 + 4)
     patch = canvas[window]
     for reach, stain in ((wall_px, wall), (0, lumen)):
-        cover = smoothstep(distance - reach, 1.5)[:patch.shape[0], :patch.shape[1], None]
-        patch *= 1 - cover
-        patch += cover * np.float32(stain)
+        cover(patch, smoothstep(distance - reach, 1.5)[:patch.shape[0], :patch.shape[1]], *np.float32(stain))
 
 
 def paint_duct(rng, canvas, centre, stamps):

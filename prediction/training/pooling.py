@@ -122,7 +122,7 @@ class MeanPooling:
     def __init__(self, slides, device):
         self.slides, self.device = slides, device
         self.means = torch.from_numpy(slides.mean_features).to(device)
-        self.tiles = None  # of the noise, (n_slides, N_NOISE_TILES, n_features)
+        self.tiles = None  # of the noise, (n_slides, N_NOISE_TILES or fewer, n_features)
 
     def __call__(self, network, rows, generator=None):
         """Hidden units of slides, mean over tiles, (n_rows, hidden); noise only with a `generator`."""
@@ -134,7 +134,8 @@ class MeanPooling:
             self.draw_tiles()
         e = torch.randn(len(rows), N_NOISE_TILES, generator=generator, device=self.device)
         e *= self.scale[rows] * (p / (1 - p)) ** 0.5
-        u = torch.bmm(e[:, None], self.tiles.index_select(0, rows))[:, 0]                    # (n_rows, n_features)
+        tiles = self.tiles.index_select(0, rows)
+        u = torch.bmm(e[:, None, :tiles.shape[1]], tiles)[:, 0]                              # (n_rows, n_features)
         hidden, noise = (torch.cat([means, u]) @ network.first.weight.T).split(len(rows))    # one pass over the weights
         signs = (torch.rand(hidden.shape, generator=generator, device=self.device) - 0.5).sign()
         bias = network.first.bias
@@ -143,8 +144,9 @@ class MeanPooling:
     def draw_tiles(self):
         """Tiles of each slide that stand for all its tiles in the noise, and the scale that makes up for the others."""
         random = np.random.default_rng(0)  # the same tiles in every fold, whatever else is trained
-        tiles = np.zeros((len(self.slides.n_tiles), N_NOISE_TILES, self.means.shape[1]), np.float32)
-        scale = np.zeros(tiles.shape[:2], np.float32)  # zero where a slide has fewer tiles
+        n_slides, most = len(self.slides.n_tiles), min(N_NOISE_TILES, self.slides.n_tiles.max())
+        tiles = np.zeros((n_slides, most, self.means.shape[1]), np.float32)
+        scale = np.zeros((n_slides, N_NOISE_TILES), np.float32)  # zero where a slide has fewer tiles
         with self.slides.opened("features") as read:
             for row, n in enumerate(self.slides.n_tiles):
                 drawn = np.sort(random.choice(n, min(n, N_NOISE_TILES), replace=False))
