@@ -94,7 +94,7 @@ def fit(pooling, labels, train, valid, config):
         network.first = Standardised(network.first, pooling.means[train])
     if config.head == "regression":
         network.last.bias.data = labels[train].mean(0)
-    first = torch.optim.Adam(network.first.parameters(), lr=config.learning_rate, fused=True)
+    first = wide_layer.Adam(network.first.parameters(), config.learning_rate)
     last = wide_layer.WideLayer(network.last, LOSSES[config.head], config.learning_rate)
     score_name, score_of = SCORES[config.head]
     history, best_score, best_epoch, best_state = [], -np.inf, 0, copy.deepcopy(network.state_dict())
@@ -124,13 +124,11 @@ def fit(pooling, labels, train, valid, config):
 def one_step(first, last, hidden, labels):
     """One step of both layers on hidden units of slides and their labels; the loss before it.
 
-    first : torch.optim.Adam of the first layer
+    first : wide_layer.Adam of the first layer
     last : wide_layer.WideLayer
     """
     loss, gradient = last.step(hidden.detach(), labels)
-    first.zero_grad()
-    hidden.backward(gradient)
-    first.step()
+    first.step(torch.autograd.grad(hidden, first.parameters, gradient))
     return loss.item()
 
 

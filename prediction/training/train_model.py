@@ -3,7 +3,6 @@ import logging
 import time
 
 import torch
-import torch._dynamo  # noqa: F401  the same: the first optimiser of a process imports it, which takes a second
 
 from slide_ex import script
 from slide_ex.project import model_folder, splits_file

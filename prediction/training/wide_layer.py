@@ -1,4 +1,4 @@
-"""The last layer of a network while it is trained, one block of outputs after the other.
+"""Adam, and the last layer of a network while it is trained, one block of outputs after the other.
 
     y = W h + b        W: (n_outputs, hidden), thousands of outputs
 
@@ -26,6 +26,19 @@ def cross_entropy(logits, labels):
     return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum"), logits.sigmoid_() - labels
 
 
+class Adam:
+    """Steps of Adam on some parameters, in place: torch.optim.Adam, which would import the whole compiler of torch."""
+
+    def __init__(self, parameters, learning_rate):
+        self.parameters, self.learning_rate = list(parameters), learning_rate
+        self.moments = [[torch.zeros_like(parameter) for parameter in self.parameters] for _ in range(2)]
+        self.n_steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
+
+    @torch.no_grad()
+    def step(self, gradients):
+        adam(self.parameters, gradients, *self.moments, [], self.n_steps, fused=True, lr=self.learning_rate, **ADAM)
+
+
 class WideLayer:
     """Trains an nn.Linear in place, on the mean of a loss over all rows and outputs.
 
@@ -36,35 +49,33 @@ class WideLayer:
     """
 
     def __init__(self, linear, loss_of, learning_rate):
-        self.loss_of, self.learning_rate = loss_of, learning_rate
+        self.loss_of = loss_of
         weight, bias = linear.weight.detach(), linear.bias.detach()
         self.n_outputs = BLOCK if weight.device.type == "cpu" else len(weight)
-        self.parameters = list(zip(weight.split(self.n_outputs), bias.split(self.n_outputs)))
-        self.moments = [[[torch.zeros_like(parameter) for parameter in block] for _ in range(2)]
-                        for block in self.parameters]
-        self.n_steps = [[torch.zeros((), device=weight.device) for _ in block] for block in self.parameters]
+        self.blocks = [Adam(block, learning_rate)
+                       for block in zip(weight.split(self.n_outputs), bias.split(self.n_outputs))]
         self.gradient = torch.empty_like(weight[:self.n_outputs])
 
     @torch.no_grad()
     def step(self, hidden, labels):
         """One step of Adam; the loss before it, a tensor, and its gradient in `hidden` (n_rows, hidden)."""
         loss, of_hidden = 0, torch.zeros_like(hidden)
-        for (weight, bias), moments, n_steps, known in zip(self.parameters, self.moments, self.n_steps,
-                                                           labels.split(self.n_outputs, 1)):
+        for block, known in zip(self.blocks, labels.split(self.n_outputs, 1)):
+            weight, bias = block.parameters
             of_block, of_outputs = self.loss_of(torch.addmm(bias, hidden, weight.T), known)
             loss += of_block / labels.numel()
             of_outputs /= labels.numel()
             of_hidden.addmm_(of_outputs, weight)
             of_weight = torch.mm(of_outputs.T, hidden, out=self.gradient[:len(weight)])
-            adam([weight, bias], [of_weight, of_outputs.sum(0)], *moments, [], n_steps, fused=True,
-                 lr=self.learning_rate, **ADAM)
+            block.step([of_weight, of_outputs.sum(0)])
         return loss, of_hidden
 
     @torch.no_grad()
     def loss_and_scores(self, hidden, labels, score_of):
         """Loss, a number, and what `score_of` outputs and labels gives for each output, tensor (n_outputs,)."""
         loss, scores = 0.0, []
-        for (weight, bias), known in zip(self.parameters, labels.split(self.n_outputs, 1)):
+        for block, known in zip(self.blocks, labels.split(self.n_outputs, 1)):
+            weight, bias = block.parameters
             outputs = torch.addmm(bias, hidden, weight.T)
             scores.append(score_of(outputs, known))
             loss += self.loss_of(outputs, known)[0].item() / labels.numel()     # last, because it overwrites them

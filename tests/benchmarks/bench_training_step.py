@@ -107,7 +107,7 @@ def plain_step(config, forward, labels):
 def step_here(config, forward, labels):
     """The same as mlp.fit does it; forward: hidden units of network, generator."""
     network = mlp.Network(N_FEATURES, labels.shape[1], config, torch.Generator().manual_seed(0))
-    first = torch.optim.Adam(network.first.parameters(), lr=config.learning_rate, fused=True)
+    first = wide_layer.Adam(network.first.parameters(), config.learning_rate)
     last = wide_layer.WideLayer(network.last, mlp.LOSSES[config.head], config.learning_rate)
     return lambda: [mlp.one_step(first, last, forward(network, torch.Generator().manual_seed(2)), labels)]
 
