@@ -163,13 +163,13 @@ def small_model():
     random = np.random.default_rng(0)
     loadings, scores = random.standard_normal((3, 200, 4)), random.standard_normal((3, 500, 4))
     return expression_model.Model(random.dirichlet([6, 2, 1], 500), random.random((200, 3)) + .1,
-                                  factor_model.Factors(loadings * [[[1]], [[.1]], [[0]]], scores), None)
+                                  factor_model.Factors(loadings * [[[1]], [[.1]], [[0]]], scores), np.full(200, .3))
 
 
 def test_the_rival_world_varies_alike_in_all_types_and_shares_states():
     """As much in all as the fitted model, relative to the mean; a type without factors keeps none."""
     model = small_model()
-    other = confidence.rival(model, np.random.default_rng(1))
+    other = confidence.rival(model, np.zeros(200), np.random.default_rng(1))
     fitted, own = (np.sum(m.factors.loadings ** 2, axis=2).T for m in (model, other))
     weight = np.mean(model.fractions ** 2, axis=0)
     expected = fitted @ weight / (model.means ** 2 @ weight)
@@ -178,6 +178,44 @@ def test_the_rival_world_varies_alike_in_all_types_and_shares_states():
     scores = other.factors.scores
     np.testing.assert_allclose(np.mean(scores[0] * scores[1]), confidence.SHARED_STATES, atol=.1)
     np.testing.assert_allclose(np.mean(scores ** 2), 1, atol=.05)
+
+
+def test_noise_of_bulk_is_told_from_expression_by_the_steadiest_genes():
+    """Genes of low level are measured worse; half of all genes vary in a cell type, too."""
+    random = np.random.default_rng(0)
+    means, fractions = random.lognormal(0, 1, (2000, 3)), random.dirichlet([6, 2, 1], 200)
+    no_factors = factor_model.Factors(np.zeros((3, 2000, 0)), np.zeros((3, 200, 0)))
+    model = expression_model.Model(fractions, means, no_factors, None)
+    level = np.sort(random.lognormal(3, 2, 2000))
+    noise_sd = np.where(np.arange(2000) < 1000, .3, .1)
+    varies = random.lognormal(0, np.where(np.arange(2000) % 2, .5, 0)[:, None], (2000, 200))
+    bulk = means @ fractions.T + (varies - 1) * means[:, [0]] * fractions[:, 0]
+    found = expression_model.measurement_noise(model, bulk * random.lognormal(0, noise_sd[:, None], bulk.shape), level)
+    away = np.abs(np.arange(2000) - 1000) > 200  # from where one noise gives way to the other
+    np.testing.assert_allclose(np.sqrt(found)[away], noise_sd[away], rtol=.15)
+
+
+def test_the_rival_world_takes_noise_from_expression_and_bulk_varies_as_before():
+    """At most what is left of expression; what that makes of bulk is counted in a plain loop."""
+    model = small_model()
+    noise = np.where(np.arange(200) < 100, .01, 10)
+    other = confidence.rival(model, noise, np.random.default_rng(1))
+    for gene in (0, 50, 150):
+        in_bulk = [sum((f * m) ** 2 for f, m in zip(row, model.means[gene])) / np.dot(row, model.means[gene]) ** 2
+                   for row in model.fractions]
+        np.testing.assert_allclose(other.kappa[gene] * np.mean(in_bulk) + other.noise[gene], .3 * np.mean(in_bulk))
+    np.testing.assert_allclose(other.noise[:100], .01)
+    np.testing.assert_allclose(other.kappa[100:], 0, atol=1e-12)
+    assert (other.kappa[:100] > .2).all() and model.noise == 0
+
+
+@pytest.mark.parametrize("noise, spread, seed", [(.25, .15, 1), (.3, .1, 0)])
+def test_noise_of_bulk_is_not_taken_for_expression(noise, spread, seed):
+    """Noisy bulk of patients that hardly differ: nothing is right in it that would be worth keeping."""
+    data = mixed_cells.mix(noise=noise, spread=spread, seed=seed)
+    done = deconvolve(data)
+    wrong = (done.confidence >= .95) & ~(accuracy(data, done) >= .3)
+    assert wrong.sum() <= 2 and np.mean(accuracy(data, done) >= .3) < .2
 
 
 def test_permuted_scores_are_the_same_scores_unrelated_between_types():

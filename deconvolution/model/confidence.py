@@ -4,9 +4,9 @@ Expression is drawn from the model, mixed into bulk, and deconvolved again with 
 wrong in the way those of another platform and other donors are. Kendall's tau between the drawn and the estimated
 expression, the mean of two such simulations, is the score of a gene in a cell type. It is biased: the model took some
 noise for signal, and what varies in all cell types together for the variation of one, and the simulation believes it.
-So the score is calibrated in a rival world, that the same bulk could have come from (`rival`) and in which the truth is
-known: its bulk is deconvolved, and the result scored in the same way. Among genes of that cell type with such a score,
-in how many was tau with the truth at least 0.3? That share is the confidence.
+So the score is calibrated in a rival world, that the same bulk could have come from (`rival`), where noise is noise and
+the truth is known: its bulk is deconvolved, and the result scored in the same way. Among genes of that cell type with
+such a score, in how many was tau with the truth at least 0.3? That share is the confidence.
 """
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ MARGIN = .05            # of tau, added in the rival world, because no simulatio
 N_SCORES = 2            # simulations whose tau is averaged
 SCORE_SD = .05          # of tau between simulations
 SHARED_STATES = .6      # of the variance of the rival's scores: the same in all cell types
-BULK_LOG_SD = .1        # noise of bulk, natural log
+BULK_LOG_SD = .1        # noise of bulk, natural log, beside what the data show
 SIGNATURE_LOG_SD = .3   # between platforms and donors, natural log; more where the data show more
 CHANGE = .5             # of the fractions beside an unknown type, that much more than the signature's errors make
 REFERENCE_FLOOR = .05   # in units of a gene's mean: what counts as "about nothing" in that logarithm
@@ -39,9 +39,10 @@ FOLLOWS = .2, 1.5        # estimates whose rank correlation with the amount of a
                          # chance, this / sqrt(n_samples)
 
 
-def by_simulation(model, markers, reference, platform_log_sd, rank, random, change, states=None, purity=None):
+def by_simulation(model, noise, markers, reference, platform_log_sd, rank, random, change, states=None, purity=None):
     """Confidence (n_genes, n_cell_types) in 0..1 of what `model` estimates.
 
+    `noise` (n_genes,) as expression_model.measurement_noise gives it.
     `reference` is in units of each gene's mean over samples, as the model is; `platform_log_sd` is how wrong it is
     about a gene in all types together (reference_fit.misfit).
     `change` of the fractions beside an unknown type (unknown_type.Check), which is how far they may be off; None where
@@ -51,7 +52,7 @@ def by_simulation(model, markers, reference, platform_log_sd, rank, random, chan
                     log_sd=signature_log_sd(model.means, reference, model.fractions), random=random,
                     change=change, states=states, purity=purity)
     score = sum(refit(permuted(model, random))[0] for _ in range(N_SCORES)) / N_SCORES
-    truth, of_rival = refit(rival(model, random))
+    truth, of_rival = refit(rival(model, noise, random))
     rival_score, _ = refit(permuted(of_rival, random))
     result = np.stack([calibrated(*columns) for columns in zip(score.T, rival_score.T, truth.T)], axis=1)
     by_type = model.means * model.fractions.mean(axis=0)
@@ -91,10 +92,10 @@ def permuted(model, random):
     return replace(model, factors=replace(model.factors, scores=scores))
 
 
-def rival(model, random):
+def rival(model, noise, random):
     """Another model of similar bulk, in which each gene varies, relative to its mean, as much in every cell type as
-    the fitted model says of all together, and in which cell types share states: the fit would give what they share
-    to the most abundant."""
+    the fitted model says of all together; in which cell types share states: the fit would give what they share to the
+    most abundant; and in which `noise` (n_genes,) of bulk is not expression: the fit would share it out."""
     loadings, scores = model.factors.loadings, permuted(model, random).factors.scores
     power = np.sum(loadings ** 2, axis=2).T  # (n_genes, n_cell_types)
     weight = np.mean(model.fractions ** 2, axis=0)
@@ -103,8 +104,8 @@ def rival(model, random):
     factor = np.sqrt(np.divide(wanted, power, out=np.zeros_like(power), where=power > 0))
     common = random.standard_normal(scores.shape[1:], dtype=np.float32)
     scores = np.sqrt(SHARED_STATES) * common + np.sqrt(1 - SHARED_STATES) * scores
-    return replace(model, factors=replace(model.factors, loadings=loadings * factor.T[:, :, None],
-                                          scores=scores.astype(np.float32)))
+    factors = replace(model.factors, loadings=loadings * factor.T[:, :, None], scores=scores.astype(np.float32))
+    return expression_model.with_noise(replace(model, factors=factors), noise)
 
 
 def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, change, states, purity):
@@ -112,7 +113,7 @@ def simulate_and_refit(model, markers, log_sd, platform_log_sd, rank, random, ch
     (0 where either is constant), and the model of that estimate."""
     truth = simulate(model, random)
     bulk = np.einsum("ik,kgi->gi", model.fractions, truth)
-    bulk *= lognormal(random, BULK_LOG_SD, bulk.shape)
+    bulk *= lognormal(random, np.sqrt(np.float32(BULK_LOG_SD ** 2) + model.noise).reshape(-1, 1), bulk.shape)
     gene_mean = np.maximum(bulk.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     bulk /= gene_mean
     means = model.means / gene_mean

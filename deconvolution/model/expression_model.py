@@ -2,23 +2,28 @@
 
 What means and factors leave unexplained in bulk is shared out between the cell types.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from model import factor_model
 
 NOISE_SHARE = .1  # sd of bulk's own noise, relative to the fit
+FIT_FLOOR = .1    # in units of a gene's mean: what is left is not compared with less
+SAME_LEVEL = 100  # genes of similar level, which are measured alike:
+STEADY = .1       # of them vary by noise alone
 
 
 @dataclass
 class Model:
     """What steps 1 to 4 learn, in units of each gene's mean over samples: fractions (n_samples, n_cell_types),
-    means (n_genes, n_cell_types), factors, kappa (n_genes,) the relative variance that is left."""
+    means (n_genes, n_cell_types), factors, kappa (n_genes,) the relative variance that is left, noise: that of bulk,
+    not of expression (n_genes,), where it is told from kappa."""
     fractions: np.ndarray
     means: np.ndarray
     factors: factor_model.Factors
     kappa: np.ndarray
+    noise: np.ndarray = np.float32(0)
 
     def explained(self, k):
         """Expression of type k by means and factors (n_genes, n_samples)."""
@@ -55,6 +60,31 @@ def relative_variance(residual, means, fractions):
                       where=squares > 0)
     typical = np.median(kappa[squares > 0]) if (squares > 0).any() else 0
     return np.sqrt(kappa * typical)
+
+
+def measurement_noise(model, scaled, level):
+    """Variance of bulk by measurement (n_genes,), relative to the fit's square, from what means and factors leave of
+    `scaled`; level (n_genes,): mean of bulk, positive, in any unit.
+
+    Genes of one level are measured alike, but some vary more between patients than others: those of which least is left
+    show the noise, or more than that where all of them vary."""
+    fit = np.maximum(model.means @ model.fractions.T, FIT_FLOOR)
+    left = np.mean((residual(model, scaled) / fit) ** 2, axis=1)
+    groups = np.array_split(np.argsort(level, kind="stable"), max(len(level) // SAME_LEVEL, 1))
+    log_level = np.log(level)
+    return np.interp(log_level, [log_level[genes].mean() for genes in groups],
+                     [np.quantile(left[genes], STEADY) for genes in groups]).astype(np.float32)
+
+
+def with_noise(model, noise):
+    """The model where as much of kappa as makes the relative variance `noise` (n_genes,) of bulk, at most all, is noise
+    of bulk instead of expression: bulk varies as before."""
+    spread = model.means ** 2 @ (model.fractions ** 2).T
+    fit = np.maximum(model.means @ model.fractions.T, FIT_FLOOR)
+    in_bulk = model.kappa * np.mean(spread / fit ** 2, axis=1)
+    noise = np.minimum(noise, in_bulk)
+    share = np.divide(noise, in_bulk, out=np.zeros_like(in_bulk), where=in_bulk > 0)
+    return replace(model, kappa=model.kappa * (1 - share), noise=noise)
 
 
 def gains(means, fractions, kappa):

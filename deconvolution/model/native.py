@@ -106,7 +106,8 @@ def deconvolve_once(bulk, markers, signature, reference, seed, known, states, pu
     rank, held_out = rank_choice.choose(scaled - means @ fractions.T, means, fractions, random, states)
     model = expression_model.fit(scaled, fractions, means, rank, states=states)
     change = check.change if known is None else None
-    scores = confidence.by_simulation(model, markers, reference, platform, rank, random, change, states, purity)
+    noise = expression_model.measurement_noise(model, scaled, gene_mean[:, 0])
+    scores = confidence.by_simulation(model, noise, markers, reference, platform, rank, random, change, states, purity)
     expression = expression_model.estimate(model, scaled)  # after the simulation, which needs as much memory
     scores = confidence.lowered(scores, expression, check, len(unexplained[0]) > 0, unrelated, known is not None)
     expression *= gene_mean.astype(np.float32)

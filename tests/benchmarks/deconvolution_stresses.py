@@ -16,6 +16,14 @@ def corrupt_genes(data, random):
     return data
 
 
+def noise(log_sd):
+    """Bulk measured with lognormal noise in every value."""
+    def damage(data, random):
+        data["bulk"] *= random.lognormal(0, log_sd, data["bulk"].shape)
+        return data
+    return damage
+
+
 def batch(share, log_sd):
     """A share of the samples with a lognormal factor of their own for every gene."""
     def damage(data, random):
@@ -162,6 +170,7 @@ def of(cell_types):
             "half in another batch": batch(.5, .3), "30 % in another batch": batch(.3, .5),
             "given twice": repeated(2, 0), "given three times": repeated(3, 0),
             "nearly the same twice": repeated(2, .02),
+            "noise of bulk, sd 0.2": noise(.2), "noise of bulk, sd 0.3": noise(.3),
             "counts": counts, "10 % of genes x 0-50": corrupt_genes, "a type absent": absent_type,
             "signature of another tissue": other_tissue, "genes permuted": permuted_genes,
             **{f"{name} unknown": unknown_type(k) for k, name in enumerate(cell_types)}}
