@@ -11,6 +11,8 @@ Writes  <project_path>/figures/fig1_overview, fig2_predictability, fig2_examples
     python prediction/figures.py demo --external demo_hospital2
 """
 import logging
+import os
+import typing
 from pathlib import Path
 
 from slide_ex import script
@@ -32,6 +34,7 @@ from drawing import (
 from drawing.figure_files import Figure
 from slide_ex import record
 from slide_ex.stages import plan
+from training import sharing
 
 MADE_BY = "prediction/figures.py"
 PREDICTIONS = "results/predictions.h5"
@@ -55,6 +58,12 @@ FIGURES = {
     "fig7_survival": Figure(survival.survival, ("survival/*/comparison.csv",), ("survival/*/kaplan_meier.csv",))}
 
 
+class Task(typing.NamedTuple):
+    """A figure to be drawn, and its name."""
+    label: str
+    figure: Figure
+
+
 def main(args):
     project, folder = args.project_path, args.project_path / "figures"
     if not (project / SUMMARY).is_file():
@@ -62,7 +71,7 @@ def main(args):
     external = figure_files.external_projects(args.external, project)
     marker, = plan.outputs(project, "figures")
     before = record.read(marker, MADE_BY) if marker.is_file() and not args.overwrite else {}
-    shown = {}
+    shown, tasks = {}, []
     for name, figure in FIGURES.items():
         checksums = figure.checksums(project, external)
         files = [folder / f"{name}.{suffix}" for suffix in (*args.format, "txt")]
@@ -79,8 +88,16 @@ def main(args):
         marker.unlink(missing_ok=True)
         for path in others if checksums != before.get(name) else ():
             path.unlink(missing_ok=True)
-        style.save(figure.drawn(project, external), folder, name, args.format)
-        logging.info(f"{name}: {files[0]}")
+        tasks.append(Task(name, figure))
+
+    def draw(task):
+        style.save(task.figure.drawn(project, external), folder, task.label, args.format)
+        logging.info(f"{task.label}: {folder / task.label}.{args.format[0]}")
+    failed = sharing.share(tasks, draw, min(len(os.sched_getaffinity(0)), len(tasks)), unit="figure") if tasks else []
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(tasks)} figures could not be drawn "
+                         f"({', '.join(task.label for task in failed)}): fix what the lines above say, and run the "
+                         "same command again")
     record.write(marker, shown | {"formats": list(args.format)})
 
 

@@ -1,5 +1,5 @@
 """The pictures of a model: what is drawn, and that a figure which serves many models keeps nothing of the last one."""
-import matplotlib.colors
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -15,14 +15,25 @@ def predictions(seed, n_outputs=5):
     return labels, labels * 0.5 + 1, outputs, rng.permutation(n_outputs) / 10
 
 
+@pytest.fixture(autouse=True)
+def a_process_that_draws_nothing_else():
+    """Without the style of the figures of the paper, which other tests of this process may have imported."""
+    for empty in (fold_plots.empty_losses, fold_plots.empty_predictions, fold_plots.empty_probabilities):
+        empty.cache_clear()
+    with mpl.rc_context(mpl.rcParamsDefault):
+        yield
+
+
 DRAWN = {
     "losses": (fold_plots.losses, [HISTORY], [[{**epoch, "train_loss": 90.0} for epoch in HISTORY[:3]]]),
     "best predictions": (fold_plots.best_predictions, predictions(1), predictions(3)),
     "probabilities": (fold_plots.probabilities, ([0, 1], [0.2, 0.9], "pCR"), ([1, 1, 0], [0.4, 0.5, 0.6], "pCR"))}
 
 
+@pytest.mark.parametrize("is_laid_out", [False, True])     # by a user's matplotlibrc
 @pytest.mark.parametrize("draw, arguments, others", DRAWN.values(), ids=DRAWN)
-def test_a_picture_does_not_depend_on_those_drawn_before(tmp_path, draw, arguments, others):
+def test_a_picture_does_not_depend_on_those_drawn_before(tmp_path, draw, arguments, others, is_laid_out):
+    mpl.rcParams["figure.constrained_layout.use"] = is_laid_out
     pictures = []
     for i, of_model in enumerate((arguments, others, arguments)):
         fold_plots.save(draw(*of_model), tmp_path / f"{i}.pdf")
@@ -50,4 +61,4 @@ def test_losses_mark_the_best_epoch():
     assert valid.get_ydata() == [epoch["valid_loss"] for epoch in HISTORY]
     assert set(best.get_xdata()) == {7} and axis.viewLim.y1 > 2
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["train loss", "valid loss", "best valid r"]
-    assert matplotlib.colors.to_hex(train.get_color()).upper() == fold_plots.TRAIN
+    assert mpl.colors.to_hex(train.get_color()).upper() == fold_plots.TRAIN

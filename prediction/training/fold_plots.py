@@ -73,7 +73,7 @@ def probabilities(labels, predictions, response):
 @functools.cache
 def empty_probabilities(response):
     """The figure of `probabilities`, without any."""
-    figure = matplotlib.figure.Figure(figsize=(2.4, 2.4))
+    figure = matplotlib.figure.Figure(figsize=(2.4, 2.4), layout="none")
     figure.subplots_adjust(left=0.25, right=0.95, bottom=0.12, top=0.95)
     axis = figure.add_subplot(ylabel=f"Predicted probability of {response}", xticks=[0, 1],
                               xticklabels=[f"no {response}", response], xlim=(-0.5, 1.5), ylim=(-0.02, 1.02))
@@ -91,4 +91,5 @@ def fitted(figure):
 
 def save(figure, path):
     """Write a PDF that is the same whenever it is drawn."""
+    figure.set_layout_engine("none")    # which saving sets to what the user's matplotlibrc says
     figure.savefig(path, metadata={"CreationDate": None})
