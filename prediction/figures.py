@@ -95,9 +95,8 @@ def main(args):
         logging.info(f"{task.label}: {folder / task.label}.{args.format[0]}")
     failed = sharing.share(tasks, draw, min(len(os.sched_getaffinity(0)), len(tasks)), unit="figure") if tasks else []
     if failed:
-        raise ValueError(f"{len(failed)} of {len(tasks)} figures could not be drawn "
-                         f"({', '.join(task.label for task in failed)}): fix what the lines above say, and run the "
-                         "same command again")
+        raise ValueError(f"{len(failed)} of {len(tasks)} figures could not be drawn: {sharing.listed(failed)}; when "
+                         "that is fixed, run the same command again, which draws only what is left")
     record.write(marker, shown | {"formats": list(args.format)})
 
 

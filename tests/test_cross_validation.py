@@ -296,7 +296,7 @@ def test_folds_of_one_class_fail_and_the_others_are_trained(project, run_script)
     done = run_script(DIRECT, project, 0, "all", *SMALL)
     assert "one class only in the valid part of fold 0 0" in done.stdout
     assert (project / "results" / "direct_preds" / "result_0_1").is_dir() == (done.stderr.count("result_0_1") == 0)
-    fails(done, "models failed", "result_0_0")
+    fails(done, "models failed", "result_0_0", "one class only in the valid part of fold 0 0")
 
 
 def test_a_cell_type_without_genes_fails_and_the_others_are_trained(project, run_script):

@@ -70,9 +70,8 @@ def collect_all(collection, folder):
         collect(collection, task, known)
     failed = sharing.share(tasks, work, n_processes, unit="target")
     if failed:
-        raise ValueError(f"{len(failed)} of {len(tasks)} targets could not be collected "
-                         f"({', '.join(task.label for task in failed)}): fix what the lines above say, and run the "
-                         "same command again")
+        raise ValueError(f"{len(failed)} of {len(tasks)} targets could not be collected: {sharing.listed(failed)}; "
+                         "when that is fixed, run the same command again")
     return tasks
 
 

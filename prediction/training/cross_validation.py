@@ -115,13 +115,12 @@ def train(args, targets, config):
     if model_folder.NETWORK in kinds:
         failed += train_networks(args, targets, slides, splits, numbers, config)
     if failed:
-        raise ValueError(f"{sum(task.n_models for task in failed)} models failed: "
-                         f"{', '.join(task.label for task in failed)}; fix what the lines above say and run the same "
-                         "command again, which trains only what is left")
+        raise ValueError(f"{sum(task.n_models for task, _ in failed)} models failed: {sharing.listed(failed)}; when that "
+                         "is fixed, run the same command again, which trains only what is left")
 
 
 def train_networks(args, targets, slides, splits, numbers, config):
-    """Train the networks of the folds `numbers` that are not finished; the tasks that failed."""
+    """Train the networks of the folds `numbers` that are not finished; list of sharing.Failed."""
     tasks = [Task(target, outer, inner, config, *record_and_path(
         args.project_path, model_folder.NETWORK, target, outer, inner, slides, splits, config.record()))
         for target in targets for outer, inner in numbers]

@@ -3,11 +3,13 @@ import logging
 import multiprocessing
 import os
 import signal
+import typing
 
 from tqdm import tqdm
 
-from slide_ex import script
+from slide_ex import ids, script
 
+REASON_BYTES = 1000     # of a failure, kept of what is said
 FREE_SHARE = 0.8    # of the memory that is free now, to be used
 
 
@@ -23,8 +25,22 @@ def free_bytes():
     return min(available, int(os.environ.get("SLURM_MEM_PER_NODE", 0)) * 2**20 or available)  # 0: the whole node
 
 
+class Failed(typing.NamedTuple):
+    """A task that was not done, and why."""
+    task: object
+    reason: str
+
+
+def listed(failed):
+    """The labels of failed tasks (list of Failed), those of one reason together, each time with the reason."""
+    labels = {}
+    for task, reason in failed:
+        labels.setdefault(reason, []).append(task.label)
+    return "; ".join(f"{ids.some(of_reason)}: {reason}" for reason, of_reason in labels.items())
+
+
 def share(tasks, work, n_processes, unit="model"):
-    """Call work(task) for each task in n_processes forked processes; the tasks that failed, each logged on a line.
+    """Call work(task) for each task in n_processes forked processes; list of Failed, each logged on a line, too.
 
     tasks : list of anything with a `label`; of a model or another `unit`
 
@@ -32,6 +48,7 @@ def share(tasks, work, n_processes, unit="model"):
     """
     context = multiprocessing.get_context("fork")
     next_task, done, is_over = context.Value("i", 0), context.Array("b", len(tasks)), context.RawValue("b", False)
+    reasons = [context.RawArray("c", REASON_BYTES) for _ in tasks]
 
     def work_on_all():
         while True:
@@ -44,7 +61,9 @@ def share(tasks, work, n_processes, unit="model"):
                 work(task)
                 done[number] = True
             except Exception as error:
-                logging.error(f"failed: {task.label}: {type(error).__name__}: {error}")
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reasons[number].value = reason.encode()[:REASON_BYTES]
+                logging.error(f"failed: {task.label}: {reason}")
 
     def in_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
@@ -67,4 +86,5 @@ def share(tasks, work, n_processes, unit="model"):
             for process in processes:
                 process.terminate()
                 process.join()
-    return [task for task, is_done in zip(tasks, done) if not is_done]
+    return [Failed(task, reason.value.decode(errors="ignore") or "its process ended, perhaps for lack of memory")
+            for task, is_done, reason in zip(tasks, done, reasons) if not is_done]

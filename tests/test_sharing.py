@@ -1,0 +1,39 @@
+"""Work that is shared between processes: what is done, what is told of what is not."""
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from training import sharing
+
+TASKS = [SimpleNamespace(label=f"task {i}", number=i) for i in range(6)]
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_each_task_is_done_once_and_failures_are_told_with_their_reasons(tmp_path, n_processes):
+    def work(task):
+        if task.number % 2:
+            raise ValueError(f"no µm\nin {'odd' if task.number < 5 else 'x' * 2000}")
+        with open(tmp_path / task.label, "x") as file:
+            file.write("done")
+
+    failed = sharing.share(TASKS, work, n_processes)
+    assert [task.number for task, _ in failed] == [1, 3, 5] and len(os.listdir(tmp_path)) == 3
+    assert failed[0].reason == "ValueError: no µm in odd" and 900 < len(failed[2].reason) <= sharing.REASON_BYTES
+    assert sharing.listed(failed[:2]) == "task 1, task 3: ValueError: no µm in odd"
+    assert sharing.listed(failed).startswith("task 1, task 3: ValueError: no µm in odd; task 5: ValueError: no µm in x")
+
+
+def test_a_process_that_is_killed_loses_its_own_task_only():
+    def work(task):
+        if task.number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    (task, reason), = sharing.share(TASKS, work, 2)
+    assert task.number == 2 and reason == "its process ended, perhaps for lack of memory"
+
+
+def test_there_are_no_more_processes_than_memory_has_room_for():
+    assert sharing.affordable(3, 1) == 3 and sharing.affordable(3, 0) == 3
+    assert sharing.affordable(3, 2**60) == 1 and sharing.affordable(1, 1) == 1
