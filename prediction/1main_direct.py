@@ -16,7 +16,6 @@ def main(args):
     clinical_file.record_words(args.project_path, args)
     target = targets_file.read_response(args.project_path / "clinical.csv")
     config = cross_validation.config_of(args, "classification", "tiles")  # the mean does not commute with ReLU
-    from sklearn import linear_model, metrics  # noqa: F401  before processes are forked, once for all of them
     cross_validation.train(args, [target], config)
 
 

@@ -1,6 +1,7 @@
 """Figures show what the tables say: the drawn data are compared with the tables, not the pixels."""
 import argparse
 import json
+import re
 
 import figures
 import h5py
@@ -558,6 +559,16 @@ def test_script_draws_what_there_is_then_only_what_changed(project, run_script):
     assert (folder / "fig2_external.pdf").is_file()
     assert run_script("prediction/figures.py", project).returncode == 0
     assert not list(folder.glob("fig2_external*"))  # nobody takes it for a picture of what is there now
+
+
+def test_a_figure_that_cannot_be_drawn_is_named_and_the_others_are_drawn(tmp_path, run_script):
+    project = simulated_results.write(tmp_path / "cohort", CELL_TYPES[:2], 3)
+    (project / "results" / "abundance.csv").write_text("cell_type\nCAFs\n")
+    done = run_script("prediction/figures.py", project)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert re.match(r"error: 1 of \d+ figures could not be drawn: fig3_abundance: \w+: ", done.stderr)
+    drawn = {path.stem for path in (project / "figures").iterdir()}
+    assert {"fig2_predictability", "fig6_calibration"} <= drawn and not {"fig3_abundance", "figures"} & drawn
 
 
 @pytest.fixture

@@ -150,29 +150,44 @@ def test_best_epoch_is_restored_and_stopping_counts_epochs(cohort, pool):
 def test_blocks_of_outputs_learn_as_autograd_and_adam_do(head, n_outputs, monkeypatch):
     monkeypatch.setattr(wide_layer, "BLOCK", 32)
     random = torch.Generator().manual_seed(0)
-    inputs, labels = torch.randn(20, 5, generator=random), torch.rand(20, n_outputs, generator=random).round()
+    hidden, labels = torch.randn(20, 8, generator=random), torch.rand(20, n_outputs, generator=random).round()
     loss_of = {"regression": torch.nn.functional.mse_loss,
                "classification": torch.nn.functional.binary_cross_entropy_with_logits}[head]
-    plain = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Linear(8, n_outputs))
-    network = copy.deepcopy(plain)
-    optimiser = torch.optim.Adam(plain.parameters(), 1e-2)
-    first = wide_layer.Adam(network[0].parameters(), 1e-2)
-    layer = wide_layer.WideLayer(network[1], mlp.LOSSES[head], 1e-2)
+    plain, linear = torch.nn.Linear(8, n_outputs), torch.nn.Linear(8, n_outputs)
+    linear.load_state_dict(plain.state_dict())
+    optimiser, layer = torch.optim.Adam(plain.parameters(), 1e-2), wide_layer.WideLayer(linear, mlp.LOSSES[head], 1e-2)
     for _ in range(25):
-        expected = loss_of(plain(inputs), labels)
+        leaf = hidden.clone().requires_grad_()
+        expected = loss_of(plain(leaf), labels)
         optimiser.zero_grad()
         expected.backward()
         optimiser.step()
-        assert np.isclose(mlp.one_step(first, layer, network[0](inputs), labels), expected.item(), atol=1e-6)
-    for ours, of_torch in zip(network.parameters(), plain.parameters()):
-        assert torch.allclose(ours, of_torch, atol=1e-5)
-    hidden = plain[0](inputs)
+        loss, gradient = layer.step(hidden, labels)
+        assert torch.allclose(loss, expected, atol=1e-6) and torch.allclose(gradient, leaf.grad, atol=1e-6)
+    assert torch.allclose(linear.weight, plain.weight, atol=1e-5) and torch.allclose(linear.bias, plain.bias, atol=1e-5)
     _, score_of = mlp.SCORES[head]
     with torch.no_grad():
-        outputs = plain[1](hidden)
+        outputs = plain(hidden)
         loss, scores = layer.loss_and_scores(hidden, labels, score_of)
         assert np.isclose(loss, loss_of(outputs, labels).item(), atol=1e-6)
         assert torch.allclose(scores, score_of(outputs, labels), atol=1e-5)
+
+
+def test_both_layers_learn_as_with_the_adam_of_torch():
+    random = torch.Generator().manual_seed(0)
+    inputs, labels = torch.randn(20, 5, generator=random), torch.randn(20, 70, generator=random)
+    plain = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Linear(8, 70))
+    network = copy.deepcopy(plain)
+    optimiser, first = torch.optim.Adam(plain.parameters(), 1e-2), wide_layer.Adam(network[0].parameters(), 1e-2)
+    last = wide_layer.WideLayer(network[1], mlp.LOSSES["regression"], 1e-2)
+    for _ in range(25):
+        expected = torch.nn.functional.mse_loss(plain(inputs), labels)
+        optimiser.zero_grad()
+        expected.backward()
+        optimiser.step()
+        assert np.isclose(mlp.one_step(first, last, network[0](inputs), labels), expected.item(), atol=1e-6)
+    for ours, of_torch in zip(network.parameters(), plain.parameters()):
+        assert torch.allclose(ours, of_torch, atol=1e-5)
 
 
 def test_same_seed_same_model_whatever_was_drawn_before(cohort):

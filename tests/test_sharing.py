@@ -21,6 +21,8 @@ def test_each_task_is_done_once_and_failures_are_told_with_their_reasons(tmp_pat
     failed = sharing.share(TASKS, work, n_processes)
     assert [task.number for task, _ in failed] == [1, 3, 5] and len(os.listdir(tmp_path)) == 3
     assert failed[0].reason == "ValueError: no µm in odd" and 900 < len(failed[2].reason) <= sharing.REASON_BYTES
+    many = [sharing.Failed(task, "OSError: full") for task in TASKS]
+    assert sharing.listed(many) == "task 0, task 1, task 2, task 3, task 4, task 5: OSError: full"
     assert sharing.listed(failed[:2]) == "task 1, task 3: ValueError: no µm in odd"
     assert sharing.listed(failed).startswith("task 1, task 3: ValueError: no µm in odd; task 5: ValueError: no µm in x")
 

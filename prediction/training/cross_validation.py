@@ -134,6 +134,7 @@ def train_networks(args, targets, slides, splits, numbers, config):
     if told:
         logging.warning(told)
     n_processes = 1 if pool.device.type == "cuda" else min(args.processes, len(todo))
+    import_metrics(todo)
 
     def work(task):
         with left_to_do(task.label, task.path, task.record, args.overwrite) as is_left:
@@ -163,6 +164,7 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
         return []
     from training import train_low_rank  # and torch with it
     trainer = train_low_rank.Trainer(slides, splits)
+    import_metrics(todo)
 
     def work(task):
         with contextlib.ExitStack() as claims:
@@ -171,6 +173,12 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
             if left:
                 trainer.train(dataclasses.replace(task, models=left))
     return sharing.share(todo, work, min(args.processes, len(todo)))
+
+
+def import_metrics(tasks):
+    """Import what a response needs of scikit-learn before processes are forked, once for all of them."""
+    if any(task.target.name == "direct" for task in tasks):
+        from sklearn import linear_model, metrics  # noqa: F401
 
 
 def is_finished(path, record, overwrite):

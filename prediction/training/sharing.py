@@ -7,7 +7,7 @@ import typing
 
 from tqdm import tqdm
 
-from slide_ex import ids, script
+from slide_ex import script
 
 REASON_BYTES = 1000     # of a failure, kept of what is said
 FREE_SHARE = 0.8    # of the memory that is free now, to be used
@@ -36,7 +36,7 @@ def listed(failed):
     labels = {}
     for task, reason in failed:
         labels.setdefault(reason, []).append(task.label)
-    return "; ".join(f"{ids.some(of_reason)}: {reason}" for reason, of_reason in labels.items())
+    return "; ".join(f"{', '.join(of_reason)}: {reason}" for reason, of_reason in labels.items())
 
 
 def share(tasks, work, n_processes, unit="model"):
