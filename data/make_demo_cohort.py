@@ -14,23 +14,21 @@ Writes  <project_path>/slides/*.svs, metadata.csv, bulk_expression.tsv.gz, signa
     python data/make_demo_cohort.py demo
     python data/make_demo_cohort.py demo_hospital2 --hospital 2 --patients 50
 """
-import concurrent.futures
 import contextlib
 import gzip
 import logging
 import math
 import os
 
-from slide_ex.script import end_with_parent, parser, run, whole
+from slide_ex.script import parser, run, whole
 
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from demo_cohort import hidden_truth, paint_slide, write_svs
 from demo_cohort.scan_slide import SCANNERS
-from slide_ex import record
+from slide_ex import record, sharing
 from slide_ex.project import expression_file
 from slide_ex.stages import plan
 
@@ -61,14 +59,14 @@ def main(args):
     write_tables(project, rng, biology, states, fractions, args.response)
 
     (project / "slides").mkdir(exist_ok=True)
-    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=end_with_parent) as pool:
-        jobs = [pool.submit(make_slide, project / "slides" / row.Filename, random_stream(args, i), args.hospital,
-                            (args.height_px, args.width_px), fractions.loc[row.PatientID],
-                            states.loc[row.PatientID], row.power, row.in_header, row.nearly_empty)
-                for i, row in enumerate(slides.rename(columns={"Patient.ID": "PatientID"}).itertuples())]
-        for job, slide_id in zip(tqdm(jobs, disable=None, desc="slides"), slides["Slide.ID"]):
-            job.result()
-            logging.info("slide %s painted", slide_id)
+
+    def work(slide):
+        make_slide(project / "slides" / slide.Filename, random_stream(args, slide.Index), args.hospital,
+                   (args.height_px, args.width_px), fractions.loc[slide.patient_id], states.loc[slide.patient_id],
+                   slide.power, slide.in_header, slide.nearly_empty)
+        logging.info("slide %s painted", slide.label)
+    tasks = list(slides.rename(columns={"Slide.ID": "label", "Patient.ID": "patient_id"}).itertuples())
+    sharing.share_all(tasks, work, len(os.sched_getaffinity(0)), "slide", "painted")
 
     metadata = slides[["Slide.ID", "Filename", "Patient.ID"]].assign(
         Magnification=slides["power"].where(~slides["in_header"]))

@@ -32,9 +32,8 @@ from drawing import (
     training,
 )
 from drawing.figure_files import Figure
-from slide_ex import record
+from slide_ex import record, sharing
 from slide_ex.stages import plan
-from training import sharing
 
 MADE_BY = "prediction/figures.py"
 PREDICTIONS = "results/predictions.h5"
@@ -93,10 +92,7 @@ def main(args):
     def draw(task):
         style.save(task.figure.drawn(project, external), folder, task.label, args.format)
         logging.info(f"{task.label}: {folder / task.label}.{args.format[0]}")
-    failed = sharing.share(tasks, draw, min(len(os.sched_getaffinity(0)), len(tasks)), unit="figure") if tasks else []
-    if failed:
-        raise ValueError(f"{len(failed)} of {len(tasks)} figures could not be drawn: {sharing.listed(failed)}; when "
-                         "that is fixed, run the same command again, which draws only what is left")
+    sharing.share_all(tasks, draw, len(os.sched_getaffinity(0)), "figure", "drawn")
     record.write(marker, shown | {"formats": list(args.format)})
 
 

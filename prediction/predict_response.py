@@ -56,7 +56,7 @@ def main(args):
     if "xgboost" not in settings.get("classifiers", ["xgboost"]):
         logging.info("xgboost is not installed: the other three classifiers are averaged without it")
     parts = scoring.draw_parts(patients, train is new, args.repeats, args.seed)
-    fitted = dict(scoring.of_sets(arrays, patients.y, parts, args.search, args.processes, model))
+    fitted = scoring.of_sets(arrays, patients.y, parts, args.search, args.processes, model)
     scores = scoring.of_rows(rows, fitted, arrays, parts, patients.new_ids)
     comparison = statistics.comparison(scores, patients, rows, used, args.bootstrap, args.seed)
     with script.whole(folder) as part:

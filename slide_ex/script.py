@@ -4,9 +4,7 @@ Scripts import this module before any library, so that Ctrl-C is answered in one
 """
 import argparse
 import contextlib
-import functools
 import logging
-import multiprocessing
 import os
 import secrets
 import shutil
@@ -18,7 +16,6 @@ from pathlib import Path
 
 from slide_ex import claim
 
-WATCH_PARENT_S = 0.5    # how often a worker looks whether its parent is still there
 OBEY_S = 5              # after a signal; Slurm kills after 30 s
 TOKEN_BYTES = 8         # of the name of a room
 ROOM = ".part-" + "[0-9a-f]" * 2 * TOKEN_BYTES
@@ -174,28 +171,6 @@ def room_beside(path):
         rooms.add(room)
         stack.callback(rooms.discard, room)
         yield room
-
-
-@functools.cache
-def end_with_parent(parent=None):
-    """Let this process, a worker, end soon after the one that started it, even when that is killed.
-
-    Workers call it, of any kind (forked, spawned, joblib's); in the main process it does nothing.
-
-    parent : int, process number of the parent, where multiprocessing does not know it (joblib's workers)
-    """
-    if multiprocessing.current_process().name == "MainProcess":
-        return
-    known = multiprocessing.parent_process()
-
-    def watch():
-        while os.getppid() == (parent or known.pid):
-            try:
-                known.join(WATCH_PARENT_S)    # comes back at once when it ends
-            except (AttributeError, ValueError):    # joblib's workers have no handle of it
-                time.sleep(WATCH_PARENT_S)
-        os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def remove(path):

@@ -6,8 +6,7 @@ import pytest
 
 import mixed_cells
 from outputs import target_labels
-from slide_ex import fraction_table
-from sources import label_tables
+from sources import fraction_table, label_tables
 
 SCRIPT = "deconvolution/prepare_targets.py"
 FRACTIONS = "estimated_cell_fractions.txt"

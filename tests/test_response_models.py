@@ -35,7 +35,7 @@ def out_of_fold(sets, y, repeats=1, n_search=1, processes=1, rows=None, seed=0):
     patients = cohorts.Patients(ids, y, ids, y)
     arrays = {name: (x, x) for name, x in sets.items()}
     parts = scoring.draw_parts(patients, True, repeats, seed)
-    fitted = dict(scoring.of_sets(arrays, y, parts, n_search, processes))
+    fitted = scoring.of_sets(arrays, y, parts, n_search, processes)
     return scoring.of_rows(rows or {name: (name,) for name in sets}, fitted, arrays, parts, ids)
 
 

@@ -50,55 +50,9 @@ def test_without_a_place_for_the_log_there_is_a_line_about_it(say, tmp_path):
     assert first.startswith(f"no lines in {tmp_path}/logs/x.log: ") and others == ["ours", "trouble"]
 
 
-WORKERS = """
-import concurrent.futures, multiprocessing, os, sys, time
-from slide_ex import script
-
-def work(parent):
-    script.end_with_parent(parent)
-    time.sleep(60)
-
-if __name__ == "__main__":
-    if sys.argv[1] == "joblib":
-        from sklearn.utils.parallel import Parallel, delayed
-        with Parallel(n_jobs=2) as parallel:
-            parallel(delayed(work)(os.getpid()) for i in range(2))
-    else:
-        with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context(sys.argv[1])) as pool:
-            list(pool.map(work, [None] * 2))
-"""
-
-
-def descendants(pid):
-    """Process ids of all processes below one."""
-    found = []
-    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        found += [child, *descendants(child)]
-    return found
-
-
 def is_alive(pid):
     status = Path(f"/proc/{pid}/status")
     return status.is_file() and "State:\tZ" not in status.read_text()
-
-
-@pytest.mark.parametrize("kind, at_work_s", [("fork", 1), ("spawn", 0), ("joblib", 0), ("joblib", 2)])
-def test_workers_end_when_their_parent_is_killed(kind, at_work_s, tmp_path):
-    """At work, or still on their way to it."""
-    program = tmp_path / "program.py"
-    program.write_text(WORKERS)
-    process = subprocess.Popen([sys.executable, program, kind])
-    while len(descendants(process.pid)) < 2:
-        assert process.poll() is None
-        time.sleep(0.1)
-    time.sleep(at_work_s)
-    workers = descendants(process.pid)
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 60
-    while any(map(is_alive, workers)):
-        assert time.monotonic() < deadline, "workers outlive their parent"
-        time.sleep(0.1)
 
 
 def hears_ctrl_c():

@@ -1,11 +1,15 @@
 """Work that is shared between processes: what is done, what is told of what is not."""
 import os
 import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from training import sharing
+from slide_ex import sharing
 
 TASKS = [SimpleNamespace(label=f"task {i}", number=i) for i in range(6)]
 
@@ -39,3 +43,38 @@ def test_a_process_that_is_killed_loses_its_own_task_only():
 def test_there_are_no_more_processes_than_memory_has_room_for():
     assert sharing.affordable(3, 1) == 3 and sharing.affordable(3, 0) == 3
     assert sharing.affordable(3, 2**60) == 1 and sharing.affordable(1, 1) == 1
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_what_processes_write_into_a_shared_array_is_here(n_processes):
+    squares = sharing.array(len(TASKS))
+
+    def work(task):
+        squares[task.number] = task.number ** 2
+    assert sharing.share(TASKS, work, n_processes) == [] and np.array_equal(squares, [0, 1, 4, 9, 16, 25])
+
+
+WORKS_FOR_EVER = """
+import time
+from types import SimpleNamespace
+from slide_ex import sharing
+
+def work(task):
+    print("at work", flush=True)
+    time.sleep(60)
+
+sharing.share([SimpleNamespace(label=i) for i in range(2)], work, 2)
+"""
+
+
+@pytest.mark.parametrize("n_at_work", [1, 2])
+def test_processes_end_when_their_parent_is_killed(n_at_work):
+    """At work, or still on their way to it."""
+    parent = subprocess.Popen([sys.executable, "-c", WORKS_FOR_EVER], stdout=subprocess.PIPE, text=True)
+    for _ in range(n_at_work):
+        parent.stdout.readline()
+    parent.kill()
+    killed = time.monotonic()
+    parent.stdout.read()   # until nobody is left who could write
+    parent.wait()
+    assert time.monotonic() - killed < 30, "processes outlive their parent"

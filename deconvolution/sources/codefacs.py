@@ -15,8 +15,9 @@ import subprocess
 
 import numpy as np
 
-from slide_ex import fraction_table, ids, numeric_table
+from slide_ex import ids, numeric_table
 from slide_ex.ids import some
+from sources import fraction_table
 
 SCRIPTS = ("CODEFACS_v0.11.10_updated.r", "CODEFACS_v0.11.10.r")  # for R 4.3 and R 3.6
 DEFAULT_ARGUMENTS = "-e mem=80g,time=96:00:00 -n 15"  # Slurm options and number of jobs, as its authors run it

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slide_ex import expression_scale, fraction_table, gene_names, gene_table, ids
+from slide_ex import expression_scale, gene_names, gene_table, ids
 from slide_ex.ids import some
+from sources import fraction_table
 
 OTHER_SCALE = 2        # samples whose total is this many times off the median are put on the median's scale
 CONDITION_DOUBTFUL = 30  # of the signature with columns of length 1 (Belsley, Kuh and Welsch 1980)

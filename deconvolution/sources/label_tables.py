@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slide_ex import expression_scale, fraction_table, gene_table, hdf5, ids, numeric_table
+from slide_ex import expression_scale, gene_table, hdf5, ids, numeric_table
 from slide_ex.ids import counted, some
 from slide_ex.project import expression_file
+from sources import fraction_table
 
 FRACTIONS, CONFIDENCE = "estimated_cell_fractions.txt", "confidence_score.txt"
 TABLE = re.compile(r"(.+)\.(?:tsv|csv|txt)(?:\.gz)?")

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from evaluation import baselines, gram, out_of_fold, result_tables, training_length
-from slide_ex import record, script, text_table
+from slide_ex import record, script, sharing, text_table
 from slide_ex.project import features_file, model_folder, predictions_file, targets_file
-from training import sharing
 from transfer import trained_models
 
 MODEL = "slide-ex"  # in summary.csv, what --use chose; the others have their own names
@@ -68,10 +67,7 @@ def collect_all(collection, folder):
         if n_processes > 1:
             gram.use_threads(n_threads)
         collect(collection, task, known)
-    failed = sharing.share(tasks, work, n_processes, unit="target")
-    if failed:
-        raise ValueError(f"{len(failed)} of {len(tasks)} targets could not be collected: {sharing.listed(failed)}; "
-                         "when that is fixed, run the same command again")
+    sharing.share_all(tasks, work, n_processes, "target", "collected")
     return tasks
 
 

@@ -9,16 +9,14 @@ as that of one cell type. A pair that is picked from the finished table because 
 import collections
 import dataclasses
 import logging
-import os
 
 import numpy as np
 import pandas as pd
+import threadpoolctl
 from sklearn.model_selection import StratifiedKFold
-from sklearn.utils.parallel import Parallel, delayed
-from tqdm import tqdm
 
 from response import classifiers, feature_sets
-from slide_ex import script
+from slide_ex import sharing
 
 N_TOP = 3
 DECIMALS = 6  # of scores, so that equal patients tie and statistics follow from scores.csv to the last digit
@@ -30,6 +28,18 @@ class Part:
     train: np.ndarray  # rows of the training cohort
     new: np.ndarray    # rows of the cohort that is scored
     seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One training of one feature set; result: scores of the part's new patients and the inner AUC, shared."""
+    name: str
+    part: Part
+    result: np.ndarray
+
+    @property
+    def label(self):
+        return f"{self.name} (seed {self.part.seed}, {len(self.part.new)} patients scored)"
 
 
 def draw_parts(patients, is_one_cohort, repeats, seed):
@@ -45,7 +55,7 @@ def draw_parts(patients, is_one_cohort, repeats, seed):
 
 
 def of_sets(arrays, y, parts, n_search, processes, model=classifiers):
-    """Fit all feature sets but those of `direct`; yield a name and a list of (scores, inner AUC), one a part.
+    """Fit all feature sets but those of `direct`, a part of a set at a time in each process.
 
     With `model` cox in the place of classifiers it is survival: y has two columns, AUC is the concordance.
 
@@ -55,23 +65,30 @@ def of_sets(arrays, y, parts, n_search, processes, model=classifiers):
         Patients x features, of those who train and of those who are scored.
     y : ndarray (n_train,)
         1 pCR, 0 RD.
+
+    Returns
+    -------
+    dict of name to list of (scores, inner AUC), one a part
+
+    Raises
+    ------
+    ValueError
+        Where one cannot be fitted, with all that could not and why.
     """
-    metric = "AUC" if model is classifiers else "concordance"
-    with Parallel(n_jobs=processes) as parallel:  # each task has its own seed: processes do not change the numbers
-        for name in tqdm([name for name in arrays if name not in feature_sets.DIRECT], unit="feature set", disable=None):
-            x, x_new = arrays[name]
-            fitted = parallel(delayed(fit_and_score)(
-                os.getpid(), model.fit_and_score, x[part.train], y[part.train], x_new[part.new], n_search, part.seed)
-                for part in parts)
-            inner = np.mean([of_part for _, of_part in fitted])
-            logging.info(f"{name}: {x.shape[1]} features, {metric} in inner folds {inner:.3f}")
-            yield name, fitted
+    names = [name for name in arrays if name not in feature_sets.DIRECT]
+    tasks = [Training(name, part, sharing.array(len(part.new) + 1)) for name in names for part in parts]
 
-
-def fit_and_score(parent, model_fit_and_score, *arguments):
-    """fit_and_score of a model in a worker that ends with its parent (a process number)."""
-    script.end_with_parent(parent)
-    return model_fit_and_score(*arguments)
+    def work(task):
+        x, x_new = arrays[task.name]
+        with threadpoolctl.threadpool_limits(1):    # processes are spread over the CPUs, and must not change the numbers
+            task.result[:-1], task.result[-1] = model.fit_and_score(
+                x[task.part.train], y[task.part.train], x_new[task.part.new], n_search, task.part.seed)
+    sharing.share_all(tasks, work, processes, "training", "finished")
+    fitted = {name: [(task.result[:-1], task.result[-1]) for task in tasks if task.name == name] for name in names}
+    for name, of_parts in fitted.items():
+        logging.info(f"{name}: {arrays[name][0].shape[1]} features, {'AUC' if model is classifiers else 'concordance'} "
+                     f"in inner folds {np.mean([inner for _, inner in of_parts]):.3f}")
+    return fitted
 
 
 def of_rows(rows, fitted, arrays, parts, ids):

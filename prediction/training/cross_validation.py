@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from slide_ex import checksums, claim
+from slide_ex import checksums, claim, sharing
 from slide_ex.ids import counted
 from slide_ex.project import features_file, model_folder, splits_file, targets_file
-from training import low_rank, model_config, sharing
+from training import low_rank, model_config
 
 POOLING_HELP = "tiles: every tile has its own dropout; mean: slide means with noise of that size; default %(default)s"
 
@@ -172,7 +172,7 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
                     if claims.enter_context(left_to_do(task.label, model[2], model[1], args.overwrite))]
             if left:
                 trainer.train(dataclasses.replace(task, models=left))
-    return sharing.share(todo, work, min(args.processes, len(todo)))
+    return sharing.share(todo, work, args.processes)
 
 
 def import_metrics(tasks):

@@ -5,7 +5,7 @@ A pooling is called with a network, row numbers of slides and, in training, the 
 import numpy as np
 import torch
 
-from training import sharing
+from slide_ex import sharing
 
 N_NOISE_TILES = 16  # tiles of a slide that estimate the size of its dropout noise; all of them where it has fewer
 NEGLIGIBLE_NOISE = 0.035  # relative variance; at 0.034 R changed less than with another seed (tests/benchmarks)

@@ -3,12 +3,13 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import typing
 
+import numpy as np
 from tqdm import tqdm
 
-from slide_ex import script
-
+WATCH_PARENT_S = 0.5    # how often a process looks whether its parent is still there
 REASON_BYTES = 1000     # of a failure, kept of what is said
 FREE_SHARE = 0.8    # of the memory that is free now, to be used
 
@@ -39,6 +40,19 @@ def listed(failed):
     return "; ".join(f"{', '.join(of_reason)}: {reason}" for reason, of_reason in labels.items())
 
 
+def array(n):
+    """n numbers, ndarray of float64, that what is forked from now on shares with this process: what it writes is here."""
+    return np.frombuffer(multiprocessing.get_context("fork").RawArray("d", n))
+
+
+def share_all(tasks, work, n_processes, unit, done):
+    """`share` a list of tasks, each a `unit` to be `done`; ValueError where any failed, with the reasons."""
+    failed = share(tasks, work, n_processes, unit)
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(tasks)} {unit}s could not be {done}: {listed(failed)}; when that is "
+                         "fixed, run the same command again")
+
+
 def share(tasks, work, n_processes, unit="model"):
     """Call work(task) for each task in n_processes forked processes; list of Failed, each logged on a line, too.
 
@@ -67,10 +81,11 @@ def share(tasks, work, n_processes, unit="model"):
 
     def in_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
-        script.end_with_parent()
+        threading.Thread(target=end_with_parent, daemon=True).start()
         work_on_all()
 
-    if n_processes == 1:
+    n_processes = min(n_processes, len(tasks))
+    if n_processes <= 1:
         work_on_all()
     else:
         processes = [context.Process(target=in_process) for _ in range(n_processes)]
@@ -88,3 +103,11 @@ def share(tasks, work, n_processes, unit="model"):
                 process.join()
     return [Failed(task, reason.value.decode(errors="ignore") or "its process ended, perhaps for lack of memory")
             for task, is_done, reason in zip(tasks, done, reasons) if not is_done]
+
+
+def end_with_parent():
+    """End this process, a forked one, soon after the one that forked it, even when that is killed."""
+    parent = multiprocessing.parent_process()
+    while os.getppid() == parent.pid:
+        parent.join(WATCH_PARENT_S)     # comes back at once when it ends
+    os._exit(1)
