@@ -1,5 +1,4 @@
 """Encoders: the plain network, the table, weights from files, random weights. timm's are skipped where it is absent."""
-import copy
 import dataclasses
 import runpy
 
@@ -10,9 +9,11 @@ import torch
 import torchvision
 from conftest import ROOT
 
+import awake_resnet
+
 from encoding import checkpoints, encoder_weights, tile_encoder
 from encoding.encoders import ENCODERS
-from encoding.tile_encoder import TileEncoder, fold_batch_norm
+from encoding.tile_encoder import TileEncoder, fold_batch_norm, leave_out_silent_branches
 from tiles import tiling
 
 published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
@@ -27,11 +28,8 @@ def random_resnet():
 
 
 @pytest.fixture(scope="module")
-def state_file(tmp_path_factory, random_resnet):
-    """A torchvision state dict, with classifier."""
-    path = tmp_path_factory.mktemp("weights") / "resnet.pth"
-    torch.save(random_resnet[0].state_dict() | torch.nn.Linear(2048, 1000).state_dict(prefix="fc."), path)
-    return path
+def state_file(tmp_path_factory):
+    return awake_resnet.save(tmp_path_factory.mktemp("weights") / "resnet.pth")
 
 
 def tiles(n):
@@ -73,14 +71,29 @@ def test_features_do_not_depend_on_the_batch(state_file):
     assert [array.shape for array in encoder.encode([])] == [(0, 2048), (0, 32, 32, 3)]
 
 
-def test_folding_leaves_no_batch_norm_and_the_same_numbers(random_resnet):
-    network = copy.deepcopy(random_resnet[0])
+def test_folding_leaves_no_batch_norm_and_the_same_numbers():
+    network = awake_resnet.network()
     x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before = network(x)
         fold_batch_norm(network)
         torch.testing.assert_close(network(x), before, rtol=1e-4, atol=1e-4)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize("build", [torchvision.models.resnet18, torchvision.models.resnet50])
+def test_only_silent_branches_are_left_out_and_no_bit_changes(build):
+    network, x = build(zero_init_residual=True).eval(), torch.randn(2, 3, 64, 64)
+    blocks = [block for layer in (network.layer1, network.layer2, network.layer3, network.layer4) for block in layer]
+    with torch.no_grad():
+        awake = blocks[-1].bn3 if hasattr(blocks[-1], "bn3") else blocks[-1].bn2
+        awake.bias[3] = 1e-3    # the least that a branch can say
+        fold_batch_norm(network)
+        before = network(x)
+        leave_out_silent_branches(network)
+        assert torch.equal(network(x), before)
+    left = [block for block in network.modules() if isinstance(block, type(blocks[0]))]
+    assert left == blocks[-1:]
 
 
 def test_random_weights_are_those_of_their_seed(random_resnet):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models import resnet
 from torchvision.transforms import functional
 
 from encoding import encoder_weights, encoders, own_encoder
@@ -43,6 +44,7 @@ class TileEncoder:
         else:
             network, self.settings["weights_sha256"] = encoder_weights.load(self.row, weights, seed)
             fold_batch_norm(network)
+            leave_out_silent_branches(network)
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
         self.mean, self.std = (255 * torch.tensor(v, device=self.device).view(3, 1, 1)
                                for v in (self.row.mean, self.row.std))
@@ -112,3 +114,17 @@ def fold_batch_norm(module):
         else:
             fold_batch_norm(child)
         previous = name
+
+
+def leave_out_silent_branches(module):
+    """Leave out each residual branch of a folded ResNet that adds exactly 0 to its block; equal to the last bit.
+
+    Training starts so (zero_init_residual, Goyal et al. 2017), and random weights stay so: then all 16 are left out.
+    """
+    for name, block in list(module.named_children()):
+        if not isinstance(block, (resnet.BasicBlock, resnet.Bottleneck)):
+            leave_out_silent_branches(block)
+            continue
+        last = block.conv3 if isinstance(block, resnet.Bottleneck) else block.conv2
+        if not (last.weight.any() or last.bias.any()):
+            setattr(module, name, torch.nn.Sequential(block.downsample or torch.nn.Identity(), block.relu))

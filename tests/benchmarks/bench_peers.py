@@ -18,15 +18,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "slide_processing"), str(ROOT / "data")]
+sys.path[:0] = [str(ROOT / "slide_processing"), str(ROOT / "data"), str(ROOT / "tests")]
 
+import awake_resnet  # noqa: E402
 import make_demo_cohort  # noqa: E402
 from demo_cohort import hidden_truth  # noqa: E402
-from encoding import encoder_weights  # noqa: E402
-from encoding.encoders import ENCODERS  # noqa: E402
 from slide_ex.project import feature_file  # noqa: E402
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
@@ -43,8 +41,7 @@ def main():
         project = Path(folder) / "project"
         slide, weights = project / "slides" / "s.svs", Path(folder) / "weights.pth"
         paint(slide, args.side_px)
-        network, _ = encoder_weights.load(ENCODERS["resnet50"], "random", 0)
-        torch.save(network.state_dict(), weights)
+        awake_resnet.save(weights)
         environment = os.environ | (ONE_THREAD if args.one_thread else {})
         script = ROOT / "slide_processing" / "1main_processing.py"
         run, *spent = timed([sys.executable, script, project, "all", "--weights", weights], environment)

@@ -22,9 +22,8 @@ sys.path[:0] = [str(ROOT / "slide_processing"), str(ROOT / "tests")]    # the co
 
 import published_way  # noqa: E402
 
+import awake_resnet  # noqa: E402
 import painted_slides  # noqa: E402
-from encoding import encoder_weights  # noqa: E402
-from encoding.encoders import ENCODERS  # noqa: E402
 from encoding.tile_encoder import TileEncoder  # noqa: E402
 from slide_ex.slides import scale  # noqa: E402
 from tiles import extraction, slide_reader, stain, tiling  # noqa: E402
@@ -43,10 +42,10 @@ def mean_ms(step, items):
     return 1000 * (time.process_time() - started) / len(items), results
 
 
-def steps(path, edge, network):
+def steps(path, edge, network, weights):
     """Time of each step on one CPU: {name: (published ms, ours ms)}, per tile."""
     torch.set_num_threads(1)
-    encoders = {precision: TileEncoder("resnet50", "random", 0, precision, "cpu") for precision in ("fp32", "bf16")}
+    encoders = {precision: TileEncoder("resnet50", str(weights), 0, precision, "cpu") for precision in ("fp32", "bf16")}
     encoder = encoders["fp32"]
     table = {}
     with openslide.OpenSlide(path) as plain, slide_reader.SlideReader(path) as reader:
@@ -85,11 +84,11 @@ def cosines(a, b):
     return np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-def bench(path, magnification, network):
+def bench(path, magnification, network, weights):
     """Both ways on one slide."""
     edge = scale.edge_px(magnification, tiling.TILE_PX, tiling.MAGNIFICATION)
     print(f"\n{path.name} at {magnification:g}x")
-    for name, (published_ms, ours_ms) in steps(path, edge, network).items():
+    for name, (published_ms, ours_ms) in steps(path, edge, network, weights).items():
         print(f"  {name:22s} published {published_ms:7.2f} ms a tile, ours {ours_ms:6.2f} ms, "
               f"{published_ms / ours_ms:5.1f} times faster (one CPU)")
     with slide_reader.SlideReader(path) as reader:
@@ -99,7 +98,7 @@ def bench(path, magnification, network):
     devices = [("fp32", "cpu"), ("bf16", "cpu")] + [(p, "cuda") for p in ("fp32", "bf16") if torch.cuda.is_available()]
     print(f"whole stage, {len(coords)} tiles, {n_cpus} CPUs")
     for precision, device in devices:
-        encoder = TileEncoder("resnet50", "random", 0, precision, device)
+        encoder = TileEncoder("resnet50", str(weights), 0, precision, device)
         runs[precision, device] = timed(f"ours, {precision} on {device}", lambda: extraction.extract(
             path, coords, n_rows, n_columns, edge, encoder, n_cpus), len(coords))
     torch.set_num_threads(n_cpus)
@@ -116,14 +115,14 @@ def main():
     p.add_argument("slides", nargs="*", type=Path)
     p.add_argument("--magnification", type=float, default=20, help="of the slides, default %(default)s")
     args = p.parse_args()
-    network, _ = encoder_weights.load(ENCODERS["resnet50"], "random", 0)
-    network = network.to(memory_format=torch.contiguous_format)
+    network = awake_resnet.network().to(memory_format=torch.contiguous_format)
     with tempfile.TemporaryDirectory() as folder:
+        weights = awake_resnet.save(Path(folder) / "weights.pth")
         if not args.slides:
             args.slides = [Path(folder) / "painted.svs"]
             painted_slides.write_svs(args.slides[0], painted_slides.slide_picture(8, 8, glass=range(24)))
         for path in args.slides:
-            bench(path, args.magnification, network)
+            bench(path, args.magnification, network, weights)
 
 
 if __name__ == "__main__":

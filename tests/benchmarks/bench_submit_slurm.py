@@ -17,6 +17,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "slide_processing"), str(ROOT / "tests")]
+
+import awake_resnet  # noqa: E402
+
 N_EMPTY_TASKS = 100
 CPUS = 2
 SUBMIT = [sys.executable, str(ROOT / "submit_slurm.py")]
@@ -72,10 +76,11 @@ def slide_times(project):
     """Start-up of the slide stage in seconds, and tissue tiles per second."""
     project.mkdir()
     timed("data/make_demo_cohort.py", project, "--patients", 12, "--genes", 300)
-    seconds, printed = timed("slide_processing/1main_processing.py", project, "0-8", "--weights", "random")
+    weights = awake_resnet.save(project / "weights.pth")
+    seconds, printed = timed("slide_processing/1main_processing.py", project, "0-8", "--weights", weights)
     lines = re.findall(r"(\d+) kept, ([\d.]+) s", printed)
     work = sum(float(of_slide) for _, of_slide in lines)
-    timed("slide_processing/1main_processing.py", project, "9-12", "--weights", "random")
+    timed("slide_processing/1main_processing.py", project, "9-12", "--weights", weights)
     return seconds - work, sum(int(kept) for kept, _ in lines) / work
 
 
