@@ -74,21 +74,21 @@ def main(args):
 
 
 def demo(project, second):
-    """Both hospitals, every stage; what does not wait for one another runs side by side, so that no core is idle."""
+    """Both hospitals, every stage; the second is made where the first leaves a core idle, until both are needed."""
     with beside("Another hospital", labels_and_features, second, *HOSPITAL_2):
+        labels_and_features(project)
         models(project)
-    with beside("What else is made of the models", from_models, project):
-        run("The models of the first hospital on its slides", plan.BY_NAME["predictions"].script, second, "--models",
-            project)
-        response(project, second)
+        from_models(project)
+    run("The models of the first hospital on the slides of the second", plan.BY_NAME["predictions"].script, second,
+        "--models", project)
+    response_of_other(second, project)
     stage("figures", project, "--external", second)
     stage("report", project)
     stage("demo summary", project, "--external", second)
 
 
 def models(project):
-    """The first hospital, up to its results."""
-    labels_and_features(project)
+    """The models of the first hospital, and their results."""
     for name in ("splits", "expression"):
         stage(name, project)
     run("Networks of three targets, beside them", plan.BY_NAME["expression"].script, project, *NETWORKS)
@@ -97,7 +97,8 @@ def models(project):
 
 
 def from_models(project):
-    """What the figures show besides results and response, a map of a slide, and the models to give away."""
+    """Response from predicted expression, what else the figures show, a map of a slide, the models to give away."""
+    response_inside(project)
     stage("enrichment", project, "--gmt", project / "gene_sets.gmt")
     stage("maps", project, *MAPPED)
     run("Two of the models, to give away", "prediction/export_model.py", project, sibling(project, "model"),
@@ -111,11 +112,15 @@ def labels_and_features(project, *cohort):
         stage(name, project)
 
 
-def response(project, second):
-    """Response from predicted expression, inside the first hospital and from the first to the second."""
-    script = plan.BY_NAME["response"].script
-    run("Response from predicted expression, inside the first", script, project, *SEARCH, *SETS)
-    run("Response of the second, learned in the first", script, second, "--train-on", project, *SEARCH, *SETS)
+def response_inside(project):
+    """Response of the first hospital from predicted expression, each patient by classifiers that did not see it."""
+    run("Response from predicted expression, inside the first", plan.BY_NAME["response"].script, project, *SEARCH, *SETS)
+
+
+def response_of_other(second, project):
+    """Response of the second hospital, learned in the first."""
+    run("Response of the second, learned in the first", plan.BY_NAME["response"].script, second, "--train-on", project,
+        *SEARCH, *SETS)
 
 
 def composition(project, second):
@@ -138,7 +143,8 @@ def composition(project, second):
     run("The models on the slides of the second", plan.BY_NAME["predictions"].script, copy_of_second, "--models", copy)
     pairs = ((project, second), (copy, copy_of_second))
     for first, other in pairs:
-        response(first, other)
+        response_inside(first)
+        response_of_other(other, first)
         run("Response from RNA: the upper reference", plan.BY_NAME["response"].script, first, "--from", "targets",
             *SEARCH, "--features", "cell types", "Bulk", "abundance")
     for first, other in pairs:
@@ -154,6 +160,7 @@ def sibling(project, name):
 def beside(heading, function, *args):
     """Call function(*args) in another process while the block runs; what it prints follows what the block prints.
 
+    The block comes first: the other takes what CPU time it leaves, and so fills what starts of scripts leave idle.
     Where the block fails or is stopped, the other is stopped, too; where the other fails, so does the demo, afterwards.
     """
     with tempfile.TemporaryFile("w+") as printed:
@@ -174,8 +181,9 @@ def beside(heading, function, *args):
 
 
 def printing_into(file, function, *args):
-    """Call function(*args) in a process group of its own; all that is printed goes to a file."""
+    """Call function(*args) in a process group of its own, with least priority; all that is printed goes to a file."""
     os.setpgid(0, 0)
+    os.nice(19)
     for descriptor in (1, 2):   # stdout, stderr
         os.dup2(file.fileno(), descriptor)
     function(*args)
