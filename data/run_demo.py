@@ -181,9 +181,9 @@ def beside(heading, function, *args):
 
 
 def printing_into(file, function, *args):
-    """Call function(*args) in a process group of its own, with least priority; all that is printed goes to a file."""
+    """Call function(*args) in a process group of its own, with less priority; all that is printed goes to a file."""
     os.setpgid(0, 0)
-    os.nice(19)
+    os.nice(5)
     for descriptor in (1, 2):   # stdout, stderr
         os.dup2(file.fileno(), descriptor)
     function(*args)
