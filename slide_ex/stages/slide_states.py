@@ -145,7 +145,7 @@ def unusable(project, unfinished, choice):
         return []
     from slide_ex.slides import opening  # and OpenSlide with it, which is not needed where all slides are finished
 
-    absent_files, absent_masks, foreign, silent = {}, {}, {}, {}
+    absent_files, absent_masks, foreign, silent, contradicting, crooked = {}, {}, {}, {}, {}, {}
     for slide in unfinished.itertuples():
         path, mask = files.find(project / "slides", slide.filename), metadata_file.mask_of(project, slide)
         if mask is not None and not mask.is_file():
@@ -161,14 +161,20 @@ def unusable(project, unfinished, choice):
             continue
         try:
             scale.decide(said, slide.magnification, slide.mpp, choice)
+        except scale.Contradiction as error:
+            contradicting[slide.slide_id] = str(error)
+        except scale.NotSquare as error:
+            crooked[slide.slide_id] = str(error)
         except ValueError as error:
             silent[slide.slide_id] = str(error)
     lines = ((absent_files, "slide files are not in slides/", "copy or link them"),
              (absent_masks, "masks are not in regions/", "copy them, or empty the column Mask"),
              (foreign, "files cannot be opened by OpenSlide", "or take them out of metadata.csv"),
              (silent, "slides do not tell their magnification",
-              "fill the column Magnification (or MPP) of metadata.csv"))
-    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}"
+              "fill the column Magnification (or MPP) of metadata.csv"),
+             (contradicting, "slides contradict themselves about their scale", ""),
+             (crooked, "slides cannot be used", ""))
+    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}".removesuffix("; ")
             for names, what, remedy in lines if names]
 
 
