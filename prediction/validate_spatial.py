@@ -157,9 +157,10 @@ def detected(expression, min_share):
 def summary(table):
     """A line a target: R of the map beside that of the opponents, medians over its outputs."""
     for name, rows in table.groupby("target", sort=False):
-        opponents = ", ".join(f"{other} {rows[f'r_{other}'].median():.2f}" for other in comparison.OPPONENTS)
+        known = {other: rows[f"r_{other}"].dropna() for other in comparison.OPPONENTS}  # pandas 2 warns where none is
+        opponents = ", ".join(f"{other} {r.median():.2f}" for other, r in known.items())
         above = f"{(rows.pearson_r_low > 0).sum()} of {len(rows)} with an interval above 0"
-        yield f"{name}: median R {rows.pearson_r.median():.2f} over spots, {above}; opponents: {opponents}"
+        yield f"{name}: median R {rows.pearson_r.dropna().median():.2f} over spots, {above}; opponents: {opponents}"
 
 
 def settings_of(args, slides, row, targets):
