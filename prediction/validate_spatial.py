@@ -23,7 +23,6 @@ import pandas as pd
 from maps import choice, slide_tiles, tile_predictions
 from slide_ex import checksums, ids, record, text_table
 from slide_ex.project import features_file, metadata_file, model_folder, targets_file
-from slide_ex.slides import files
 from slide_ex.stages import plan
 from spatial import comparison, pictures, spots
 from transfer import trained_models
@@ -71,8 +70,7 @@ def main(args):
         logging.info(f"{slide.slide_id}: finished ({marker.parent})")
         return
     tables, pairs = compared(args, slides, row, targets, layout, measured, tile)
-    picture = slide_tiles.read_picture(files.find(project / "slides", slide.filename), THUMBNAIL_PX, layout.mpp,
-                                       slide.magnification, slide.mpp)
+    picture = slide_tiles.picture_of(project, slide, layout, THUMBNAIL_PX)
     figure = pictures.draw(pairs, measured.place, layout, picture, f"{slide.slide_id}: {args.spots.name}")
     with script.whole(marker.parent) as part:
         part.mkdir()
