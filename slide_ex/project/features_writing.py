@@ -3,6 +3,7 @@
 Of a copy one slide at a time is in memory; of the other no tile is read.
 """
 import hashlib
+import logging
 
 import numpy as np
 from tqdm import tqdm
@@ -28,13 +29,17 @@ def geometry_of(made):
 
 
 def refuse_twins(slide_ids, patient_ids, contents):
-    """ValueError for the same scan (equal checksums of the features) under two patients."""
+    """ValueError for the same scan (equal checksums of the features) under two patients; a line for one that a patient
+    has twice."""
     first = {}
     for slide_id, patient_id, content in zip(slide_ids, patient_ids, contents):
         other, its_patient = first.setdefault(content, (slide_id, patient_id))
         if its_patient != patient_id:
             raise ValueError(f"{other} of {its_patient} and {slide_id} of {patient_id} are the same scan (equal "
                              "features) under two patients: keep the row of the right one in metadata.csv")
+        if other != slide_id:
+            logging.info("%s and %s of %s are the same scan (equal features), which counts twice: take one out of "
+                         "metadata.csv", other, slide_id, patient_id)
 
 
 def shared_attributes(sources, slides):
