@@ -263,8 +263,8 @@ def test_the_mask_decides_whether_a_slide_is_finished(project):
         return slide_files.is_finished(project, slide, SETTINGS | {"drop": "", "mask_class": mask_class})
     process(project, [tumour(square(900, 200, 900))])
     assert is_finished()
-    for changed, message in (({"mask_class": "Tumor"}, "mask_class was , now Tumor"),
-                             ({"mask_file": ""}, "mask_file was m.geojson, now ;")):
+    for changed, message in (({"mask_class": "Tumor"}, "mask_class was nothing, now Tumor"),
+                             ({"mask_file": ""}, "mask_file was m.geojson, now nothing;")):
         with pytest.raises(ValueError, match=message):
             is_finished(**changed)
     (project / "regions" / "n.geojson").write_bytes((project / "regions" / "m.geojson").read_bytes())

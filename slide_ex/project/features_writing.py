@@ -63,8 +63,9 @@ def shared_attributes(sources, slides):
                                  f"{getattr(slide, name)}: run 1main_processing.py again with --overwrite")
         for name in feature_file.DECIDING:
             if found[name] != shared[name]:
-                raise ValueError(f"{source.path} has {name} = {found[name]}, {sources[0].path.name} has "
-                                 f"{shared[name]}: process all slides in the same way")
+                own, others = map(checksums.shown, (found[name], shared[name]))
+                raise ValueError(f"{source.path} has {name} = {own}, {sources[0].path.name} has {others}: process all "
+                                 "slides in the same way")
         shared = {name: value for name, value in shared.items() if found.get(name) == value}
     content = np.array([source.attributes["content_sha256"] for source in sources])
     has_tiles = np.array([source.shape[0] > 0 for source in sources])

@@ -1,5 +1,5 @@
 """The states of the stages about slides: features of each, masks, features of all in one file."""
-from slide_ex import record
+from slide_ex import checksums, record
 from slide_ex.ids import some
 from slide_ex.project import feature_file, features_file, features_writing, mask_file, metadata_file
 from slide_ex.slides import files, scale
@@ -134,8 +134,8 @@ def mixed(made):
         if name in made and made[name].nunique() > 1:
             counts = made[name].value_counts()
             few = made.index[made[name] == counts.index[-1]]
-            lines.append(f"slides differ in {name} ({', '.join(f'{n} x {value}' for value, n in counts.items())}): "
-                         f"process {some(few, 3)} again, with --overwrite")
+            kinds = ", ".join(f"{n} x {checksums.shown(value)}" for value, n in counts.items())
+            lines.append(f"slides differ in {name} ({kinds}): process {some(few, 3)} again, with --overwrite")
     return lines
 
 
