@@ -33,7 +33,8 @@ def main(args):
         logging.info("everything is done%s", where_to_go(args.project_path, states))
         return 0
     if following.problems:
-        logging.info("%s cannot start: fix what is listed above, then check again", following.name)
+        what = "cannot be used as they are" if following.is_over() else "cannot start"
+        logging.info("%s %s: fix what is listed above, then check again", following.name, what)
         return 1
     logging.info("next: %s", shlex.join([interpreter(), plan.BY_NAME[following.name].script, str(args.project_path),
                                          *project_states.next_words(following)]))

@@ -21,7 +21,6 @@ from maps import choice, exports, slide_tiles, tile_predictions
 from maps.slide_map import SlideMaps
 from slide_ex.ids import parse_indexes
 from slide_ex.project import features_file, metadata_file
-from slide_ex.slides import files
 from transfer import trained_models
 
 THUMBNAIL_PX = 2000  # longer side of the picture below the maps
@@ -59,8 +58,7 @@ def main(args):
     for name, (target, folds, _) in targets.items():
         of_target = [one for one in wanted if one.target == name]
         maps += zip(of_target, tile_predictions.predict(features, target, folds, of_target, colours).T)
-    picture = slide_tiles.read_picture(files.find(project / "slides", slide.filename), THUMBNAIL_PX, layout.mpp,
-                                       slide.magnification, slide.mpp)
+    picture = slide_tiles.picture_of(project, slide, layout, THUMBNAIL_PX)
     if picture is None:
         logging.info(f"{slide.slide_id}: slides/{slide.filename} is not there, so maps are drawn on white")
     models = "; ".join(f"{name}: {words}" for name, (*_, words) in targets.items())

@@ -23,7 +23,6 @@ import pandas as pd
 from maps import choice, slide_tiles, tile_predictions
 from slide_ex import checksums, ids, record, text_table
 from slide_ex.project import features_file, metadata_file, model_folder, targets_file
-from slide_ex.slides import files
 from slide_ex.stages import plan
 from spatial import comparison, pictures, spots
 from transfer import trained_models
@@ -71,8 +70,7 @@ def main(args):
         logging.info(f"{slide.slide_id}: finished ({marker.parent})")
         return
     tables, pairs = compared(args, slides, row, targets, layout, measured, tile)
-    picture = slide_tiles.read_picture(files.find(project / "slides", slide.filename), THUMBNAIL_PX, layout.mpp,
-                                       slide.magnification, slide.mpp)
+    picture = slide_tiles.picture_of(project, slide, layout, THUMBNAIL_PX)
     figure = pictures.draw(pairs, measured.place, layout, picture, f"{slide.slide_id}: {args.spots.name}")
     with script.whole(marker.parent) as part:
         part.mkdir()
@@ -157,9 +155,10 @@ def detected(expression, min_share):
 def summary(table):
     """A line a target: R of the map beside that of the opponents, medians over its outputs."""
     for name, rows in table.groupby("target", sort=False):
-        opponents = ", ".join(f"{other} {rows[f'r_{other}'].median():.2f}" for other in comparison.OPPONENTS)
+        known = {other: rows[f"r_{other}"].dropna() for other in comparison.OPPONENTS}  # pandas 2 warns where none is
+        opponents = ", ".join(f"{other} {r.median():.2f}" for other, r in known.items())
         above = f"{(rows.pearson_r_low > 0).sum()} of {len(rows)} with an interval above 0"
-        yield f"{name}: median R {rows.pearson_r.median():.2f} over spots, {above}; opponents: {opponents}"
+        yield f"{name}: median R {rows.pearson_r.dropna().median():.2f} over spots, {above}; opponents: {opponents}"
 
 
 def settings_of(args, slides, row, targets):

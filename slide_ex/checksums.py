@@ -51,8 +51,8 @@ def of_sizes(paths):
 
 
 def shown(value):
-    """A value as text for a message, of checksums the first digits."""
-    return SHA256.sub(r"\1...", str(value))
+    """A value as text for a message, of checksums the first digits, "nothing" for no text."""
+    return SHA256.sub(r"\1...", str(value)) or "nothing"
 
 
 def say_unverified(path, made_by):

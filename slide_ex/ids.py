@@ -1,5 +1,6 @@
 """Ids: names that are safe as files, names that should match and do not, barcodes of TCGA, ranges of indexes."""
 import difflib
+import logging
 import re
 
 SHOWN = 5               # ids in a message
@@ -128,7 +129,8 @@ def parse_indexes(text, slide_ids):
     Parameters
     ----------
     text : str
-        'all', numbers and ranges such as '0-9,12' (both ends included), or ids of slides, separated by commas.
+        'all', numbers and ranges such as '0-9,12' (both ends included), or ids of slides, separated by commas. A number
+        is a row, also where a slide is named so; a line says when that is another one.
     slide_ids : sequence of str, in the order of metadata.csv
     """
     slide_ids = list(slide_ids)
@@ -146,6 +148,9 @@ def parse_indexes(text, slide_ids):
             if first > last or last >= len(slide_ids):
                 raise ValueError(f"slide index {part} is out of range: metadata.csv has {len(slide_ids)} slides, "
                                  f"0-{len(slide_ids) - 1}")
+            if match[2] is None and place.get(part, first) != first:
+                logging.warning("%s is taken as a row of metadata.csv, slide %s; the slide whose Slide.ID is %s is row "
+                                "%d", part, slide_ids[first], part, place[part])
             indexes |= set(range(first, last + 1))
         elif part in place:
             indexes.add(place[part])

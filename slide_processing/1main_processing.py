@@ -89,6 +89,10 @@ def tile_settings(args):
     if wanted != row.tiles and not own_encoder.is_own(args.encoder):
         logging.warning("%s was trained on other tiles (%s; now %s): its features will differ from those elsewhere",
                         row.name, described(row.tiles), described(wanted))
+    split = [name for name in args.mask_class if ";" in name]
+    if split:
+        raise ValueError(f"--mask-class {split[0]!r}: semicolons separate classes in what is recorded, so a class "
+                         "cannot have one in its name: rename it in the masks")
     return dataclasses.replace(wanted, drop=",".join(sorted(set(args.drop))),
                                mask_class=";".join(sorted(set(args.mask_class))))
 

@@ -11,8 +11,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from pypdf import PdfWriter
 
+import painted_slides
 from demo_cohort import write_svs
 from slide_ex import checksums, hdf5, record
 from slide_ex.project import (
@@ -323,6 +325,31 @@ def test_disagreements_are_listed(finished):
     problems = "\n".join(stages["slides"].problems)
     assert "slides differ in encoder (7 x resnet50, 1 x uni_v2): process P4-S1 again" in problems
     assert "slide files are not in slides/: P6.svs" in problems and "cannot be opened by OpenSlide: P5.svs" in problems
+
+
+def test_nothing_is_done_while_something_is_to_be_fixed(finished, check):
+    """Slides that were made in two ways are all there, but no later stage takes them."""
+    make_slide(finished, 4, drop="blurred")
+    code, lines = check(finished)
+    assert code == 1 and "slides cannot be used as they are" in lines[-1]
+    assert any("slides differ in drop" in line for line in lines)
+
+
+def test_slides_whose_scale_is_not_known_are_told_by_kind(finished):
+    """Filling Magnification helps where nothing is said, and not where pixels are not square."""
+    slides, picture = finished / "slides", painted_slides.tissue(256, 256)
+    painted_slides.write_svs(slides / "P1.svs", picture, power=None)
+    painted_slides.write_svs(slides / "P2.svs", picture, power=20, mpp=0.2325)
+    tifffile.imwrite(slides / "P3.svs", picture, tile=(256, 256), photometric="rgb", compression="jpeg",
+                     resolution=(20000, 22000), resolutionunit="CENTIMETER", metadata=None)
+    for i in (1, 2, 3):
+        (finished / "features" / f"P{i}-S1.h5").unlink()
+    problems = {state.name: state for state in project_states.of_project(finished)}["slides"].problems
+    silent, contradicting, crooked = problems
+    assert silent.startswith("1 slides do not tell their magnification: P1-S1; ") and "fill" in silent
+    assert contradicting.startswith("1 slides contradict themselves about their scale: P2-S1; power says 20x, MPP says")
+    assert crooked.startswith("1 slides cannot be used: P3-S1; the slide's pixels are not square") and "fill" not in crooked
+    assert not any(problem.endswith("; ") for problem in problems)
 
 
 @pytest.mark.parametrize("change, message", [

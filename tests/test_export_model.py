@@ -12,7 +12,7 @@ import safetensors.numpy
 
 import trained_project
 from slide_ex import record
-from transfer import model_bundle, trained_models
+from transfer import model_bundle, model_card, trained_models
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,13 @@ def test_bundle_tells_what_it_is_and_gives_no_patient_away(exported):
     everything = b"".join(path.read_bytes() for path in means.iterdir())
     patients = json.loads((home / "splits.json").read_text())["patients"]
     assert not any(patient.encode() in everything for patient in patients)
+
+
+def test_the_card_says_which_tiles_were_left_out(exported):
+    content = model_bundle.read_content(exported[2])
+    assert "- drop" not in model_card.text(content) and "- mask_class" not in model_card.text(content)
+    content["features"] |= {"drop": "", "mask_class": "Tumor"}
+    assert "- mask_class: Tumor" in model_card.text(content) and "- drop" not in model_card.text(content)
 
 
 def test_shared_patients_are_refused_by_their_hashes(exported, run_script):

@@ -71,9 +71,12 @@ def test_indexes(text, indexes):
     assert ids.parse_indexes(text, SLIDES) == list(indexes)
 
 
-def test_ids_that_look_like_lists_and_numbers():
+def test_ids_that_look_like_lists_and_numbers(caplog):
     assert ids.parse_indexes("a,b", ["x", "a,b"]) == [1]
+    assert ids.parse_indexes("0", ["0", "1"]) == [0] and ids.parse_indexes("0-1", ["1", "0"]) == [0, 1]
+    assert not caplog.messages
     assert ids.parse_indexes("1", ["1", "0"]) == [1]    # a number is always an index
+    assert caplog.messages == ["1 is taken as a row of metadata.csv, slide 0; the slide whose Slide.ID is 1 is row 0"]
 
 
 @pytest.mark.parametrize("text", ["", "15", "3-1", "-1", "a", "1,", "0-15", "1.5", "9999999", "S15", "S1-S3"])

@@ -119,6 +119,25 @@ def test_what_the_source_recorded_is_kept_for_each_slide(folders, run_script):
     assert found["level0_width"].iloc[0] == 9000 and found["level0_mpp"].iloc[0] == 0.25
 
 
+def test_attributes_in_any_form(folders, run_script):
+    """Text as bytes, numbers in an array, and 'None', which TRIDENT writes for what it does not know."""
+    project, features = folders
+    paths = [features / f"{filename[:-4]}.h5" for filename in SLIDES["Filename"]]
+    for path, name in zip(paths, (np.bytes_("uni_v2"), "uni_v2", "uni_v2")):
+        with h5py.File(path, "r+") as file:
+            file["features"].attrs["encoder"] = name
+    with h5py.File(paths[0], "r+") as file:
+        file["coords"].attrs.update(patch_size=np.array([512]), overlap="None")
+    assert imported(project, features, run_script).returncode == 0
+    found = geometry(project)
+    assert np.isnan(found["overlap"].iloc[0]) and found["overlap"].iloc[2] == 0
+    assert features_file.read_index(project / "features.h5")[-1]["encoder"] == "uni_v2"
+    with h5py.File(paths[2], "r+") as file:
+        file["coords"].attrs["patch_size"] = "512 px"
+    done = imported(project, features, run_script, "--overwrite")
+    assert done.returncode == 1 and f"{paths[2]} says patch_size = 512 px, which is no number" in done.stderr
+
+
 def test_an_empty_slide_of_trident_is_an_empty_slide(folders, run_script):
     project, features = folders
     with h5py.File(features / f"{SLIDES['Filename'][0][:-4]}.h5", "w") as file:     # the first, which sets no width

@@ -355,6 +355,13 @@ def spoil_slide(project):
     (project / "slides" / "S0.svs").write_text("no slide")
 
 
+def replace_slide(project):
+    """Another scan under the name of the slide that was processed."""
+    with h5py.File(project / "features.h5", "r+") as file:
+        file["level0_width"], file["level0_height"] = np.full(4, 384.), np.full(4, 256.)
+    painted_slides.write_svs(project / "slides" / "S0.svs", painted_slides.tissue(300, 500))
+
+
 def empty_slide(project):
     with h5py.File(project / "features.h5", "r+") as file:
         file["first_tile"][1] = 0
@@ -369,6 +376,7 @@ def leave_folder(project):
     (spoil_models, "trained with other features"), (remove_model, "never saw P0 are missing, 1 (result_0_1)"),
     (remove_results, "no models of its own (results/): give --models"),
     (forget_coords, "does not say where the tiles of S0 lie"), (spoil_slide, "cannot be read by OpenSlide"),
+    (replace_slide, "S0.svs is 500 x 300 px, the slide whose tiles are in features.h5 was 384 x 256 px: make its"),
     (empty_slide, "S0 is not in"), (leave_folder, "Slide.ID '../S0' cannot be the name of a file: use no slashes")])
 def test_bad_projects_are_refused(project, draw_maps, spoil, message):
     spoil(project)

@@ -35,6 +35,7 @@ def test_columns_are_read_and_patients_found(tmp_path):
     ("Slide.ID,Filename,Patient.ID\n.part-x,c,p\n", "cannot be the name of a file"),
     ("Slide.ID,Filename,Patient.ID\na,../c,p\n", "leaves the folder"),
     ("Slide.ID,Filename,Patient.ID\na,/etc/c,p\n", "leaves the folder"),
+    ("Slide.ID,Filename,Patient.ID\na,c,p\nb,./c,q\n", "a and b are the same file"),
     ("Slide.ID,Filename\na,b\n", "no patient for 1 of 1 slides, a: add or fill the column Patient.ID"),
     ("Slide.ID,Filename,Patient.ID,Magnification\na,b,p,20x\n", "Magnification of a is '20x'"),
     ("Slide.ID,Filename,Patient.ID,MPP\na,b,p,-1\n", "MPP of a is '-1'"),
@@ -42,6 +43,13 @@ def test_columns_are_read_and_patients_found(tmp_path):
 def test_bad_tables(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         table(tmp_path, text, needs_files=True)
+
+
+def test_words_for_missing_values_are_none(tmp_path):
+    """R writes NA for an empty cell."""
+    found = table(tmp_path, "Slide.ID,Filename,Patient.ID,Magnification,MPP,Mask\na,a,p,NA,0.5,NA\nb,b,p,40,nan,b.png\n")
+    assert np.isnan(found.magnification[0]) and np.isnan(found.mpp[1]) and found.mpp[0] == .5
+    assert found.mask_file.tolist() == ["", "b.png"]
 
 
 def test_files_are_needed_only_where_slides_are_read(tmp_path):

@@ -165,6 +165,15 @@ def test_other_features_are_refused_by_name(cohorts, away, name, value):
     assert not (away / "predictions").exists()
 
 
+def test_other_choices_of_tiles_are_told(cohorts, away, caplog):
+    with h5py.File(away / "features.h5", "r+") as file:
+        file.attrs.update(drop="blurred,pen", mask_class="", precision="fp32")     # "" is the same as not recorded
+    predict(away, cohorts[0], "abundance")
+    told = [record.message for record in caplog.records if record.message.startswith("features: ")]
+    assert "features: drop none in training, blurred,pen here" in told
+    assert not any("mask_class" in line or "precision" in line for line in told)
+
+
 def test_features_of_another_length_are_refused(cohorts, away):
     with h5py.File(away / "features.h5", "r+") as file:
         for name in ("features", "mean_features"):

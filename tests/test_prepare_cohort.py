@@ -93,6 +93,17 @@ def test_bad_input_is_named(cohort, run_script, file, old, new, message):
     assert not (cohort.parent / "p" / "metadata.csv").exists()
 
 
+@pytest.mark.parametrize("old, new, message", [
+    (",20,", ",20x,", "Magnification of a is '20x', not a positive number"),
+    (",20,", ",500,", "Magnification of a is 500, outside 2 to 200"),
+    ("\na.svs,", "\n../scans/a.svs,", "'../scans/a.svs' leaves the folder slides/")])
+def test_what_slide_processing_would_refuse_is_refused_here(cohort, run_script, old, new, message):
+    edit(cohort / "cohort.csv", old, new)
+    done = prepare(run_script, cohort)
+    assert done.returncode == 1 and message in done.stderr and "cohort.csv" in done.stderr
+    assert not (cohort.parent / "p" / "metadata.csv").exists()
+
+
 def test_unmatched_rows_are_left_out_when_allowed(cohort, run_script):
     edit(cohort / "cohort.csv", "b.svs", "B.SVS")
     done = prepare(run_script, cohort, "--allow-unmatched")

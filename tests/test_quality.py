@@ -61,7 +61,7 @@ def test_marked_tiles_are_kept_and_told_or_dropped_and_recorded(tmp_path):
     with h5py.File(tmp_path / "features" / "s.h5") as file:
         assert file["measures"].shape == (4, 4) and (file["measures"][:, 2] > quality.MARKED).tolist() == [
             False, True, False, False]
-    with pytest.raises(ValueError, match="drop was , now pen"):
+    with pytest.raises(ValueError, match="drop was nothing, now pen"):
         slide_files.is_finished(tmp_path, row_of(), SETTINGS | {"drop": "pen"})
     assert slide_files.process(tmp_path, row_of(), MeanColour(), wanted=tiling.TileSettings(drop="pen"))["kept"] == 3
     made = feature_file.read_attributes(tmp_path / "features" / "s.h5")

@@ -121,6 +121,24 @@ def test_cells_and_points_are_no_regions_and_are_counted(tmp_path):
         read(tmp_path, [*cells, point])
 
 
+def test_older_versions_of_qupath_name_cells_by_their_id(tmp_path):
+    old = {"isLocked": False, "classification": {"name": "Tumor", "colorRGB": -3670016}}
+    objects = [{**feature(square(900, 500, 9), **old), "id": "PathCellObject"},
+               {**feature(square(950, 500, 9), **old), "id": "PathDetectionObject"},
+               {**feature(RING, **old), "id": "PathAnnotationObject"}]
+    region = read(tmp_path, objects)
+    assert region.notes == ("2 cells or detections of m.geojson are no regions",)
+    assert holds(region, 150, 150) and not holds(region, 905, 505) and not holds(region, 955, 505)
+
+
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
+def test_a_polygon_without_rings_is_no_region(tmp_path, kind):
+    assert holds(read(tmp_path, [tumour(RING), feature(kind=kind)]), 150, 150)
+    assert holds(read(tmp_path, feature([RING], [], kind="MultiPolygon")), 150, 150)
+    with pytest.raises(ValueError, match=r"holds no polygon \(of 1 objects\)"):
+        read(tmp_path, feature(kind=kind))
+
+
 def test_qupath_counts_from_what_was_scanned(tmp_path):
     bounds = (300, 200, 1800, 900)
     by_qupath, by_others = read(tmp_path, [tumour(RING)], bounds=bounds), read(tmp_path, feature(RING), bounds=bounds)
@@ -245,8 +263,8 @@ def test_the_mask_decides_whether_a_slide_is_finished(project):
         return slide_files.is_finished(project, slide, SETTINGS | {"drop": "", "mask_class": mask_class})
     process(project, [tumour(square(900, 200, 900))])
     assert is_finished()
-    for changed, message in (({"mask_class": "Tumor"}, "mask_class was , now Tumor"),
-                             ({"mask_file": ""}, "mask_file was m.geojson, now ;")):
+    for changed, message in (({"mask_class": "Tumor"}, "mask_class was nothing, now Tumor"),
+                             ({"mask_file": ""}, "mask_file was m.geojson, now nothing;")):
         with pytest.raises(ValueError, match=message):
             is_finished(**changed)
     (project / "regions" / "n.geojson").write_bytes((project / "regions" / "m.geojson").read_bytes())
@@ -297,6 +315,8 @@ def test_a_cohort_with_masks(tmp_path, run_script):
     said = run_script("data/check_project.py", project).stdout
     assert "1 masks are not in regions/: absent.png; copy them" in said and "1 slides have no Mask" in said
     assert "--mask-class Tumor" in said or "cannot start" in said
+    refused = run_script("slide_processing/1main_processing.py", project, "all", "--mask-class", "Stroma; fibrous")
+    assert refused.returncode == 1 and "'Stroma; fibrous': semicolons separate classes" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["../a.geojson", "/a.png", "x/../../a"])

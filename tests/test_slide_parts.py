@@ -75,6 +75,14 @@ def test_any_instance_or_the_folder_opens_a_series_at_its_finest_level(tmp_path,
     assert made["slide_bytes"] == sum(path.stat().st_size for path in (tmp_path / "scans" / "S2").iterdir())
 
 
+def test_a_link_to_a_slide_that_was_moved_is_called_that(tmp_path):
+    (tmp_path / "a.svs").symlink_to(tmp_path / "gone" / "a.svs")
+    with pytest.raises(FileNotFoundError, match="a.svs is a link to .*gone/a.svs, which is not there: bring that back"):
+        opening.open_slide(tmp_path / "a.svs")
+    with pytest.raises(FileNotFoundError, match="b.svs is missing: check Filename in metadata.csv"):
+        opening.open_slide(tmp_path / "b.svs")
+
+
 def test_a_coarse_level_is_never_level_0(tmp_path, picture):
     """Not even where the table says its scale, which would hide the contradiction of power and MPP."""
     write_series(tmp_path / "slides", picture)

@@ -231,3 +231,10 @@ def test_non_square_pixels_are_refused(tmp_path):
     slides_of_files.write_mirax(tmp_path / "slides" / "x.mrxs", painted_slides.tissue(1024, 1024), mpp=(.5, .53))
     with pytest.raises(ValueError, match=r"not square \(x 0.5 um, y 0.53 um\)"):
         slide_files.process(tmp_path, row_of(filename="x.mrxs"), MeanColour())
+
+
+def test_a_scan_that_a_patient_has_twice_is_told(caplog):
+    with caplog.at_level("INFO"):
+        features_writing.refuse_twins(["a", "b", "c"], ["P0", "P0", "P1"], ["same", "same", "other"])
+    assert caplog.messages == ["a and b of P0 are the same scan (equal features), which counts twice: take one out of "
+                               "metadata.csv"]

@@ -134,6 +134,47 @@ def test_what_are_no_spots(tmp_path, change, message):
         spots.in_tiles(found, np.array([planted_models.corner(i) for i in KEPT]), EDGE)
 
 
+def test_columns_that_describe_spots_are_no_genes(tmp_path, caplog):
+    """A table of tissue_positions.csv and counts: the totals are those of the genes, spots on glass are left out."""
+    table = spots_of_truth()
+    table.to_csv(tmp_path / "plain.csv", index=False)
+    position = np.arange(len(table))
+    described = table.assign(barcode=[f"A{i}-1" for i in position], in_tissue=1, array_row=position % 78,
+                             array_col=position, pxl_row_in_fullres=table.y, pxl_col_in_fullres=table.x,
+                             total_counts=5000, n_genes_by_counts=900, nCount_Spatial=5000, leiden=position % 5)
+    glass = described.iloc[:7].assign(in_tissue=0)
+    pd.concat([glass, described]).to_csv(tmp_path / "described.csv", index=False)
+    with caplog.at_level("INFO"):
+        plain, found = (spots.read(tmp_path / f"{name}.csv", ["MARK", "HLA-A"], ["CAFs", "T-cells"])
+                        for name in ("plain", "described"))
+    pd.testing.assert_frame_equal(found.expression, plain.expression)
+    pd.testing.assert_frame_equal(found.fractions, plain.fractions)
+    np.testing.assert_array_equal(found.log_total, plain.log_total)
+    assert "do not lie in tissue, left out: 7 of 127" in caplog.text
+    assert "no genes, left out: 9 (in_tissue" in caplog.text
+
+
+def test_exchanged_places_are_told(tmp_path, caplog):
+    coords = np.array([planted_models.corner(i) for i in KEPT])
+    for columns, said in ((["x", "y"], False), (["y", "x"], True)):
+        spots_of_truth().rename(columns=dict(zip("xy", columns))).to_csv(tmp_path / "spots.csv", index=False)
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            spots.in_tiles(spots.read(tmp_path / "spots.csv", ["MARK"], []), coords, EDGE)
+        assert ("with x and y exchanged 100% would" in caplog.text) == said
+        assert (caplog.records[-1].levelname == "WARNING") == said
+
+
+def test_fractions_that_are_none(tmp_path):
+    anndata = pytest.importorskip("anndata", reason="anndata is optional: prediction/requirements-maps.txt")
+    for values, message in (([.1, .2, np.nan], "fractions that are not finite"), (["a", "b", "c"], "CAFs.* fractions")):
+        obs = pd.DataFrame({"CAFs": values}, ["0", "1", "2"])
+        anndata.AnnData(np.ones((3, 1)), obs, pd.DataFrame(index=["MARK"]), obsm={"spatial": np.ones((3, 2))}
+                        ).write_h5ad(tmp_path / "spots.h5ad")
+        with pytest.raises(ValueError, match=message):
+            spots.read(tmp_path / "spots.h5ad", ["MARK"], ["CAFs"])
+
+
 def test_tiles_of_a_grid_and_others():
     coords = np.array([[0, 0], [64, 0], [128, 64]])
     place = np.array([[0, 0], [63.9, 10], [64, 0], [128, 63], [190, 127], [-1, 5.]])

@@ -4,7 +4,7 @@ import difflib
 import pandas as pd
 
 from slide_ex.ids import some, with_dashes, with_near_matches
-from slide_ex.project import clinical_file, clinical_words
+from slide_ex.project import clinical_file, clinical_words, metadata_file
 from slide_ex.slides import files
 from slide_ex.text_table import read_strings
 
@@ -45,7 +45,8 @@ def read(path, renamed, said):
 
 
 def check(cohort, path, said):
-    """ValueError for rows without patient, slides named twice, unknown responses and patients that contradict."""
+    """ValueError for rows without patient, slides named twice, unknown responses and patients that contradict, and for
+    what metadata.csv could not hold."""
     if cohort.empty:
         raise ValueError(f"{path} has no rows")
     if (cohort["patient_id"] == "").any():
@@ -61,6 +62,9 @@ def check(cohort, path, said):
         given = cohort[cohort[column] != ""].groupby("patient_id")[column].nunique()
         if (given > 1).any():
             raise ValueError(f"{path}: patients with more than one {column}: {some(given.index[given > 1])}")
+    if not slides.empty:
+        names = {ours: name for name, ours in metadata_file.COLUMNS.items()}
+        metadata_file.checked(slides.rename(columns=names), path, needs_files=True)
 
 
 def find_slides(cohort, folder):

@@ -106,30 +106,32 @@ def read_hdf5(slide):
             return of_stamp(file, slide)
         features, coords = unwrapped(file["features"][:]), unwrapped(file["coords"][:])
         said = dict(file["coords"].attrs)
-        name = file["features"].attrs.get("encoder")
+        name = text(file["features"].attrs.get("encoder", ""))
     if not len(features):
         return Bag(np.empty((0, 0), np.float32), np.empty((0, 2), np.int32), {}, {})
     shared = {"encoder": name} if name else {}
-    shared |= {ours: float(said[theirs]) for theirs, ours in OF_COORDS.items() if theirs in said}
-    recorded = {theirs: float(said[theirs]) for theirs in OF_SLIDE if theirs in said}
-    if "level0_magnification" in said:
-        recorded["level0_mpp"] = scale.MPP_TIMES_POWER / float(said["level0_magnification"])
+    numbers = {name: number(said[name], name, slide.path) for name in (*OF_COORDS, *OF_SLIDE, "level0_magnification")
+               if text(said.get(name, "None")) != "None"}
+    shared |= {ours: numbers[theirs] for theirs, ours in OF_COORDS.items() if theirs in numbers}
+    recorded = {theirs: numbers[theirs] for theirs in OF_SLIDE if theirs in numbers}
+    if "level0_magnification" in numbers:
+        recorded["level0_mpp"] = scale.MPP_TIMES_POWER / numbers["level0_magnification"]
     return Bag(features, np.asarray(coords, np.int32), shared, recorded)
 
 
 def of_stamp(file, slide):
     """A bag of STAMP: its coords in um become pixels where metadata.csv says the scale of the slide."""
     features, um, said = file["feats"][:], file["coords"][:], dict(file.attrs)
-    if said.get("unit", "um") != "um" or "tile_size_um" not in said and "tile_size" not in said:
+    if text(said.get("unit", "um")) != "um" or "tile_size_um" not in said and "tile_size" not in said:
         raise ValueError(f"{slide.path} is of a layout of STAMP without tile_size_um and coords in um: extract the "
                          "slide with STAMP 2")
     if not len(features):
         return Bag(np.empty((0, 0), np.float32), np.empty((0, 2), np.int32), {}, {})
-    tile_um = float(said.get("tile_size_um", said.get("tile_size")))
-    shared = {"encoder": str(said["extractor"])} if "extractor" in said else {}
+    tile_um = number(said.get("tile_size_um", said.get("tile_size")), "tile_size_um", slide.path)
+    shared = {"encoder": text(said["extractor"])} if "extractor" in said else {}
     if "tile_size_px" in said:
-        shared |= {"tile_px": float(said["tile_size_px"]),
-                   "magnification": scale.MPP_TIMES_POWER * float(said["tile_size_px"]) / tile_um}
+        tile_px = number(said["tile_size_px"], "tile_size_px", slide.path)
+        shared |= {"tile_px": tile_px, "magnification": scale.MPP_TIMES_POWER * tile_px / tile_um}
     if math.isnan(slide.mpp) and math.isnan(slide.magnification):
         return Bag(features, None, shared, {})
     mpp = scale.decide(NOT_A_SLIDE_SAYS, slide.magnification, slide.mpp).mpp
@@ -185,6 +187,19 @@ def survey(bags, slides, folder, encoder):
         raise ValueError(f"the files do not tell their encoder: give --encoder NAME (the folder is called {guess!r})")
     dtype = np.float16 if all(one == np.float16 for one in types) else np.float32
     return {"normalisation": "imported"} | found, dtype, n_features, recorded
+
+
+def text(value):
+    """An attribute as text, whether it was written as text or as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def number(value, name, path):
+    """An attribute as a number, alone or in an array; ValueError with its name where it is none."""
+    try:
+        return float(np.ravel(value)[0])
+    except (ValueError, IndexError):
+        raise ValueError(f"{path} says {name} = {value}, which is no number: extract the slide again") from None
 
 
 def unwrapped(values):

@@ -5,9 +5,10 @@ import numpy as np
 from PIL import Image
 
 from slide_ex.project import feature_file, features_file, features_writing
-from slide_ex.slides import opening, scale
+from slide_ex.slides import files, opening, scale
 
 STRIP_PIXELS = 1 << 26  # of a slide in memory at a time; a slide without smaller levels may have more than memory
+MAX_OTHER_SIZE = 0.01       # relative difference of a slide's side from what is recorded: CLAM's is that of a level
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Layout:
     edge_px: int        # side of a tile
     size_px: tuple      # width, height of the slide; what the tiles cover where the slide's size is not recorded
     mpp: float = np.nan     # microns per pixel of level 0 by which the tiles were cut, NaN where it is not recorded
+    is_size_recorded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +42,9 @@ def read_layout(project, slides, row):
         raise ValueError(f"the size of the tiles of {slide_id} is recorded nowhere: for imported features run "
                          "data/import_features.py --overwrite with --clam-patches or --tile-level0-px, else process "
                          "the slide with slide_processing/1main_processing.py (level0_tile_px)")
-    covered = coords.max(0) + edge
-    return Layout(coords, int(round(edge)), (int(found.get("level0_width", covered[0])),
-                                             int(found.get("level0_height", covered[1]))),
-                  found.get("level0_mpp", np.nan))
+    covered, sides = coords.max(0) + edge, ("level0_width", "level0_height")
+    size_px = tuple(int(found.get(side, of_tiles)) for side, of_tiles in zip(sides, covered))
+    return Layout(coords, int(round(edge)), size_px, found.get("level0_mpp", np.nan), set(sides) <= set(found))
 
 
 def read_colours(project, slides, row):
@@ -69,6 +70,20 @@ def recorded_of(project, slides, slide_id):
         made = features_writing.geometry_of(feature_file.read_attributes(own))
         found |= {name: value for name, value in made.items() if value is not None}
     return found
+
+
+def picture_of(project, slide, layout, max_px):
+    """Thumbnail of a slide (row of metadata_file.read) with this Layout, None where its file is not there.
+
+    ValueError where that is not of the size that the slide had when its tiles were cut: it was replaced.
+    """
+    path = files.find(project / "slides", slide.filename)
+    picture = read_picture(path, max_px, layout.mpp, slide.magnification, slide.mpp)
+    if picture and layout.is_size_recorded and not np.allclose(picture.size_px, layout.size_px, rtol=MAX_OTHER_SIZE):
+        sizes = ["{} x {} px".format(*size) for size in (picture.size_px, layout.size_px)]
+        raise ValueError(f"{path} is {sizes[0]}, the slide whose tiles are in features.h5 was {sizes[1]}: make its "
+                         "features again with --overwrite, or take the file away to draw maps on white")
+    return picture
 
 
 def read_picture(path, max_px, mpp=np.nan, magnification=np.nan, table_mpp=np.nan):

@@ -1,5 +1,6 @@
 """Spots on a slide with measured expression: AnnData of Visium and the like, or a table; and the tiles they lie in."""
 import logging
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,14 @@ from slide_ex import text_table
 from slide_ex.ids import counted, some
 
 PLACE = ["x", "y"]          # columns of a table: centre of a spot, level-0 pixels
+NO_GENES = re.compile(  # columns of Space Ranger, scanpy and Seurat that describe spots, in tables of spots
+    r"in_tissue|array_(row|col)|pxl_(row|col)_in_fullres|image(row|col)|(log1p_)?(n|total)_counts(_\w+)?|"
+    r"(log1p_)?n_genes(_by_counts)?|pct_counts_\w+|n(Count|Feature)_\w+|percent[._]mt|(seurat_)?clusters?|leiden|"
+    r"louvain")
 PER_SPOT = 1e4              # counts of a spot are scaled to this total
 MIN_INSIDE = 0.5            # share of the spots that lie in tiles; below it they are probably those of another image
 MIN_SPOTS = 10
+EXCHANGED = 0.1             # by how much of the spots more have to lie in tiles with x and y exchanged, to be told
 MAX_SPOTS = 20_000          # of which all pairs fit into memory
 WHAT = "an .h5ad, or a table with columns x, y (centres, level-0 pixels) and one column a gene"
 
@@ -39,8 +45,8 @@ def read(path, genes, cell_types):
     """
     reader = read_anndata if path.suffix == ".h5ad" else read_table
     place, values, fractions = reader(path, cell_types)
-    if not np.isfinite(place).all() or not np.isfinite(values.to_numpy()).all():
-        raise ValueError(f"{path} has places or values that are not finite: take those spots out")
+    if not all(np.isfinite(part).all() for part in (place, values.to_numpy(), fractions.to_numpy())):
+        raise ValueError(f"{path} has places, values or fractions that are not finite: take those spots out")
     if len(place) > MAX_SPOTS:
         raise ValueError(f"{path} has {len(place):,} spots, more than {MAX_SPOTS:,}: add up bins or cells to spots of "
                          "about 50 um; a tile is 256 um wide")
@@ -84,24 +90,40 @@ def read_anndata(path, cell_types):
         raise ValueError(f"{path} holds spots of {len(libraries)} slides ({some(libraries, 3)}): write those of this slide "
                          "into a file of their own")
     if "in_tissue" in data.obs:
-        on_tissue = data.obs["in_tissue"].astype(float).to_numpy() > 0
-        logging.info(f"spots that do not lie in tissue, left out: {(~on_tissue).sum()} of {len(on_tissue)}")
-        data = data[on_tissue]
+        data = data[on_tissue(data.obs["in_tissue"])]
     values = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
-    fractions = data.obs[[name for name in cell_types if name in data.obs]].astype(float)
+    named = [name for name in cell_types if name in data.obs]
+    try:
+        fractions = data.obs[named].astype(float)
+    except (ValueError, TypeError):
+        raise ValueError(f"{path}: columns of obs named like cell types ({some(named)}) are fractions, and not all of "
+                         "these are numbers: rename what is something else") from None
     return (np.asarray(data.obsm["spatial"], float)[:, :2],
             pd.DataFrame(np.asarray(values, float), columns=data.var_names.astype(str)),
             fractions.reset_index(drop=True))
 
 
+def on_tissue(in_tissue):
+    """Which spots lie in tissue, bool (n_spots,), by a column of 0 and 1."""
+    found = in_tissue.astype(float).to_numpy() > 0
+    logging.info(f"spots that do not lie in tissue, left out: {(~found).sum()} of {len(found)}")
+    return found
+
+
 def read_table(path, cell_types):
-    """The same of a table."""
+    """The same of a table; columns that describe spots count in no total."""
     table = text_table.read_strings(path, WHAT)
     absent = [name for name in PLACE if name not in table]
     if absent:
         raise ValueError(f"{path} has no column {' and '.join(absent)}: give {WHAT}; its columns are {some(table, 6)}")
     numbers = table.apply(pd.to_numeric, errors="coerce")
     numbers = numbers[[name for name in numbers if name in PLACE or numbers[name].notna().any()]]   # without barcodes
+    if "in_tissue" in numbers:
+        numbers = numbers[on_tissue(numbers["in_tissue"])].reset_index(drop=True)
+    describing = [name for name in numbers if NO_GENES.fullmatch(name)]
+    if describing:
+        logging.info(f"columns that are no genes, left out: {counted(describing, 6)}")
+        numbers = numbers.drop(columns=describing)
     wrong = [name for name in numbers if numbers[name].isna().any()]
     if wrong:
         raise ValueError(f"{path} has cells that are no numbers in {counted(wrong)}: fill them")
@@ -123,12 +145,17 @@ def in_tiles(spots, coords, edge_px, min_inside=MIN_INSIDE):
     """Spots that lie in an analysed tile, and its number; ValueError where so few do that they are of another image."""
     tile = tiles_of(spots.place, coords, edge_px)
     inside = tile >= 0
+    exchanged = (tiles_of(spots.place[:, ::-1], coords, edge_px) >= 0).mean()
+    hint = ""
+    if exchanged > inside.mean() + EXCHANGED:
+        hint = f"; with x and y exchanged {exchanged:.0%} would: are they in the right order?"
     if inside.sum() < MIN_SPOTS or inside.mean() < min_inside:
         spot_from, spot_to = spots.place.min(0), spots.place.max(0)
         tile_from, tile_to = coords.min(0), coords.max(0) + edge_px
         raise ValueError(f"{inside.sum()} of {len(tile)} spots lie in tiles of the slide: spots reach from "
                          f"({spot_from[0]:.0f}, {spot_from[1]:.0f}) to ({spot_to[0]:.0f}, {spot_to[1]:.0f}), tiles "
                          f"from ({tile_from[0]}, {tile_from[1]}) to ({tile_to[0]}, {tile_to[1]}): give pixels "
-                         "of the slide's full resolution, or accept a smaller share with --min-inside")
-    logging.info(f"{inside.sum()} of {len(tile)} spots lie in {len(set(tile[inside]))} tiles")
+                         f"of the slide's full resolution, or accept a smaller share with --min-inside{hint}")
+    logging.log(logging.WARNING if hint else logging.INFO,
+                f"{inside.sum()} of {len(tile)} spots lie in {len(set(tile[inside]))} tiles{hint}")
     return spots.of(np.flatnonzero(inside)), tile[inside]

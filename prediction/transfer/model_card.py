@@ -3,6 +3,7 @@ from evaluation import intervals
 
 PREPARATION = ("encoder", "encoder_version", "weights", "weights_sha256", "tile_px", "magnification", "normalisation",
                "precision")
+SELECTION = ("drop", "mask_class")      # which tiles were left out, said where some were
 
 
 def text(content):
@@ -19,7 +20,8 @@ def text(content):
         "## Use", "",
         "    python prediction/predict_cohort.py <project_path> --models <this folder>", "",
         "The project needs `features.h5` made in exactly this way; other features are refused:", "",
-        *(f"- {key}: {content['features'].get(key, 'not recorded')}" for key in PREPARATION), "",
+        *(f"- {key}: {content['features'].get(key, 'not recorded')}" for key in PREPARATION),
+        *(f"- {key}: {chosen}" for key in SELECTION if (chosen := content["features"].get(key))), "",
         "`slides.csv` of the predictions flags slides that are unlike those of the training cohort. The flag knows "
         "only the mean feature of a slide: a slide without it may still be predicted wrongly.", "",
         "## Training", "",

@@ -19,6 +19,7 @@ from transfer import known_residuals, training_range
 BLEND = "blend"
 USES = (*model_folder.MODELS, BLEND)
 SAME_FEATURES = ("encoder", "encoder_version", "weights_sha256", "tile_px", "magnification", "normalisation")
+TOLD_FEATURES = {"precision": "", "drop": "none", "mask_class": "none"}     # that may differ; what "" means
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,8 +201,11 @@ def refuse_other_features(models, slides):
                          "slide_processing/1main_processing.py with the same encoder, weights and settings")
     if not there["weights_sha256"]:  # of imported features
         logging.info(f"features: the weights of {there['encoder']} were not recorded, take care that they are the same")
-    if there.get("precision") != here.get("precision"):
-        logging.info(f"features: precision {there.get('precision')} in training, {here.get('precision')} here")
+    for name, nothing in TOLD_FEATURES.items():
+        of_training, of_these = (one.get(name) or nothing for one in (there, here))
+        if of_training != of_these:
+            logging.warning(f"features: {name} {of_training or 'not recorded'} in training, "
+                            f"{of_these or 'not recorded'} here")
 
 
 def refuse_shared_patients(models, slides):

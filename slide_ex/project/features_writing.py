@@ -3,6 +3,7 @@
 Of a copy one slide at a time is in memory; of the other no tile is read.
 """
 import hashlib
+import logging
 
 import numpy as np
 from tqdm import tqdm
@@ -28,13 +29,17 @@ def geometry_of(made):
 
 
 def refuse_twins(slide_ids, patient_ids, contents):
-    """ValueError for the same scan (equal checksums of the features) under two patients."""
+    """ValueError for the same scan (equal checksums of the features) under two patients; a line for one that a patient
+    has twice."""
     first = {}
     for slide_id, patient_id, content in zip(slide_ids, patient_ids, contents):
         other, its_patient = first.setdefault(content, (slide_id, patient_id))
         if its_patient != patient_id:
             raise ValueError(f"{other} of {its_patient} and {slide_id} of {patient_id} are the same scan (equal "
                              "features) under two patients: keep the row of the right one in metadata.csv")
+        if other != slide_id:
+            logging.info("%s and %s of %s are the same scan (equal features), which counts twice: take one out of "
+                         "metadata.csv", other, slide_id, patient_id)
 
 
 def shared_attributes(sources, slides):
@@ -58,8 +63,9 @@ def shared_attributes(sources, slides):
                                  f"{getattr(slide, name)}: run 1main_processing.py again with --overwrite")
         for name in feature_file.DECIDING:
             if found[name] != shared[name]:
-                raise ValueError(f"{source.path} has {name} = {found[name]}, {sources[0].path.name} has "
-                                 f"{shared[name]}: process all slides in the same way")
+                own, others = map(checksums.shown, (found[name], shared[name]))
+                raise ValueError(f"{source.path} has {name} = {own}, {sources[0].path.name} has {others}: process all "
+                                 "slides in the same way")
         shared = {name: value for name, value in shared.items() if found.get(name) == value}
     content = np.array([source.attributes["content_sha256"] for source in sources])
     has_tiles = np.array([source.shape[0] > 0 for source in sources])

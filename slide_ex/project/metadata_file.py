@@ -7,9 +7,12 @@
     MPP             microns per level-0 pixel, optional; comes before Magnification (slide_ex/slides/scale.py)
     Mask            regions whose tiles are kept: a GeoJSON or PNG file in regions/, optional; empty: the whole slide
 """
+import posixpath
+
 import pandas as pd
 
 from slide_ex import ids, text_table
+from slide_ex.project import clinical_words
 from slide_ex.slides import files, scale
 
 NAME = "metadata.csv"
@@ -42,7 +45,11 @@ def read(project_path, needs_files=False):
 
 def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add or fill the column Patient.ID"):
     """As `read`, of any file, with the patients in the column of that name; `remedy`: what to do where it has none."""
-    table = text_table.read_strings(path, WHAT)
+    return checked(text_table.read_strings(path, WHAT), path, patient_column, needs_files, remedy)
+
+
+def checked(table, path, patient_column="Patient.ID", needs_files=False, remedy="add or fill the column Patient.ID"):
+    """The same of a table of text that stands, or will stand, in the file; `path` is where a fault is to be mended."""
     for column in ["Slide.ID"] + ["Filename"] * needs_files + [patient_column] * (patient_column != "Patient.ID"):
         if column not in table:
             raise ValueError(f"{path} has no column {ids.with_near_matches([column], table)}, its columns are "
@@ -52,7 +59,7 @@ def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add
     check_slide_ids(table["Slide.ID"], path)
     filenames = table["Filename"] if "Filename" in table else pd.Series("", index=table.index)
     check_filenames(filenames, path, needs_files)
-    mask_files = table["Mask"] if "Mask" in table else pd.Series("", index=table.index)
+    mask_files = clinical_words.without_missing(table["Mask"]) if "Mask" in table else pd.Series("", index=table.index)
     check_filenames(mask_files, path, needed=False, column="Mask", folder=REGIONS)
     slides = pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
                            "patient_id": patient_ids(table, patient_column, path, remedy),
@@ -82,7 +89,8 @@ def check_filenames(filenames, path, needed, column="Filename", folder="slides")
         raise ValueError(f"{path}: row {empty[0]} has no {column}")
     for filename in filenames:
         if ids.leaves_folder(filename):
-            raise ValueError(f"{path}: {column} {filename!r} leaves the folder {folder}/")
+            raise ValueError(f"{path}: {column} {filename!r} leaves the folder {folder}/: write it as "
+                             "seen from there")
 
 
 def patient_ids(table, column, path, remedy):
@@ -101,11 +109,13 @@ def positive_numbers(table, column, path):
     """An optional column as floats, NaN where it is absent or empty."""
     if column not in table:
         return pd.Series(float("nan"), index=table.index)
-    numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
-    wrong = (table[column] != "") & ~((numbers > 0) & (numbers < float("inf")))
+    known = clinical_words.without_missing(table[column])
+    numbers = pd.to_numeric(known.replace("", None), errors="coerce")
+    wrong = (known != "") & ~((numbers > 0) & (numbers < float("inf")))
     if wrong.any():
         row = table[wrong].iloc[0]
-        raise ValueError(f"{path}: {column} of {row['Slide.ID']} is {row[column]!r}, not a positive number")
+        raise ValueError(f"{path}: {column} of {row['Slide.ID']} is {row[column]!r}, not a positive number: "
+                         "write it as 20 or 0.25")
     return numbers.astype(float)
 
 
@@ -121,7 +131,7 @@ def refuse_impossible(slides, column, limits, meaning, path):
 def refuse_shared_files(slides, path):
     """ValueError for a slide file that two patients share: one of them would be trained on and tested with it."""
     named = slides[slides.filename != ""]
-    for _, rows in named.groupby(named.filename.map(files.nfc), sort=False):
+    for _, rows in named.groupby(named.filename.map(files.nfc).map(posixpath.normpath), sort=False):
         if rows.patient_id.nunique() > 1:
             one, other = rows.drop_duplicates("patient_id").slide_id[:2]
             raise ValueError(f"{path}: {one} and {other} are the same file ({rows.filename.iloc[0]}) under two "

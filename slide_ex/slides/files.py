@@ -61,6 +61,9 @@ def entry(path):
 def of_slide(path):
     """All files that belong to a slide, sorted; FileNotFoundError, ValueError where some are not there."""
     path = entry(path)
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(f"{path} is a link to {path.readlink()}, which is not there: bring that back, or link "
+                                "the slide again")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: check Filename in metadata.csv")
     if path.suffix.lower() == ".mrxs":

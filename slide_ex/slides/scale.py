@@ -20,6 +20,14 @@ PREFERENCES = ("power", "mpp")
 OME_UM = {"nm": 1e-3, "µm": 1., "μm": 1., "um": 1., "mm": 1e3}    # both letters that stand for micro
 
 
+class Contradiction(ValueError):
+    """Power and resolution of a slide differ, and nobody chose."""
+
+
+class NotSquare(ValueError):
+    """The sides of a slide's pixels differ."""
+
+
 @dataclass(frozen=True)
 class Said:
     """What a slide says of itself; NaN where it says nothing, or what is not a number above 0."""
@@ -87,8 +95,7 @@ def decide(said, magnification, mpp, prefer=""):
 
     Raises
     ------
-    ValueError
-        Nobody says the scale, the slide contradicts itself, or its pixels are not square.
+    Contradiction, NotSquare, ValueError (nobody says the scale)
     """
     slide_mpp = square_mpp(said)
     of_slide = {"objective power of the slide": said.power if is_power(said.power) else math.nan,
@@ -103,8 +110,8 @@ def decide(said, magnification, mpp, prefer=""):
         raise ValueError(f"the slide does not say its magnification{unusable(said)}: "
                          "add the column Magnification (or MPP) to metadata.csv")
     if not of_table and not prefer and difference > MAX_CONTRADICTION:
-        raise ValueError(f"power says {by_power:.3g}x, MPP says {by_mpp:.3g}x: fill MPP or Magnification in "
-                         "metadata.csv, or choose for all slides with --scale mpp or --scale power")
+        raise Contradiction(f"power says {by_power:.3g}x, MPP says {by_mpp:.3g}x: fill MPP or Magnification in "
+                            "metadata.csv, or choose for all slides with --scale mpp or --scale power")
     source, power = next(iter(statements.items()))
     notes = [f"{source} says {power:.4g}x and is used, {other} says {value:.4g}x"
              for other, value in statements.items()
@@ -113,12 +120,12 @@ def decide(said, magnification, mpp, prefer=""):
 
 
 def square_mpp(said):
-    """Um per pixel of level 0, mean of x and y, NaN without a usable statement; ValueError where they differ."""
+    """Um per pixel of level 0, mean of x and y, NaN without a usable statement; NotSquare where they differ."""
     if not (is_mpp(said.mpp_x) and is_mpp(said.mpp_y)):
         return math.nan
     if apart(said.mpp_x, said.mpp_y) > MAX_ANISOTROPY:
-        raise ValueError(f"the slide's pixels are not square (x {said.mpp_x:.4g} um, y {said.mpp_y:.4g} um): resample "
-                         "it to square pixels, or take it out of metadata.csv")
+        raise NotSquare(f"the slide's pixels are not square (x {said.mpp_x:.4g} um, y {said.mpp_y:.4g} um): resample "
+                        "it to square pixels, or take it out of metadata.csv")
     return (said.mpp_x + said.mpp_y) / 2
 
 

@@ -40,8 +40,8 @@ def states_of(project, wanted):
 
 
 def following(states):
-    """The first state that is not over, None where all are."""
-    return next((state for state in states if not state.is_over()), None)
+    """The first state that is not over, or has something to be fixed; None where there is none."""
+    return next((state for state in states if state.problems or not state.is_over()), None)
 
 
 def words(state, units):

@@ -1,5 +1,5 @@
 """The states of the stages about slides: features of each, masks, features of all in one file."""
-from slide_ex import record
+from slide_ex import checksums, record
 from slide_ex.ids import some
 from slide_ex.project import feature_file, features_file, features_writing, mask_file, metadata_file
 from slide_ex.slides import files, scale
@@ -134,8 +134,8 @@ def mixed(made):
         if name in made and made[name].nunique() > 1:
             counts = made[name].value_counts()
             few = made.index[made[name] == counts.index[-1]]
-            lines.append(f"slides differ in {name} ({', '.join(f'{n} x {value}' for value, n in counts.items())}): "
-                         f"process {some(few, 3)} again, with --overwrite")
+            kinds = ", ".join(f"{n} x {checksums.shown(value)}" for value, n in counts.items())
+            lines.append(f"slides differ in {name} ({kinds}): process {some(few, 3)} again, with --overwrite")
     return lines
 
 
@@ -145,7 +145,7 @@ def unusable(project, unfinished, choice):
         return []
     from slide_ex.slides import opening  # and OpenSlide with it, which is not needed where all slides are finished
 
-    absent_files, absent_masks, foreign, silent = {}, {}, {}, {}
+    absent_files, absent_masks, foreign, silent, contradicting, crooked = {}, {}, {}, {}, {}, {}
     for slide in unfinished.itertuples():
         path, mask = files.find(project / "slides", slide.filename), metadata_file.mask_of(project, slide)
         if mask is not None and not mask.is_file():
@@ -161,14 +161,20 @@ def unusable(project, unfinished, choice):
             continue
         try:
             scale.decide(said, slide.magnification, slide.mpp, choice)
+        except scale.Contradiction as error:
+            contradicting[slide.slide_id] = str(error)
+        except scale.NotSquare as error:
+            crooked[slide.slide_id] = str(error)
         except ValueError as error:
             silent[slide.slide_id] = str(error)
     lines = ((absent_files, "slide files are not in slides/", "copy or link them"),
              (absent_masks, "masks are not in regions/", "copy them, or empty the column Mask"),
              (foreign, "files cannot be opened by OpenSlide", "or take them out of metadata.csv"),
              (silent, "slides do not tell their magnification",
-              "fill the column Magnification (or MPP) of metadata.csv"))
-    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}"
+              "fill the column Magnification (or MPP) of metadata.csv"),
+             (contradicting, "slides contradict themselves about their scale", ""),
+             (crooked, "slides cannot be used", ""))
+    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}".removesuffix("; ")
             for names, what, remedy in lines if names]
 
 

@@ -16,6 +16,7 @@ NO_CLASS = "without class"
 PNG = b"\x89PNG"
 OF_QUPATH = {"objectType", "isLocked"}      # properties by which objects of QuPath are known
 NOT_REGIONS = ("cell", "detection")         # kinds of QuPath's objects
+OLD_KINDS = {"PathCellObject": "cell", "PathDetectionObject": "detection"}    # ids that tell the kind, before QuPath 0.4
 MAX_OVERHANG = 0.01         # share of the slide's side by which a region may reach beyond it
 MAX_ASPECT = 0.01           # relative difference of the aspect ratios of a PNG and its slide; a pixel is always allowed
 MIN_TISSUE_SHARE = 0.5      # of the tiles inside; below it the mask may be in coordinates of another level
@@ -124,7 +125,8 @@ def features_in(content):
     elif content["type"] == "FeatureCollection":
         yield from features_in(content["features"])
     elif content["type"] == "Feature":
-        yield content["geometry"], content.get("properties") or {}
+        kind = OLD_KINDS.get(str(content.get("id")))
+        yield content["geometry"], ({"objectType": kind} if kind else {}) | (content.get("properties") or {})
     else:
         yield content, {}
 
@@ -145,7 +147,7 @@ def polygon_arrays(geometry):
         return [polygon for one in geometry["geometries"] for polygon in polygon_arrays(one)]
     nested = {"Polygon": [geometry.get("coordinates")], "MultiPolygon": geometry.get("coordinates")}
     polygons = [[np.array([point[:2] for point in ring], float) for ring in rings]
-                for rings in nested.get(geometry["type"], [])]
+                for rings in nested.get(geometry["type"], []) if rings]     # an empty one has no rings
     if not all(len(ring) > 2 and np.isfinite(ring).all() for rings in polygons for ring in rings):
         raise ValueError("a ring without area")
     return polygons
