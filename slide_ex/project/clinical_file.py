@@ -38,6 +38,17 @@ def read(path):
     return table.drop(columns="Patient.ID").apply(clinical_words.without_missing).set_index(patients)
 
 
+def compare(path, patients):
+    """Log which of some patients have no row; ValueError where none has one, because ids are written otherwise."""
+    rows, patients = read(path).index, set(patients)
+    lacking = sorted(patients - set(rows))
+    if len(rows) and lacking and len(lacking) == len(patients):
+        raise ValueError(f"{path} has no row for any of {len(lacking)} patients: "
+                         f"{ids.with_near_matches(lacking, rows, 3)}: write its Patient.ID as it is elsewhere")
+    if lacking:
+        logging.info(f"no row in {path.name}: {ids.counted(lacking)}")
+
+
 def has_column(path, column):
     """Whether the file is there and has a column."""
     return path.is_file() and column in read(path)
