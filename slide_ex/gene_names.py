@@ -16,6 +16,7 @@ ENSEMBL = r"ENS[A-Z]*GR?\d{6,}(?:\.\d+)?(?:_PAR_Y)?"
 VERSION = r"\.\d+$"           # of an Ensembl id
 COPY_ON_Y = r"ENSGR\d+.*|ENSG\d+.*_PAR_Y"
 TWO_NAMES = r"[^|]+\|[^|]+"   # A1BG|1 of Firehose, ENSG00000121410|A1BG
+READS_IN_NO_GENE = r"__[a-z]\w+|N_(?:unmapped|multimapping|noFeature|ambiguous)"   # of HTSeq, and of STAR
 MOSTLY = .9                   # share of the names that are of one kind
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 DATE = (rf"(?i:\d{{1,2}}-(?:{MONTHS})(?:-\d{{2,4}})?|(?:{MONTHS})-\d{{1,2}}"

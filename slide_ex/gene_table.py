@@ -65,6 +65,8 @@ def read(path):
                          "symbols or Ensembl ids there")
     genes = Genes(values, pd.DataFrame(known, values.index), notes)
     under_first_names(genes, path)
+    leave_out_other_rows(genes, path)
+    values = genes.values
     whole = (values == values.round()).all()
     if whole.any() and whole.mean() < .5 and len(values) > 10:
         odd = values.columns[whole & (values.nunique() > len(values) / 2)]
@@ -85,10 +87,20 @@ def under_first_names(genes, path):
         genes.notes.append(f"{path.name}: names such as {names[-1]} are read as {new[-1]}")
     else:
         return
-    kept = new != ""
-    if not kept.all():
-        genes.notes.append(f"{path.name}: {(~kept).sum()} rows without a name left out")
-    genes.values, genes.annotation = (table[kept].set_axis(new[kept]) for table in (genes.values, genes.annotation))
+    genes.values, genes.annotation = (table.set_axis(new) for table in (genes.values, genes.annotation))
+
+
+def leave_out_other_rows(genes, path):
+    """Rows that are no genes go, with a line: those without a name, and what counting programs write below the genes.
+    """
+    for what, no_genes in (("without a name", lambda names: names.isin(["", *numeric_table.MISSING])),
+                           ("of reads in no gene", lambda names: names.str.fullmatch(gene_names.READS_IN_NO_GENE))):
+        left_out = no_genes(genes.values.index)
+        if left_out.all():
+            raise ValueError(f"{path}: all rows are {what}: put names of genes into the first column")
+        if left_out.any():
+            genes.notes.append(f"{path.name}: {left_out.sum()} rows {what} left out")
+            genes.values, genes.annotation = genes.values[~left_out], genes.annotation[~left_out]
 
 
 def checked(genes, path, gene_map=None, scale=None):

@@ -26,7 +26,7 @@ def read_parts(path, separator, left_out):
     found = text_table.layout(path, separator=separator)
     if len(found.header) < 2:
         raise ValueError(f"{path}: one column only; a table with names in the first line and column, separated by "
-                         "tabs, commas or semicolons, is needed")
+                         "tabs, commas, semicolons or blanks, is needed")
     text_table.refuse_repeated(found.header[1:], path)
     text_table.refuse_ragged(path, found)
     is_text = [i == 0 or left_out(name) for i, name in enumerate(found.header)]
@@ -70,7 +70,7 @@ def refuse_cut_gct(path, found, table):
 
 def refuse_text(table, path):
     """ValueError that shows the first value that is no number."""
-    text = [i for i in range(table.shape[1]) if not pd.api.types.is_numeric_dtype(table.iloc[:, i].dtype)]
+    text = [i for i, kind in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(kind) or kind == bool]
     if not text:
         return
     column = table.iloc[:, text[0]].astype(str)

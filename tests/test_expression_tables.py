@@ -93,7 +93,9 @@ def as_text(separator="\t", header="gene", **more):
 @pytest.mark.parametrize("name, content", [
     ("t.tsv", as_text()), ("t.csv", as_text(",")), ("t.csv", as_text(";")), ("t.tsv", as_text(",")),
     ("t.csv", as_text()),
-    ("t.txt", as_text(header=False)), ("t.tsv", "\n" + as_text()), ("t.tsv", as_text().replace("\n", "\r\n")),
+    ("t.txt", as_text(header=False)), ("t.txt", as_text(" ")),
+    ("t.txt", as_text(" ", quoting=2).replace('"gene" ', "")), ("t.tsv", "\n" + as_text()),
+    ("t.tsv", as_text().replace("\n", "\r\n")),
     ("t.tsv", "#1.2\n20\t12\n" + TABLE.assign(Description="x")[["Description", *PATIENTS]].to_csv(
         sep="\t", index_label="Name")),
     ("t.tsv", "# made by a tool\n" + as_text()), ("t.csv", "sep=;\n" + as_text(";")),
@@ -125,7 +127,8 @@ def test_what_is_packed_is_known_by_its_content(tmp_path):
     (as_text().replace("P-03", "P-02"), "twice: P-02"), ("PK\x03\x04abc", "Excel"), ("<!DOCTYPE html>", "web page"),
     ("", "it is empty"), ("gene\tP1\n", "no rows"), ("#1.2\n21\t12\n" + TABLE.assign(Description=1)[
         ["Description", *PATIENTS]].to_csv(sep="\t", index_label="Name"), "cut off"),
-    (as_text().replace("GENE3\t", "GENE3\tx"), "no number.*GENE3"), ("gene\nA\nB\n", "one column"),
+    (as_text().replace("GENE3\t", "GENE3\tx"), "no number.*GENE3"),
+    (TABLE.assign(kept=True).to_csv(sep="\t", index_label="gene"), "no number.*True.*kept"), ("gene\nA\nB\n", "one column"),
     (TABLE.assign(ids=range(5000, 5020)).to_csv(sep="\t", index_label="gene"), "ids hold whole numbers"),
     (TABLE.reset_index(drop=True).to_csv(sep="\t"), "first column holds numbers")])
 def test_what_is_no_table_of_numbers_is_one_clear_line(tmp_path, content, words):
@@ -140,6 +143,15 @@ def test_barcodes_in_r_are_barcodes(tmp_path):
     table.to_csv(tmp_path / "t.csv")
     assert list(numeric_table.read(tmp_path / "t.csv")) == ["TCGA-A1-A0SB-01A-11R-A144-07", "TCGA-A1-A0SD-01"]
     assert gene_table.samples(tmp_path / "t.csv") == list(numeric_table.read(tmp_path / "t.csv"))
+
+
+def test_rows_that_are_no_genes_are_left_out_and_counted(tmp_path):
+    names = [*TABLE.index[:-5], "", "NA", "__no_feature", "N_unmapped", "__alignment_not_unique"]
+    genes = gene_table.read(written(tmp_path / "t.tsv", TABLE.set_axis(names).to_csv(sep="\t", index_label="gene")))
+    assert list(genes.values.index) == names[:-5] and len(genes.annotation) == len(genes.values)
+    assert [note[7:] for note in genes.notes] == ["2 rows without a name left out", "3 rows of reads in no gene left out"]
+    with pytest.raises(ValueError, match="all rows are without a name"):
+        gene_table.read(written(tmp_path / "t.tsv", TABLE.set_axis(["NA"] * 20).to_csv(sep="\t", index_label="gene")))
 
 
 @pytest.mark.parametrize("copy", ["ENSGR0000002586.2", "ENSG00000002586.20_PAR_Y"])
