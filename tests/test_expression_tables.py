@@ -54,6 +54,19 @@ def test_a_wrong_declaration_is_refused_and_the_right_one_named(made, declared, 
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize("made", [lambda t: np.log2(t + 1), lambda t: np.log(t + 1), lambda t: np.log10(t + 1)])
+def test_a_sample_of_logarithms_among_linear_ones_is_named(made):
+    table = tpm().assign(**{"P-04": lambda t: made(t["P-04"]), "P-07": lambda t: made(t["P-07"])})
+    with pytest.raises(ValueError, match="P-04, P-07 look like logarithms, the other samples do not"):
+        linear(table)
+
+
+@pytest.mark.parametrize("made", [lambda t: t / 1e6, lambda t: t / 1e4, lambda t: t / t.max() * 20, lambda t: t * 0])
+def test_a_linear_sample_in_another_unit_passes(made):
+    table = tpm().assign(**{"P-04": lambda t: made(t["P-04"])})
+    assert linear(table)[0].equals(table)
+
+
 def test_few_negative_values_among_linear_ones_have_their_own_words():
     table = tpm()
     table.iloc[:3, 4] = -2.5
