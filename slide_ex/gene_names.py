@@ -96,7 +96,13 @@ def with_other_symbols(names, known):
     return some(f"{name} ({other}?)" if other else name for name, other in zip(names, others))
 
 
-# Gene maps
+# Lists of genes, gene maps
+
+def read_list(path):
+    """Names in a file of text, one a line or between blanks, commas or semicolons, each once."""
+    names = re.split(r"[\s,;\"]+", "\n".join(text_table.read_lines(path, "a file with one gene a line")))
+    return list(dict.fromkeys(filter(None, names)))
+
 
 def read_gene_map(path):
     """gene_id, gene_name and, where there, gene_type and length, as strings.

@@ -117,6 +117,14 @@ def opened(path, encoding):
     return io.TextIOWrapper(opened_bytes(path), encoding, newline="")
 
 
+def read_lines(path, what):
+    """The lines of a file of text that is no table; FileNotFoundError, and ValueError, which say `what` to give."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give {what}")
+    with opened(path, encoding_of(path)) as file:
+        return file.read().splitlines()
+
+
 def lines_before_header(lines):
     """How many lines stand before the header, and the separator that Excel's line `sep=;` declares (or None).
 

@@ -221,6 +221,23 @@ def test_targets_take_a_gene_list_and_another_base(project, run_script):
         assert file.attrs["log_base"] == 10
 
 
+@pytest.mark.parametrize("listed", ["\ufeffGENE1\r\nGENE3\r\n", "gene1, gene3", '"GENE1"\n"GENE3"\n'])
+def test_a_gene_list_is_read_as_people_write_it(project, run_script, listed):
+    (project / "genes.txt").write_text(listed + " NOGENE")
+    done = run_script(TARGETS, project, "--genes", project / "genes.txt", "--confidence", 0)
+    assert done.returncode == 0 and "genes.txt: no genes of the labels: 1 (NOGENE)" in done.stdout, done.stderr
+    with h5py.File(project / "targets.h5") as file:
+        assert file["expression/CAFs/genes"].asstr()[:].tolist() == ["GENE1", "GENE3"]
+
+
+@pytest.mark.parametrize("content, words", [(b"A\nB\n", "none of 2 (A, B) is a gene of the labels"),
+                                            (b"PK\x03\x04", "Excel"), (b"", "none of 0")])
+def test_a_gene_list_of_other_things_is_refused(project, run_script, content, words):
+    (project / "genes.txt").write_bytes(content)
+    done = run_script(TARGETS, project, "--genes", project / "genes.txt")
+    assert done.returncode == 1 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def test_targets_from_tables_of_another_tool(tmp_path, run_script):
     data, folder = mixed_cells.mix(), tmp_path / "other"
     folder.mkdir()
