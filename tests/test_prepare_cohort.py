@@ -93,6 +93,13 @@ def test_bad_input_is_named(cohort, run_script, file, old, new, message):
     assert not (cohort.parent / "p" / "metadata.csv").exists()
 
 
+def test_one_sample_is_not_that_of_two_patients(cohort, run_script):
+    table = pd.read_csv(cohort / "cohort.csv").assign(**{"Expression.ID": ["", "", "P-01", ""]})
+    table.to_csv(cohort / "cohort.csv", index=False)
+    done = prepare(run_script, cohort)
+    assert done.returncode == 1 and "the same expression under more than one patient: P-01" in done.stderr
+
+
 def test_unmatched_rows_are_left_out_when_allowed(cohort, run_script):
     edit(cohort / "cohort.csv", "b.svs", "B.SVS")
     done = prepare(run_script, cohort, "--allow-unmatched")
@@ -115,3 +122,11 @@ def test_killed_run_is_taken_up_again(cohort, run_script):
 def test_near_ids():
     assert ids.with_near_matches(["tcga_a1", "Q"], ["TCGA-A1", "TCGA-A2"]) == "tcga_a1 (TCGA-A1?), Q"
     assert ids.with_near_matches(list("abcdefg"), [], 2) == "a, b and 5 more"
+
+
+def test_slides_and_samples_that_the_table_does_not_name_are_listed(cohort, run_script):
+    edit(cohort / "cohort.csv", "b.svs,P-02,,RD\n", "")
+    done = prepare(run_script, cohort)
+    assert done.returncode == 0, done.stderr
+    assert "slide files that the table does not name: 1 (b.svs)" in done.stdout
+    assert "samples of expression that the table does not name: 1 (P-02)" in done.stdout

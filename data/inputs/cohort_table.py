@@ -3,7 +3,7 @@ import difflib
 
 import pandas as pd
 
-from slide_ex.ids import some, with_dashes, with_near_matches
+from slide_ex.ids import counted, some, with_dashes, with_near_matches
 from slide_ex.project import clinical_file, clinical_words
 from slide_ex.slides import files
 from slide_ex.text_table import read_strings
@@ -61,6 +61,10 @@ def check(cohort, path, said):
         given = cohort[cohort[column] != ""].groupby("patient_id")[column].nunique()
         if (given > 1).any():
             raise ValueError(f"{path}: patients with more than one {column}: {some(given.index[given > 1])}")
+    owners = cohort.groupby("expression_id")["patient_id"].nunique()
+    if (owners > 1).any():
+        raise ValueError(f"{path}: the same expression under more than one patient: {some(owners.index[owners > 1])}: "
+                         "keep the right one")
 
 
 def find_slides(cohort, folder):
@@ -91,6 +95,15 @@ def find_expression(cohort, expression, path):
                          f"{some(columns)}: add a column Expression.ID to the table")
     for row, sample in cohort.loc[~known & (cohort["reason"] == ""), "expression_id"].items():
         cohort.loc[row, "reason"] = f"{NO_EXPRESSION}: {with_near_matches([sample], columns)}"
+
+
+def without_row(cohort, folder=None, samples=()):
+    """Lines about slide files in a folder, and samples of expression, that the table does not name."""
+    given = set(cohort["path"]) if folder else set()
+    unnamed = {"slide files": [str(path.relative_to(folder)) for path in sorted(folder.rglob("*") if folder else ())
+                               if path.suffix.lower() in files.SLIDES and not given & {path, *path.parents}],
+               "samples of expression": [name for name in samples if name not in set(cohort["expression_id"])]}
+    return [f"{what} that the table does not name: {counted(names)}" for what, names in unnamed.items() if names]
 
 
 def refuse_unmatched(cohort, path, allowed):
