@@ -68,6 +68,12 @@ def test_known_fractions_are_kept(project, run_script):
     np.testing.assert_allclose(written, table, atol=1e-5)
     table.iloc[1:].to_csv(project / "known.tsv", sep="\t")
     fails(run_script(SCRIPT, project, "--fractions", project / "known.tsv", "--overwrite"), "lacks P000")
+    table.rename(columns={"T-cells": "T.cells"}).to_csv(project / "known.tsv", sep="\t")
+    fails(run_script(SCRIPT, project, "--fractions", project / "known.tsv", "--overwrite"), "lacks T-cells (T.cells?)")
+    more = pd.concat([table, table.iloc[:1].set_axis(["P999"])])
+    more.to_csv(project / "known.tsv", sep="\t")
+    done = run_script(SCRIPT, project, "--fractions", project / "known.tsv", "--overwrite")
+    assert "known.tsv: patients that are not in bulk, not used: 1 (P999)" in done.stdout, done.stderr
 
 
 def test_batches_of_a_column_are_removed_and_what_is_wrong_with_them_said(project, run_script):
@@ -132,6 +138,9 @@ BAD = {
     "Ensembl": (changed("bulk_expression", lambda t: t.set_axis([f"ENSG{g:011}.2" for g in range(len(t))])),
                 "--gene-map"),
     "collinear": (changed("signature", nearly_copied), "CAFs and T-cells", "cannot be told apart"),
+    "transposed": (changed("bulk_expression", lambda t: t.T), "has patients in rows", "transpose"),
+    "type by another name in reference": (changed("reference", lambda t: t.rename(columns={"T-cells": "T.cells"})),
+                                          "lacks cell types", "T-cells (T.cells?)"),
     "type not in reference": (changed("reference", lambda t: t.drop(columns="CAFs")), "lacks cell types", "CAFs"),
     "type no folder name": (changed("signature", lambda t: t.rename(columns={"CAFs": "../CAFs"})), "'../CAFs'"),
     "no signature": (lambda project: (project / "signature.tsv").unlink(), "no signature.tsv"),

@@ -4,6 +4,7 @@ Sources: GDC Data Dictionary ('--, not reported, unknown, not allowed to collect
 ([Not Available], [Not Applicable], [Not Evaluated], [Unknown], [Discrepancy], [Completed], [Pending]), R (NA), pandas
 (nan, <NA>, NaT), SQL (NULL), Excel (#N/A and other errors), SAS, SPSS and Stata (.).
 """
+import numpy as np
 import pandas as pd
 
 from slide_ex.ids import counted, some
@@ -40,7 +41,7 @@ def as_numbers(column, name, path):
     column = without_missing(column)
     known = column[column != ""]
     numbers = pd.to_numeric(known, errors="coerce")
-    words = known[numbers.isna()]
+    words = known[~np.isfinite(numbers)]
     if words.empty:
         return pd.to_numeric(column.replace("", None), errors="coerce").astype(float)
     listed = some(dict.fromkeys(map(repr, words)))
