@@ -12,6 +12,7 @@
 Cells that mean "missing" (clinical_words) are empty in every column but Patient.ID.
 """
 import logging
+import re
 
 from slide_ex import ids, text_table
 from slide_ex.project import clinical_words, description_file
@@ -19,6 +20,9 @@ from slide_ex.project import clinical_words, description_file
 NAME = "clinical.csv"
 TIME, EVENT = "Time", "Event"
 OF_SURVIVAL = ("vital_status", "days_to_death", "days_to_last_follow_up", "days_to_follow_up")     # fields of GDC
+TELLS_SURVIVAL = re.compile(rf"{'|'.join(OF_SURVIVAL)}|death_days_to|last_contact_days_to|"
+                            r"(os|dss|dfs|dfi|pfs|pfi|rfs)([._](time|days|months|status|event|cr))*", re.IGNORECASE)
+# also of TCGA's biotab, cBioPortal (OS_MONTHS) and the TCGA-CDR (Liu et al. 2018, OS.time)
 EVENT_WORDS = dict.fromkeys(("1", "1.0", "true", "yes", "dead", "deceased"), 1.) | dict.fromkeys(
     ("0", "0.0", "false", "no", "alive", "living"), 0.)     # cBioPortal writes 1:DECEASED
 
@@ -142,6 +146,11 @@ def known_survival(path, time_column, event_column):
     if len(known) < len(events):
         logging.info(f"no {time_column} or {event_column} known: {ids.counted(sorted(set(events) - set(known)))}")
     return known
+
+
+def tells_survival(column):
+    """Whether a column is called as one of survival, with the table of GDC before its name or without."""
+    return any(TELLS_SURVIVAL.fullmatch(name) for name in (column, column.rpartition(".")[2]))
 
 
 def event_of(word):
