@@ -77,7 +77,7 @@ def groups(clinical, patients):
     """Site of each patient: from the column Site of clinical.csv, or else from TCGA barcodes."""
     if not clinical_file.has_column(clinical, "Site"):
         return patient_splits.sites(patients)
-    given = clinical_file.read_column(clinical, "Site")
+    given = clinical_file.read_groups(clinical, "Site")
     lacking = [patient for patient in patients if not given.get(patient)]
     if lacking:
         raise ValueError(f"{clinical}, column Site: empty for {counted(lacking)}")

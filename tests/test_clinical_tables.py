@@ -40,6 +40,7 @@ def test_one_missing_age_makes_no_categories():
 @pytest.mark.parametrize("values, words", [
     ([*map(str, range(40, 60)), ">89", "adult"], r"2 \('>89', 'adult'\) that are none"),
     ([*map(str, range(40, 60)), "inf"], r"1 \('inf'\) that are none"),
+    (["Positive", "positive", "NEG"] * 6, "'Positive' and 'positive' differ in case or blanks only"),
     ([f"ward {i}" for i in range(12)], "12 different words in 12 patients"),
     ([f"{i},5" for i in range(12)], "decimal point")])
 def test_columns_that_are_neither_numbers_nor_categories(values, words):

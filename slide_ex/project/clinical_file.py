@@ -67,6 +67,13 @@ def read_column(path, column):
     return table[column].to_dict()
 
 
+def read_groups(path, column):
+    """As `read_column`, of a column whose words are groups of patients; ValueError for one word in two spellings."""
+    words = read_column(path, column)
+    clinical_words.refuse_spellings(filter(None, words.values()), column, path)
+    return words
+
+
 def has_responses(path):
     """Whether the file is there and has the column of responses."""
     return has_column(path, description_file.read(path.parent).response_column)

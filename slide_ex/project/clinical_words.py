@@ -52,4 +52,15 @@ def as_numbers(column, name, path):
         comma = "; numbers need a decimal point" if words.str.fullmatch(r"-?\d+,\d+").any() else ""
         raise ValueError(f"{path}: {name} has {known.nunique()} different words in {len(known)} patients ({listed}), "
                          f"so a category would be about one patient{comma}: leave the column out, or group its words")
+    refuse_spellings(known, name, path)
     return None
+
+
+def refuse_spellings(words, name, path):
+    """ValueError for words that differ in case and blanks only: they would be two groups of patients."""
+    words = pd.Series(sorted(set(words)))
+    spelt = words.groupby(words.map(lambda word: "".join(word.casefold().split()))).agg(list)
+    twice = [" and ".join(map(repr, of_one)) for of_one in spelt if len(of_one) > 1]
+    if twice:
+        raise ValueError(f"{path}, column {name}: {some(twice)} differ in case or blanks only: write one word for one "
+                         "thing")
