@@ -3,7 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slide_ex import ids, record
+from inputs import bulk_sources
+from slide_ex import expression_scale, ids, record
 
 PATIENTS = ["P-01", "P-02", "P-03"]
 
@@ -130,3 +131,21 @@ def test_slides_and_samples_that_the_table_does_not_name_are_listed(cohort, run_
     assert done.returncode == 0, done.stderr
     assert "slide files that the table does not name: 1 (b.svs)" in done.stdout
     assert "samples of expression that the table does not name: 1 (P-02)" in done.stdout
+
+
+def test_what_a_gene_map_does_to_symbols_and_counts_is_said(tmp_path):
+    values = pd.DataFrame({"P1": [300., 200, 500], "P2": [100., 800, 100]}, ["CD3E", "MALAT1", "SEPT6"])
+    (values * 1000).to_csv(tmp_path / "t.tsv", sep="\t")
+    gene_map = pd.DataFrame({"gene_id": ["A", "A", "B", "C"], "gene_name": ["CD3E", "CD3E", "MALAT1", "SEPT6"],
+                             "gene_type": [*["protein_coding"] * 2, "lncRNA", "protein_coding"],
+                             "length": ["1000", "3000", "4000", "500"]})
+    scale = expression_scale.Declared(is_bulk=True)
+    genes = bulk_sources.read_matrix(tmp_path / "t.tsv", scale, True, gene_map)
+    rate = values.div([1000, 4000, 500], axis=0)
+    np.testing.assert_allclose(genes.values, rate / rate.sum() * 1e6)
+    assert "several lengths (of transcripts?) of 1 genes, the first counts: A" in genes.notes[1]
+    assert "leave out --counts" in genes.notes[0]
+    table, notes = bulk_sources.under_symbols(genes, tmp_path / "t.tsv", gene_map.iloc[:3])
+    assert list(table.index) == ["CD3E"]
+    assert notes[-2:] == ["1 genes that are not protein-coding left out",
+                          "1 genes that are not in the gene map left out: SEPT6"]
