@@ -214,6 +214,12 @@ def test_clinical_rows_become_one_a_patient(download, run_script, tmp_path, case
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "p" / "clinical.csv").read_text() == (
         f"Patient.ID,Response,age,stage\n{PATIENTS[0]},,57,\n{PATIENTS[1]},,61,Stage II\n")
+    assert f"clinical.tsv: no row for 1 ({PATIENTS[2]})" in done.stdout
+    assert "several values for a patient left out: 1 (treatment)" in done.stdout
+    pd.DataFrame(rows[3:], columns=[case_column, "age", "stage", "treatment"]).to_csv(
+        tmp_path / "clinical.tsv", sep="\t", index=False)
+    done = run_script("data/prepare_tcga.py", tmp_path / "q", *arguments)
+    assert done.returncode == 1 and "no row for any of 3" in done.stderr
 
 
 def test_slides_that_share_a_barcode_keep_their_file_names():
