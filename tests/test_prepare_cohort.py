@@ -94,6 +94,12 @@ def test_bad_input_is_named(cohort, run_script, file, old, new, message):
     assert not (cohort.parent / "p" / "metadata.csv").exists()
 
 
+def test_a_patient_without_a_slide_may_be_na(cohort, run_script):
+    edit(cohort / "cohort.csv", "b.svs,P-02,,RD", "NA,P-02,NA,RD")
+    done = prepare(run_script, cohort)
+    assert done.returncode == 0 and "3 slides of 2 patients; expression of 2 genes in 3" in done.stdout, done.stderr
+
+
 def test_one_sample_is_not_that_of_two_patients(cohort, run_script):
     table = pd.read_csv(cohort / "cohort.csv").assign(**{"Expression.ID": ["", "", "P-01", ""]})
     table.to_csv(cohort / "cohort.csv", index=False)

@@ -34,12 +34,13 @@ def read(path, renamed, said):
             raise ValueError(f"{path} has no column {column}, its columns are {some(table, 12)}: rename one, or give "
                              f"--columns {name}={near[0] if near else '...'}")
     cohort = pd.DataFrame({ours: table.get(yours[name], "") for name, ours in names.items()}).assign(reason="")
+    for column in ("filename", "expression_id", "mask_file", "response"):
+        cohort[column] = clinical_words.without_missing(cohort[column])
     for column in ("patient_id", "expression_id"):
         cohort[column] = cohort[column].map(with_dashes)
     cohort["slide_id"] = cohort["slide_id"].where(cohort["slide_id"] != "", cohort["filename"].str.split("/").str[-1]
                                                   .str.replace(ENDINGS, "", regex=True))
     cohort["expression_id"] = cohort["expression_id"].where(cohort["expression_id"] != "", cohort["patient_id"])
-    cohort["response"] = clinical_words.without_missing(cohort["response"])
     check(cohort, path, said)
     return cohort
 

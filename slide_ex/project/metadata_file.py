@@ -6,10 +6,13 @@
     Magnification   objective power, optional
     MPP             microns per level-0 pixel, optional; comes before Magnification (slide_ex/slides/scale.py)
     Mask            regions whose tiles are kept: a GeoJSON or PNG file in regions/, optional; empty: the whole slide
+
+NA and its like (clinical_words) are empty in the last three.
 """
 import pandas as pd
 
 from slide_ex import ids, text_table
+from slide_ex.project.clinical_words import without_missing
 from slide_ex.slides import files, scale
 
 NAME = "metadata.csv"
@@ -52,7 +55,7 @@ def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add
     check_slide_ids(table["Slide.ID"], path)
     filenames = table["Filename"] if "Filename" in table else pd.Series("", index=table.index)
     check_filenames(filenames, path, needs_files)
-    mask_files = table["Mask"] if "Mask" in table else pd.Series("", index=table.index)
+    mask_files = without_missing(table["Mask"]) if "Mask" in table else pd.Series("", index=table.index)
     check_filenames(mask_files, path, needed=False, column="Mask", folder=REGIONS)
     slides = pd.DataFrame({"slide_id": table["Slide.ID"], "filename": filenames,
                            "patient_id": patient_ids(table, patient_column, path, remedy),
@@ -101,8 +104,9 @@ def positive_numbers(table, column, path):
     """An optional column as floats, NaN where it is absent or empty."""
     if column not in table:
         return pd.Series(float("nan"), index=table.index)
-    numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
-    wrong = (table[column] != "") & ~((numbers > 0) & (numbers < float("inf")))
+    given = without_missing(table[column])
+    numbers = pd.to_numeric(given.replace("", None), errors="coerce")
+    wrong = (given != "") & ~((numbers > 0) & (numbers < float("inf")))
     if wrong.any():
         row = table[wrong].iloc[0]
         raise ValueError(f"{path}: {column} of {row['Slide.ID']} is {row[column]!r}, not a positive number")
