@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from slide_ex import expression_scale, gene_names, ids, numeric_table, text_table
-from slide_ex.ids import some
+from slide_ex.ids import counted, some
 
 ANNOTATION = {         # names of columns, see gene_names.plain, that describe genes and are no samples
     "entrezgeneid", "entrezid", "entrez", "description", "chr", "chrom", "chromosome", "start", "end", "strand",
@@ -91,15 +91,17 @@ def under_first_names(genes, path):
 
 
 def leave_out_other_rows(genes, path):
-    """Rows that are no genes go, with a line: those without a name, and what counting programs write below the genes.
-    """
-    for what, no_genes in (("without a name", lambda names: names.isin(["", *numeric_table.MISSING])),
-                           ("of reads in no gene", lambda names: names.str.fullmatch(gene_names.READS_IN_NO_GENE))):
-        left_out = no_genes(genes.values.index)
+    """Rows that are no genes go, with a line: those without a name, without a value in any sample (cBioPortal), and
+    what counting programs write below the genes."""
+    for what, are_so in (("without a name", lambda table: table.index.isin(["", *numeric_table.MISSING])),
+                         ("without any value", lambda table: table.isna().all(axis=1).to_numpy()),
+                         ("of reads in no gene", lambda table: table.index.str.fullmatch(gene_names.READS_IN_NO_GENE))):
+        left_out = are_so(genes.values)
         if left_out.all():
-            raise ValueError(f"{path}: all rows are {what}: put names of genes into the first column")
+            raise ValueError(f"{path}: all rows are {what}: names of genes are needed in the first column, numbers in "
+                             "the others")
         if left_out.any():
-            genes.notes.append(f"{path.name}: {left_out.sum()} rows {what} left out")
+            genes.notes.append(f"{path.name}: rows {what} left out: {counted(genes.values.index[left_out])}")
             genes.values, genes.annotation = genes.values[~left_out], genes.annotation[~left_out]
 
 

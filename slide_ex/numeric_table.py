@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from slide_ex import ids, text_table
-from slide_ex.ids import some
+from slide_ex.ids import counted, some
 
 MISSING = ["NA", "NaN", "nan", "N/A", "n/a", "NULL", "null", "<NA>", "#N/A"]    # what R, pandas, SQL and Excel write
 TOO_LARGE = 1e12       # no expression, in any unit
@@ -85,6 +85,7 @@ def refuse_text(table, path):
 
 def refuse_missing(table, path):
     """ValueError for values that are missing, infinite or no expression in any unit."""
-    bad = table.columns[~(np.isfinite(table) & (table.abs() < TOO_LARGE)).all()]
-    if len(bad):
-        raise ValueError(f"{path}: missing, infinite or impossible values in {some(bad)}: fill or remove them")
+    bad = ~(np.isfinite(table) & (table.abs() < TOO_LARGE)).to_numpy()
+    if bad.any():
+        raise ValueError(f"{path}: missing, infinite or impossible values in {some(table.columns[bad.any(axis=0)])} (of "
+                         f"{counted(table.index[bad.any(axis=1)])}): fill or remove them")

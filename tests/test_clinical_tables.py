@@ -54,6 +54,13 @@ def test_categories_stay_categories():
     assert list(train) == ["stage=I", "stage=II", "stage=III"] and train["stage=I"].sum() == 6
 
 
+def test_categories_that_training_does_not_know_are_said(caplog):
+    train = pd.DataFrame({"stage": ["I", "II"] * 6})
+    with caplog.at_level("INFO"):
+        _, new = feature_sets.as_numbers(train, pd.DataFrame({"stage": ["I", "IV"]}))
+    assert "stage holds words that training does not know: IV" in caplog.text and new.sum().sum() == 1
+
+
 @pytest.mark.parametrize("text, encoding", [
     ('"Patient.ID","Response","Site"\n"P1","pCR","A"\n"P2","RD","B"\n', "utf-8"),    # R, without names of rows
     ('"","Patient.ID","Response","Site"\n"1","P1","pCR","A"\n"2","P2","RD","B"\n', "utf-8"),    # R, write.csv

@@ -119,7 +119,7 @@ def test_genes_without_values_are_dropped_and_counted(folder, run_script):
         table.to_csv(folder / f"CIBERSORTxHiRes_Job3_{name.replace(' ', '')}_Window16.txt", sep="\t", na_rep="NA",
                      index_label="GeneSymbol")
     done = run_script(SCRIPT, folder.parent, "--labels", folder, "--genes-in-rows")
-    assert done.returncode == 0 and done.stdout.count("missing values dropped: 7 (GENE0") == 4, done.stderr
+    assert done.returncode == 0 and done.stdout.count("rows without any value left out: 7 (GENE0") == 4, done.stderr
     assert set(read(folder)[2]) <= set(mixed_cells.TYPES)
 
 
