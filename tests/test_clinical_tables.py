@@ -30,6 +30,11 @@ def test_words_that_are_values(word):
     assert not clinical_words.is_missing(word)
 
 
+def test_minus_is_negative_beside_plus_alone():
+    assert clinical_words.without_missing(pd.Series(["+", "-", "", "NA"])).tolist() == ["+", "-", "", ""]
+    assert clinical_words.without_missing(pd.Series(["1+", "-", "3+"])).tolist() == ["1+", "", "3+"]
+
+
 def test_one_missing_age_makes_no_categories():
     ages = [str(age) for age in range(40, 60)]
     table = pd.DataFrame({"age": clinical_words.without_missing(pd.Series([*ages, "NA"]))})

@@ -76,6 +76,13 @@ def test_known_fractions_are_kept(project, run_script):
     assert "known.tsv: patients that are not in bulk, not used: 1 (P999)" in done.stdout, done.stderr
 
 
+def test_a_cell_type_of_the_reference_alone_is_said(project, run_script):
+    path = project / "signature.tsv"
+    pd.read_csv(path, sep="\t", index_col=0).drop(columns="CAFs").to_csv(path, sep="\t")
+    done = run_script(SCRIPT, project, "--overwrite")
+    assert "reference.tsv: cell types that the signature lacks, not used: 1 (CAFs)" in done.stdout, done.stderr
+
+
 def test_batches_of_a_column_are_removed_and_what_is_wrong_with_them_said(project, run_script):
     bulk = pd.read_csv(project / "bulk_expression.tsv", sep="\t", index_col=0)
     fails(run_script(SCRIPT, project, "--batch", "Centre", "--overwrite"), "Centre", "clinical.csv", "not there")

@@ -113,6 +113,7 @@ def as_text(separator="\t", header="gene", **more):
         sep="\t", index_label="Name")),
     ("t.tsv", "# made by a tool\n" + as_text()), ("t.csv", "sep=;\n" + as_text(";")),
     ("t.csv", as_text(",").replace("\n", ",,\n")),
+    ("t.tsv", TABLE.assign(baseMean=2.5, log2FoldChange=-1.5, padj="NA").to_csv(sep="\t", index_label="gene")),
     ("t.tsv", TABLE.assign(Entrez_Gene_Id=range(20), Length=500).to_csv(sep="\t", index_label="Hugo_Symbol")),
     ("t.tsv", '"' + as_text().replace("\t", '"\t"').replace("\n", '"\n"')[:-1])])
 def test_the_layout_of_a_file_is_found(tmp_path, name, content):

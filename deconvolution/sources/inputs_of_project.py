@@ -54,7 +54,8 @@ def load(files, gene_map, min_markers_found, scale):
     silent = signature.columns[(signature == 0).all()]
     if len(silent):
         raise ValueError(f"{files['signature']}: no gene of bulk is a marker of {some(silent)}")
-    reference = full_reference(tables.get("reference"), signature, files)
+    reference, about = full_reference(tables.get("reference"), signature, files)
+    notes += about
     by_symbol = reference.set_axis(reference.index.str.upper())
     reference = by_symbol.reindex(bulk.index.str.upper()).set_axis(bulk.index)
     if len(bulk.columns) < 3 * len(signature.columns):
@@ -128,14 +129,17 @@ def about_missing_markers(signature, missing, bulk):
 
 
 def full_reference(reference, signature, files):
-    """The reference with the signature's cell types in its order; the signature itself where there is none."""
+    """The reference with the signature's cell types in its order, and notes; the signature itself where there is none.
+    """
     if reference is None:
-        return signature
+        return signature, []
     missing = signature.columns.difference(reference.columns)
     if len(missing):
         raise ValueError(f"{files['reference']} lacks cell types of the signature: "
                          + ids.with_near_matches(missing, reference.columns.difference(signature.columns)))
-    return reference[signature.columns]
+    others = reference.columns.difference(signature.columns)
+    return reference[signature.columns], [f"{files['reference'].name}: cell types that the signature lacks, not used: "
+                                          f"{ids.counted(others)}"] if len(others) else []
 
 
 def known_fractions(path, data, is_scaled):

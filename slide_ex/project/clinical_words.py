@@ -28,8 +28,9 @@ def is_missing(word):
 
 
 def without_missing(column):
-    """A column (Series of str) with "" for every word that means missing."""
-    return column.where(~column.map(is_missing), "")
+    """A column (Series of str) with "" for every word that means missing; beside + the word - means negative."""
+    is_negative = column.eq("-") & column.eq("+").any()
+    return column.where(~column.map(is_missing) | is_negative, "")
 
 
 def as_numbers(column, name, path):
