@@ -47,6 +47,7 @@ def main(args):
     if expression is not None:
         cohort_table.find_expression(cohort, expression.values, args.expression)
     cohort_table.refuse_unmatched(cohort, args.table, args.allow_unmatched)
+    unnamed = cohort_table.without_row(cohort, args.slides, [] if expression is None else list(expression.values))
 
     used = cohort[cohort["reason"] == ""]
     bulk, notes = None, []
@@ -60,7 +61,7 @@ def main(args):
         preparation.link_slides(project, slides)
     report = preparation.report_of(row=("slide_id", cohort))
     preparation.write(project, now, slides, bulk, cohort_table.clinical(used), report)
-    for line in [*preparation.summary(report), *notes]:
+    for line in [*preparation.summary(report), *unnamed, *notes]:
         logging.info(line)
     logging.info("%d slides of %d patients%s", len(slides), slides["patient_id"].nunique(),
                  "" if bulk is None else f"; expression of {bulk.shape[0]} genes in {bulk.shape[1]} patients")

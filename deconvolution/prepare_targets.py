@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from outputs import target_labels
-from slide_ex import checksums, record
+from slide_ex import checksums, gene_names, record
 from slide_ex.project import expression_file, targets_file
 from slide_ex.stages import plan
 from sources import label_tables
@@ -57,9 +57,10 @@ def main(args):
                           remedy="run with --overwrite to redo it"):
         logging.info(f"{targets} is finished: skipped")
         return
-    wanted = set(args.genes.read_text().split()) if args.genes else None
-    kept, counts, r = [], [], {}
+    wanted = gene_names.read_list(args.genes) if args.genes else None
+    kept, counts, r, known = [], [], {}, set()
     for cell_type, genes, expression, scores in source.tables:
+        known.update(genes)
         rows, labels, left = target_labels.select(genes, expression, scores, wanted, settings)
         kept.append((cell_type, np.array(genes)[rows], labels, scores[rows]))
         if cell_type in source.abundance:
@@ -67,6 +68,8 @@ def main(args):
         counts.append({"cell_type": cell_type} | left | {"median_r_with_fraction": r.get(cell_type, np.nan)})
         logging.info(f"{cell_type}: " + ", ".join(f"{n} {what}" for what, n in left.items())
                      + ("" if len(rows) else ": no labels for this cell type"))
+    if wanted is not None:
+        target_labels.check_list(wanted, known, args.genes)
     if not any(len(genes) for _, genes, _, _ in kept):
         raise ValueError(f"no gene of any cell type is left, see the counts above: lower --confidence (now "
                          f"{args.confidence}), or deconvolve more patients")

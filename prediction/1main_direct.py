@@ -6,7 +6,7 @@ Writes  <project_path>/results/direct_preds/result_<outer>_<inner>/ (files: data
     python prediction/1main_direct.py demo all all
 """
 from slide_ex import script
-from slide_ex.project import clinical_file, description_file, targets_file
+from slide_ex.project import clinical_file, description_file, splits_file, targets_file
 from training import cross_validation
 
 MAX_EPOCHS, PATIENCE = 1000, 500  # published: docs/method.md
@@ -14,7 +14,9 @@ MAX_EPOCHS, PATIENCE = 1000, 500  # published: docs/method.md
 
 def main(args):
     clinical_file.record_words(args.project_path, args)
-    target = targets_file.read_response(args.project_path / "clinical.csv")
+    clinical = args.project_path / clinical_file.NAME
+    target = targets_file.read_response(clinical)
+    clinical_file.compare(clinical, splits_file.read(args.project_path / splits_file.NAME)["patients"])
     config = cross_validation.config_of(args, "classification", "tiles")  # the mean does not commute with ReLU
     cross_validation.train(args, [target], config)
 

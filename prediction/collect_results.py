@@ -69,7 +69,7 @@ def main(args):
 def read_sites(project):
     """Patient to Site of clinical.csv, where there is one."""
     path = project / clinical_file.NAME
-    return clinical_file.read_column(path, "Site") if clinical_file.has_column(path, "Site") else {}
+    return clinical_file.read_groups(path, "Site") if clinical_file.has_column(path, "Site") else {}
 
 
 def outputs(project, targets):

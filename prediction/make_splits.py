@@ -27,17 +27,19 @@ def main(args):
     slides = features_file.read_slides(args.project_path / "features.h5")
     target = targets_file.read_abundance(args.project_path / "targets.h5")
     patients = common_patients(slides, target)
+    clinical = args.project_path / clinical_file.NAME
+    if clinical_file.has_responses(clinical):
+        clinical_file.compare(clinical, patients)
     if args.import_path:
         splits = imported(args.import_path, slides, patients)
     else:
-        clinical = args.project_path / "clinical.csv"
         strata = clinical_file.read_responses(clinical) if args.stratify else None
         splits = patient_splits.draw(patients, args.outer, args.inner, args.seed, strata,
                                      groups(clinical, patients) if args.group_by else None)
         splits |= {"stratify": args.stratify, "group_by": args.group_by}
     splits_file.check(splits, args.import_path or path)
     patient_splits.refuse_small_parts(splits)
-    lacking = splits_file.one_class(splits, responses(args.project_path / "clinical.csv"))
+    lacking = splits_file.one_class(splits, responses(clinical))
     if lacking:
         said = description_file.read(args.project_path)
         logging.warning(f"no {said.responder} or no {said.non_responder} in {counted(lacking)}: the direct model "
@@ -75,7 +77,7 @@ def groups(clinical, patients):
     """Site of each patient: from the column Site of clinical.csv, or else from TCGA barcodes."""
     if not clinical_file.has_column(clinical, "Site"):
         return patient_splits.sites(patients)
-    given = clinical_file.read_column(clinical, "Site")
+    given = clinical_file.read_groups(clinical, "Site")
     lacking = [patient for patient in patients if not given.get(patient)]
     if lacking:
         raise ValueError(f"{clinical}, column Site: empty for {counted(lacking)}")

@@ -37,6 +37,8 @@ RECORDED = "clinical_columns", "min_r", "confidence", "scale_in_cohort", "search
 def main(args):
     check(args)
     clinical_file.record_words(args.project_path, args)
+    if not args.endpoint and description_file.read(args.project_path).response_column in args.clinical_columns:
+        raise ValueError("--clinical-columns: the response is what is predicted; leave its column out")
     stage, model, statistics, metric = ("survival", cox, survival, "c_index") if args.endpoint else (
         "response", classifiers, comparison_table, "auc")
     train, new, setting = cohorts.read_both(args.project_path, args.source, args.train_on, args.clinical_columns,
@@ -80,8 +82,8 @@ def check(args):
     if args.endpoint and (len(args.endpoint) != 2 or not all(args.endpoint)):
         raise ValueError(f"--endpoint {','.join(args.endpoint)}: give two columns of clinical.csv, as Time,Event")
     ids.refuse_unsafe(args.endpoint[1:], "the column of events", "--endpoint")
-    telling = [column for column in args.clinical_columns if args.endpoint
-               and (column in args.endpoint or column.rpartition(".")[2] in clinical_file.OF_SURVIVAL)]
+    telling = [column for column in args.clinical_columns
+               if column in args.endpoint or args.endpoint and clinical_file.tells_survival(column)]
     if telling:
         raise ValueError(f"--clinical-columns {ids.some(telling)}: it tells the endpoint that is predicted; leave "
                          "it out")

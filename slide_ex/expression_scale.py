@@ -20,6 +20,8 @@ FEWEST_OF_ALL = 15000       # genes: as many have all protein-coding ones, so th
 OF_TPM = (.4 * MILLION, 1.1 * MILLION)    # median total of such a table
 MOST_CLIPPED = .05          # share of negative values that can be noise of a batch correction
 REPEATED = .01              # share of the values that equal the smallest one: these are zeros
+FLAT = 1 / 3                # of a sample's highest value by its mean, against that of samples with values above
+LIKE_OTHERS = 2             # LARGEST_LOG; and of its total against theirs
 CENTRED = .2                # share of negative values above which values were centred
 LOOKED_AT = 50              # samples
 
@@ -58,7 +60,23 @@ def linear(table, path, declared):
         raise ValueError(f"{path}: values from {smallest:.3g} to {largest:.3g}{of}: {advice(values, declared)}")
     else:
         notes = []
+        if declared.is_bulk:
+            refuse_single_logs(table, path)
     return table, notes + (about_totals(table, path, declared) if declared.is_bulk else [])
+
+
+def refuse_single_logs(table, path):
+    """ValueError for samples that are logarithms among linear ones: their highest gene is no outlier, and taken as
+    powers they come to the totals of the others."""
+    low = table.max() <= LARGEST_LOG
+    is_flat = table.max() < FLAT * table.mean() * (table.max() / table.mean())[~low].median()
+    usual = table.loc[:, ~low].sum().median()
+    suspects = table.loc[:, low & is_flat]
+    totals = pd.DataFrame({base: (np.power(base, suspects) - 1).sum() / usual for base in map(float, BASES.values())})
+    are_logs = ((totals > 1 / LIKE_OTHERS) & (totals < LIKE_OTHERS)).any(axis=1)
+    if are_logs.any():
+        raise ValueError(f"{path}: {some(totals.index[are_logs])} look like logarithms, the other samples do not: give "
+                         "TPM of all samples")
 
 
 def advice(values, declared):

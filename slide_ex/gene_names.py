@@ -16,6 +16,7 @@ ENSEMBL = r"ENS[A-Z]*GR?\d{6,}(?:\.\d+)?(?:_PAR_Y)?"
 VERSION = r"\.\d+$"           # of an Ensembl id
 COPY_ON_Y = r"ENSGR\d+.*|ENSG\d+.*_PAR_Y"
 TWO_NAMES = r"[^|]+\|[^|]+"   # A1BG|1 of Firehose, ENSG00000121410|A1BG
+READS_IN_NO_GENE = r"__[a-z]\w+|N_(?:unmapped|multimapping|noFeature|ambiguous)"   # of HTSeq, and of STAR
 MOSTLY = .9                   # share of the names that are of one kind
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 DATE = (rf"(?i:\d{{1,2}}-(?:{MONTHS})(?:-\d{{2,4}})?|(?:{MONTHS})-\d{{1,2}}"
@@ -95,7 +96,13 @@ def with_other_symbols(names, known):
     return some(f"{name} ({other}?)" if other else name for name, other in zip(names, others))
 
 
-# Gene maps
+# Lists of genes, gene maps
+
+def read_list(path):
+    """Names in a file of text, one a line or between blanks, commas or semicolons, each once."""
+    names = re.split(r"[\s,;\"]+", "\n".join(text_table.read_lines(path, "a file with one gene a line")))
+    return list(dict.fromkeys(filter(None, names)))
+
 
 def read_gene_map(path):
     """gene_id, gene_name and, where there, gene_type and length, as strings.

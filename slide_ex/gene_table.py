@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from slide_ex import expression_scale, gene_names, ids, numeric_table, text_table
-from slide_ex.ids import some
+from slide_ex.ids import counted, some
 
 ANNOTATION = {         # names of columns, see gene_names.plain, that describe genes and are no samples
     "entrezgeneid", "entrezid", "entrez", "description", "chr", "chrom", "chromosome", "start", "end", "strand",
     "chromstart", "chromend", "locusid", "cytoband", "transcriptid", "transcriptids", "transcriptidss", "hgncid",
     "genelocus", "refseq", "uniprot", "probeid", "probe", "idref", "geneidentifier", "genedescription", "seqname",
-    "chromosomename", "startposition", "endposition", "entrezgene", "ncbigeneid", "entrezgeneidnumber"}
+    "chromosomename", "startposition", "endposition", "entrezgene", "ncbigeneid", "entrezgeneidnumber",
+    "mean", "median", "sum", "total", "sd", "average", "basemean", "log2foldchange", "lfcse", "pvalue", "padj",   # DESeq2
+    "logfc", "logcpm", "fdr", "aveexpr", "adjpval"}                                                         # edgeR, limma
 
 
 @dataclass
@@ -65,6 +67,8 @@ def read(path):
                          "symbols or Ensembl ids there")
     genes = Genes(values, pd.DataFrame(known, values.index), notes)
     under_first_names(genes, path)
+    leave_out_other_rows(genes, path)
+    values = genes.values
     whole = (values == values.round()).all()
     if whole.any() and whole.mean() < .5 and len(values) > 10:
         odd = values.columns[whole & (values.nunique() > len(values) / 2)]
@@ -85,10 +89,22 @@ def under_first_names(genes, path):
         genes.notes.append(f"{path.name}: names such as {names[-1]} are read as {new[-1]}")
     else:
         return
-    kept = new != ""
-    if not kept.all():
-        genes.notes.append(f"{path.name}: {(~kept).sum()} rows without a name left out")
-    genes.values, genes.annotation = (table[kept].set_axis(new[kept]) for table in (genes.values, genes.annotation))
+    genes.values, genes.annotation = (table.set_axis(new) for table in (genes.values, genes.annotation))
+
+
+def leave_out_other_rows(genes, path):
+    """Rows that are no genes go, with a line: those without a name, without a value in any sample (cBioPortal), and
+    what counting programs write below the genes."""
+    for what, are_so in (("without a name", lambda table: table.index.isin(["", *numeric_table.MISSING])),
+                         ("without any value", lambda table: table.isna().all(axis=1).to_numpy()),
+                         ("of reads in no gene", lambda table: table.index.str.fullmatch(gene_names.READS_IN_NO_GENE))):
+        left_out = are_so(genes.values)
+        if left_out.all():
+            raise ValueError(f"{path}: all rows are {what}: names of genes are needed in the first column, numbers in "
+                             "the others")
+        if left_out.any():
+            genes.notes.append(f"{path.name}: rows {what} left out: {counted(genes.values.index[left_out])}")
+            genes.values, genes.annotation = genes.values[~left_out], genes.annotation[~left_out]
 
 
 def checked(genes, path, gene_map=None, scale=None):

@@ -40,9 +40,17 @@ def with_near_matches(ids, candidates, n=SHOWN):
 
 
 def nearest(one, candidates):
-    """The candidate most like `one`, or None: first those that differ in case and punctuation only."""
-    spelt_alike = next((other for other in candidates if bare(other) == bare(one)), None)
-    return spelt_alike or next(iter(difflib.get_close_matches(one, candidates, n=1, cutoff=CUTOFF)), None)
+    """The candidate most like `one`, or None: first those that differ in case and punctuation only, then those that
+    are longer or shorter by whole parts, as barcodes of patient and sample are."""
+    for alike in (lambda other: bare(other) == bare(one), lambda other: is_part(one, other) or is_part(other, one)):
+        if (found := next(filter(alike, candidates), None)) is not None:
+            return found
+    return next(iter(difflib.get_close_matches(one, candidates, n=1, cutoff=CUTOFF)), None)
+
+
+def is_part(one, whole):
+    """Whether an id begins with another and a mark after it: TCGA-A1-A0SB-01A with TCGA-A1-A0SB."""
+    return bool(one) and whole.startswith(one) and not whole[len(one):len(one) + 1].isalnum()
 
 
 def bare(one):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from slide_ex import ids, text_table
-from slide_ex.ids import some
+from slide_ex.ids import counted, some
 
 MISSING = ["NA", "NaN", "nan", "N/A", "n/a", "NULL", "null", "<NA>", "#N/A"]    # what R, pandas, SQL and Excel write
 TOO_LARGE = 1e12       # no expression, in any unit
@@ -26,7 +26,7 @@ def read_parts(path, separator, left_out):
     found = text_table.layout(path, separator=separator)
     if len(found.header) < 2:
         raise ValueError(f"{path}: one column only; a table with names in the first line and column, separated by "
-                         "tabs, commas or semicolons, is needed")
+                         "tabs, commas, semicolons or blanks, is needed")
     text_table.refuse_repeated(found.header[1:], path)
     text_table.refuse_ragged(path, found)
     is_text = [i == 0 or left_out(name) for i, name in enumerate(found.header)]
@@ -70,7 +70,7 @@ def refuse_cut_gct(path, found, table):
 
 def refuse_text(table, path):
     """ValueError that shows the first value that is no number."""
-    text = [i for i in range(table.shape[1]) if not pd.api.types.is_numeric_dtype(table.iloc[:, i].dtype)]
+    text = [i for i, kind in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(kind) or kind == bool]
     if not text:
         return
     column = table.iloc[:, text[0]].astype(str)
@@ -85,6 +85,7 @@ def refuse_text(table, path):
 
 def refuse_missing(table, path):
     """ValueError for values that are missing, infinite or no expression in any unit."""
-    bad = table.columns[~(np.isfinite(table) & (table.abs() < TOO_LARGE)).all()]
-    if len(bad):
-        raise ValueError(f"{path}: missing, infinite or impossible values in {some(bad)}: fill or remove them")
+    bad = ~(np.isfinite(table) & (table.abs() < TOO_LARGE)).to_numpy()
+    if bad.any():
+        raise ValueError(f"{path}: missing, infinite or impossible values in {some(table.columns[bad.any(axis=0)])} (of "
+                         f"{counted(table.index[bad.any(axis=1)])}): fill or remove them")

@@ -1,7 +1,7 @@
 """Tables of text, however they come: the layout of a file, its cells as strings; and results, written as CSV.
 
 A file may be UTF-8, UTF-16 (Excel's "Unicode text") or, where it is neither, Windows-1252; compressed by gzip whatever
-its name says; separated by tabs, commas or semicolons; with lines of comment, of GCT or of Excel before its header. A
+its name says; separated by tabs, commas, semicolons or blanks (R); with lines of comment, of GCT or of Excel before its header. A
 row that is shorter or longer than the header is an error: the file was cut off, or a cell holds a separator.
 """
 import collections
@@ -20,6 +20,7 @@ from slide_ex.ids import some
 
 NOT_A_TABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, EOFError, OSError, csv.Error, zlib.error)
 SEPARATORS = "\t,;"
+BLANK = " "             # of R's write.table, where there is no other separator
 LOOKED_AT = 20          # lines below the header that must agree on a separator
 GZIP = b"\x1f\x8b"
 OTHER_FILES = {         # first bytes: what it is
@@ -116,6 +117,14 @@ def opened(path, encoding):
     return io.TextIOWrapper(opened_bytes(path), encoding, newline="")
 
 
+def read_lines(path, what):
+    """The lines of a file of text that is no table; FileNotFoundError, and ValueError, which say `what` to give."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give {what}")
+    with opened(path, encoding_of(path)) as file:
+        return file.read().splitlines()
+
+
 def lines_before_header(lines):
     """How many lines stand before the header, and the separator that Excel's line `sep=;` declares (or None).
 
@@ -135,9 +144,10 @@ def lines_before_header(lines):
 def separator_in(lines, usual):
     """The separator by which all lines have equally many cells (R's header one fewer), at least 2; else the usual."""
     cells = {}
-    for separator in (usual, *SEPARATORS):
+    for separator in (usual, *SEPARATORS, BLANK):
         widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
-        if min(widths) > 1 and len(set(widths[1:] or widths)) == 1 and widths[-1] - widths[0] in (0, 1):
+        is_table = min(widths) > 1 and len(set(widths[1:] or widths)) == 1 and widths[-1] - widths[0] in (0, 1)
+        if is_table and (separator != BLANK or not cells):
             cells.setdefault(separator, widths[0])
     return max(cells, key=cells.get) if cells else next((one for one in (usual, *SEPARATORS) if one in lines[0]), usual)
 

@@ -322,6 +322,8 @@ def test_disagreements_are_listed(finished):
     stages = {state.name: state for state in project_states.of_project(finished)}
     assert "1 patients have slides but no bulk: p0 (P0?)" in stages["inputs"].notes
     assert "1 patients have bulk but no slide: P0 (p0?)" in stages["inputs"].notes
+    assert "1 patients have slides but no row in clinical.csv: p0 (P0?)" in stages["inputs"].notes
+    assert "1 patients have a row in clinical.csv but no slide: P0 (p0?)" in stages["inputs"].notes
     problems = "\n".join(stages["slides"].problems)
     assert "slides differ in encoder (7 x resnet50, 1 x uni_v2): process P4-S1 again" in problems
     assert "slide files are not in slides/: P6.svs" in problems and "cannot be opened by OpenSlide: P5.svs" in problems

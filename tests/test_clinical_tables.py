@@ -30,6 +30,11 @@ def test_words_that_are_values(word):
     assert not clinical_words.is_missing(word)
 
 
+def test_minus_is_negative_beside_plus_alone():
+    assert clinical_words.without_missing(pd.Series(["+", "-", "", "NA"])).tolist() == ["+", "-", "", ""]
+    assert clinical_words.without_missing(pd.Series(["1+", "-", "3+"])).tolist() == ["1+", "", "3+"]
+
+
 def test_one_missing_age_makes_no_categories():
     ages = [str(age) for age in range(40, 60)]
     table = pd.DataFrame({"age": clinical_words.without_missing(pd.Series([*ages, "NA"]))})
@@ -39,6 +44,8 @@ def test_one_missing_age_makes_no_categories():
 
 @pytest.mark.parametrize("values, words", [
     ([*map(str, range(40, 60)), ">89", "adult"], r"2 \('>89', 'adult'\) that are none"),
+    ([*map(str, range(40, 60)), "inf"], r"1 \('inf'\) that are none"),
+    (["Positive", "positive", "NEG"] * 6, "'Positive' and 'positive' differ in case or blanks only"),
     ([f"ward {i}" for i in range(12)], "12 different words in 12 patients"),
     ([f"{i},5" for i in range(12)], "decimal point")])
 def test_columns_that_are_neither_numbers_nor_categories(values, words):
@@ -50,6 +57,13 @@ def test_categories_stay_categories():
     table = pd.DataFrame({"stage": ["I", "II", "II", "I", "", "III"] * 3})
     train, _ = feature_sets.as_numbers(table, table.iloc[:4])
     assert list(train) == ["stage=I", "stage=II", "stage=III"] and train["stage=I"].sum() == 6
+
+
+def test_categories_that_training_does_not_know_are_said(caplog):
+    train = pd.DataFrame({"stage": ["I", "II"] * 6})
+    with caplog.at_level("INFO"):
+        _, new = feature_sets.as_numbers(train, pd.DataFrame({"stage": ["I", "IV"]}))
+    assert "stage holds words that training does not know: IV" in caplog.text and new.sum().sum() == 1
 
 
 @pytest.mark.parametrize("text, encoding", [

@@ -68,6 +68,19 @@ def test_known_fractions_are_kept(project, run_script):
     np.testing.assert_allclose(written, table, atol=1e-5)
     table.iloc[1:].to_csv(project / "known.tsv", sep="\t")
     fails(run_script(SCRIPT, project, "--fractions", project / "known.tsv", "--overwrite"), "lacks P000")
+    table.rename(columns={"T-cells": "T.cells"}).to_csv(project / "known.tsv", sep="\t")
+    fails(run_script(SCRIPT, project, "--fractions", project / "known.tsv", "--overwrite"), "lacks T-cells (T.cells?)")
+    more = pd.concat([table, table.iloc[:1].set_axis(["P999"])])
+    more.to_csv(project / "known.tsv", sep="\t")
+    done = run_script(SCRIPT, project, "--fractions", project / "known.tsv", "--overwrite")
+    assert "known.tsv: patients that are not in bulk, not used: 1 (P999)" in done.stdout, done.stderr
+
+
+def test_a_cell_type_of_the_reference_alone_is_said(project, run_script):
+    path = project / "signature.tsv"
+    pd.read_csv(path, sep="\t", index_col=0).drop(columns="CAFs").to_csv(path, sep="\t")
+    done = run_script(SCRIPT, project, "--overwrite")
+    assert "reference.tsv: cell types that the signature lacks, not used: 1 (CAFs)" in done.stdout, done.stderr
 
 
 def test_batches_of_a_column_are_removed_and_what_is_wrong_with_them_said(project, run_script):
@@ -132,6 +145,9 @@ BAD = {
     "Ensembl": (changed("bulk_expression", lambda t: t.set_axis([f"ENSG{g:011}.2" for g in range(len(t))])),
                 "--gene-map"),
     "collinear": (changed("signature", nearly_copied), "CAFs and T-cells", "cannot be told apart"),
+    "transposed": (changed("bulk_expression", lambda t: t.T), "has patients in rows", "transpose"),
+    "type by another name in reference": (changed("reference", lambda t: t.rename(columns={"T-cells": "T.cells"})),
+                                          "lacks cell types", "T-cells (T.cells?)"),
     "type not in reference": (changed("reference", lambda t: t.drop(columns="CAFs")), "lacks cell types", "CAFs"),
     "type no folder name": (changed("signature", lambda t: t.rename(columns={"CAFs": "../CAFs"})), "'../CAFs'"),
     "no signature": (lambda project: (project / "signature.tsv").unlink(), "no signature.tsv"),
@@ -219,6 +235,23 @@ def test_targets_take_a_gene_list_and_another_base(project, run_script):
     with h5py.File(project / "targets.h5") as file:
         assert file["expression/CAFs/genes"].asstr()[:].tolist() == ["GENE1", "GENE3"]
         assert file.attrs["log_base"] == 10
+
+
+@pytest.mark.parametrize("listed", ["\ufeffGENE1\r\nGENE3\r\n", "gene1, gene3", '"GENE1"\n"GENE3"\n'])
+def test_a_gene_list_is_read_as_people_write_it(project, run_script, listed):
+    (project / "genes.txt").write_text(listed + " NOGENE")
+    done = run_script(TARGETS, project, "--genes", project / "genes.txt", "--confidence", 0)
+    assert done.returncode == 0 and "genes.txt: no genes of the labels: 1 (NOGENE)" in done.stdout, done.stderr
+    with h5py.File(project / "targets.h5") as file:
+        assert file["expression/CAFs/genes"].asstr()[:].tolist() == ["GENE1", "GENE3"]
+
+
+@pytest.mark.parametrize("content, words", [(b"A\nB\n", "none of 2 (A, B) is a gene of the labels"),
+                                            (b"PK\x03\x04", "Excel"), (b"", "none of 0")])
+def test_a_gene_list_of_other_things_is_refused(project, run_script, content, words):
+    (project / "genes.txt").write_bytes(content)
+    done = run_script(TARGETS, project, "--genes", project / "genes.txt")
+    assert done.returncode == 1 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_targets_from_tables_of_another_tool(tmp_path, run_script):

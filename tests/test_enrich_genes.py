@@ -60,6 +60,13 @@ def test_gmt_is_read_as_it_is_written(tmp_path):
     assert gene_sets.read_gmt(path) == {"FIRST": {"CD3D", "CD3E"}, "SECOND": {"COL1A1"}}
 
 
+def test_gmt_of_another_program_is_text(tmp_path):
+    path = tmp_path / "sets.gmt"
+    for encoding in ("utf-8-sig", "utf-16", "cp1252"):
+        path.write_bytes("FIRST\tKöln\tCD3D\n".encode(encoding))
+        assert gene_sets.read_gmt(path) == {"FIRST": {"CD3D"}}
+
+
 @pytest.mark.parametrize("text, words", [("A\tx\n", "line 1: no genes"), ("A\tx\tG1\nA\tx\tG2\n", "line 2: a second"),
                                          ("\n", "has no gene set"), ("A,x,G1\n", "between tabs")])
 def test_bad_gmt_is_named(tmp_path, text, words):

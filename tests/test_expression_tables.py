@@ -54,6 +54,19 @@ def test_a_wrong_declaration_is_refused_and_the_right_one_named(made, declared, 
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize("made", [lambda t: np.log2(t + 1), lambda t: np.log(t + 1), lambda t: np.log10(t + 1)])
+def test_a_sample_of_logarithms_among_linear_ones_is_named(made):
+    table = tpm().assign(**{"P-04": lambda t: made(t["P-04"]), "P-07": lambda t: made(t["P-07"])})
+    with pytest.raises(ValueError, match="P-04, P-07 look like logarithms, the other samples do not"):
+        linear(table)
+
+
+@pytest.mark.parametrize("made", [lambda t: t / 1e6, lambda t: t / 1e4, lambda t: t / t.max() * 20, lambda t: t * 0])
+def test_a_linear_sample_in_another_unit_passes(made):
+    table = tpm().assign(**{"P-04": lambda t: made(t["P-04"])})
+    assert linear(table)[0].equals(table)
+
+
 def test_few_negative_values_among_linear_ones_have_their_own_words():
     table = tpm()
     table.iloc[:3, 4] = -2.5
@@ -93,11 +106,14 @@ def as_text(separator="\t", header="gene", **more):
 @pytest.mark.parametrize("name, content", [
     ("t.tsv", as_text()), ("t.csv", as_text(",")), ("t.csv", as_text(";")), ("t.tsv", as_text(",")),
     ("t.csv", as_text()),
-    ("t.txt", as_text(header=False)), ("t.tsv", "\n" + as_text()), ("t.tsv", as_text().replace("\n", "\r\n")),
+    ("t.txt", as_text(header=False)), ("t.txt", as_text(" ")),
+    ("t.txt", as_text(" ", quoting=2).replace('"gene" ', "")), ("t.tsv", "\n" + as_text()),
+    ("t.tsv", as_text().replace("\n", "\r\n")),
     ("t.tsv", "#1.2\n20\t12\n" + TABLE.assign(Description="x")[["Description", *PATIENTS]].to_csv(
         sep="\t", index_label="Name")),
     ("t.tsv", "# made by a tool\n" + as_text()), ("t.csv", "sep=;\n" + as_text(";")),
     ("t.csv", as_text(",").replace("\n", ",,\n")),
+    ("t.tsv", TABLE.assign(baseMean=2.5, log2FoldChange=-1.5, padj="NA").to_csv(sep="\t", index_label="gene")),
     ("t.tsv", TABLE.assign(Entrez_Gene_Id=range(20), Length=500).to_csv(sep="\t", index_label="Hugo_Symbol")),
     ("t.tsv", '"' + as_text().replace("\t", '"\t"').replace("\n", '"\n"')[:-1])])
 def test_the_layout_of_a_file_is_found(tmp_path, name, content):
@@ -125,7 +141,8 @@ def test_what_is_packed_is_known_by_its_content(tmp_path):
     (as_text().replace("P-03", "P-02"), "twice: P-02"), ("PK\x03\x04abc", "Excel"), ("<!DOCTYPE html>", "web page"),
     ("", "it is empty"), ("gene\tP1\n", "no rows"), ("#1.2\n21\t12\n" + TABLE.assign(Description=1)[
         ["Description", *PATIENTS]].to_csv(sep="\t", index_label="Name"), "cut off"),
-    (as_text().replace("GENE3\t", "GENE3\tx"), "no number.*GENE3"), ("gene\nA\nB\n", "one column"),
+    (as_text().replace("GENE3\t", "GENE3\tx"), "no number.*GENE3"),
+    (TABLE.assign(kept=True).to_csv(sep="\t", index_label="gene"), "no number.*True.*kept"), ("gene\nA\nB\n", "one column"),
     (TABLE.assign(ids=range(5000, 5020)).to_csv(sep="\t", index_label="gene"), "ids hold whole numbers"),
     (TABLE.reset_index(drop=True).to_csv(sep="\t"), "first column holds numbers")])
 def test_what_is_no_table_of_numbers_is_one_clear_line(tmp_path, content, words):
@@ -140,6 +157,22 @@ def test_barcodes_in_r_are_barcodes(tmp_path):
     table.to_csv(tmp_path / "t.csv")
     assert list(numeric_table.read(tmp_path / "t.csv")) == ["TCGA-A1-A0SB-01A-11R-A144-07", "TCGA-A1-A0SD-01"]
     assert gene_table.samples(tmp_path / "t.csv") == list(numeric_table.read(tmp_path / "t.csv"))
+
+
+def test_rows_that_are_no_genes_are_left_out_and_counted(tmp_path):
+    names = [*TABLE.index[:-5], "", "NA", "__no_feature", "N_unmapped", "__alignment_not_unique"]
+    table = TABLE.set_axis(names)
+    table.iloc[3] = np.nan
+    genes = gene_table.read(written(tmp_path / "t.tsv", table.to_csv(sep="\t", index_label="gene", na_rep="NA")))
+    assert list(genes.values.index) == [*names[:3], *names[4:-5]] and len(genes.annotation) == len(genes.values)
+    assert [note[12:] for note in genes.notes] == [
+        "without a name left out: 2 (, NA)", "without any value left out: 1 (GENE3)",
+        "of reads in no gene left out: 3 (__no_feature, N_unmapped, __alignment_not_unique)"]
+    genes.values.iloc[7, 2] = np.nan
+    with pytest.raises(ValueError, match=r"values in P-02 \(of 1 \(GENE8\)\)"):
+        numeric_table.refuse_missing(genes.values, PATH)
+    with pytest.raises(ValueError, match="all rows are without a name"):
+        gene_table.read(written(tmp_path / "t.tsv", TABLE.set_axis(["NA"] * 20).to_csv(sep="\t", index_label="gene")))
 
 
 @pytest.mark.parametrize("copy", ["ENSGR0000002586.2", "ENSG00000002586.20_PAR_Y"])

@@ -53,6 +53,11 @@ def test_diagnostics_of_cibersortx_are_no_cell_types(folder, run_script):
     cell_types, labels, _ = read(folder)
     assert cell_types == mixed_cells.TYPES
     np.testing.assert_allclose(labels, DATA["fractions"], rtol=1e-5)
+    zero = fractions()
+    zero.iloc[3, 1] = -1e-17     # of least squares
+    zero.div(zero.sum(axis=1), axis=0).to_csv(folder / FRACTIONS, sep="\t")
+    done = run_script(SCRIPT, folder.parent, "--labels", folder, "--overwrite")
+    assert done.returncode == 0 and read(folder)[1][3, 1] == 0, done.stderr
     write_known = fractions().assign(Correlation=.9)
     write_known.to_csv(folder.parent / "known.tsv", sep="\t")
     assert list(fraction_table.read(folder.parent / "known.tsv")[0]) == mixed_cells.TYPES
@@ -114,7 +119,7 @@ def test_genes_without_values_are_dropped_and_counted(folder, run_script):
         table.to_csv(folder / f"CIBERSORTxHiRes_Job3_{name.replace(' ', '')}_Window16.txt", sep="\t", na_rep="NA",
                      index_label="GeneSymbol")
     done = run_script(SCRIPT, folder.parent, "--labels", folder, "--genes-in-rows")
-    assert done.returncode == 0 and done.stdout.count("missing values dropped: 7 (GENE0") == 4, done.stderr
+    assert done.returncode == 0 and done.stdout.count("rows without any value left out: 7 (GENE0") == 4, done.stderr
     assert set(read(folder)[2]) <= set(mixed_cells.TYPES)
 
 

@@ -11,6 +11,9 @@ def test_lists_say_how_many_more():
     assert ids.some("ABC", 3) == "A, B, C" and ids.some("ABCDE", 2) == "A, B and 3 more"
     assert ids.counted("ABCDEFGHI") == "9 (A, B, C and 6 more)"
     assert ids.with_near_matches(["P-01", "X", "P_3"], ["P01", "P3"], 2) == "P-01 (P01?), X and 1 more"
+    samples = ["TCGA-A1-A0SD-01A", "TCGA-A1-A0SB-01A"]
+    assert ids.nearest("TCGA-A1-A0SB", samples) == samples[1] and ids.nearest("P1", ["P12", "P1_tumour"]) == "P1_tumour"
+    assert ids.nearest("TCGA-A1-A0SB-01A-11R", samples) == samples[1]
 
 
 @pytest.mark.parametrize("name", ["", " ", " a", "a ", "a/b", "a\\b", "..", ".hidden", "a\nb", "a\x00b", "é" * 101])

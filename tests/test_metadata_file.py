@@ -22,6 +22,14 @@ def test_columns_are_read_and_patients_found(tmp_path):
     np.testing.assert_array_equal(slides.mpp, [math.nan, 0.25])
 
 
+def test_what_r_writes_for_a_missing_value_is_missing(tmp_path):
+    slides = table(tmp_path, '"","Slide.ID","Filename","Patient.ID","Magnification","MPP","Mask"\n'
+                             '"1","NA","a.svs","P1",NA,0.5,NA\n"2","b","b.svs","P2",20,N/A,"b.png"\n')
+    np.testing.assert_array_equal(slides.magnification, [math.nan, 20])
+    np.testing.assert_array_equal(slides.mpp, [.5, math.nan])
+    assert slides.mask_file.tolist() == ["", "b.png"] and slides.slide_id.tolist() == ["NA", "b"]
+
+
 @pytest.mark.parametrize("text, message", [
     ("Slide_ID,Filename\na,b\n", r"no column Slide.ID \(Slide_ID\?\), its columns are Slide_ID, Filename: rename one"),
     ("Slide.ID,File,Patient.ID\na,b,p\n", r"no column Filename \(File\?\)"),

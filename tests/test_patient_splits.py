@@ -81,6 +81,29 @@ def test_import_of_ids_indexes_and_tables_is_the_same(project, tmp_path):
         splits_file.check(splits, name)
 
 
+@pytest.mark.parametrize("change, words", [
+    (lambda rows: [row.replace("train", "Train") for row in rows], "part holds 'Train'"),
+    (lambda rows: [*rows, "0,0,holdout,P000"], "part holds 'holdout'"),
+    (lambda rows: [row.replace("P0", "Q0") for row in rows], r"names no patient that has .*Q000 \(P000\?\)")])
+def test_an_import_of_other_words_or_ids_is_refused(project, tmp_path, change, words):
+    slides = features_file.read_slides(project / "features.h5")
+    patients = sorted(set(slides.patient_ids))
+    rows = [f"{k},{i},{part},{p}" for k, fold in enumerate(patient_splits.draw(patients, 3, 2, 1)["outer"])
+            for i, inner in enumerate(fold["inner"]) for part, ids in {**inner, "test": fold["test"]}.items()
+            for p in ids]
+    (tmp_path / "table.csv").write_text("\n".join(["outer,inner,part,Patient.ID", *change(rows)]))
+    with pytest.raises(ValueError, match=words):
+        patient_splits.from_table(tmp_path / "table.csv", slides, patients)
+
+
+def test_sites_in_two_spellings_are_refused(run_script, tmp_path):
+    project = simulated_cohort.write(tmp_path)
+    (project / "clinical.csv").write_text("\n".join(["Patient.ID,Site", *(
+        f"P{i:03d},{'Köln,köln,Bonn,Ulm'.split(',')[i % 4]}" for i in range(40))]))
+    refused = run_script("prediction/make_splits.py", project, "--group-by", "site", "--outer", 2, "--inner", 2)
+    assert refused.returncode == 1 and "'Köln' and 'köln' differ in case" in refused.stderr
+
+
 def test_a_patient_on_two_sides_is_refused():
     splits = patient_splits.draw(PATIENTS, 3, 2, 1)
     splits["outer"][0]["inner"][1]["train"].append(splits["outer"][0]["test"][0])

@@ -259,6 +259,7 @@ def test_scored_patients_of_one_class_are_refused(pair):
     ({"source": "tcga"}, ("predictions/tcga/predictions.h5 is missing", "predict_cohort.py")),
     ({"source": "../tcga"}, ("give the name of a folder",)),
     ({"clinical_columns": ["Stage"]}, ("no column Stage", "Grade")),
+    ({"clinical_columns": ["Age", "Response"]}, ("the response is what is predicted",)),
     ({"scale_in_cohort": True}, ("--train-on",)),
     ({"repeats": 0}, ("--repeats 0",))])
 def test_what_is_not_there_is_named(pair, options, words):

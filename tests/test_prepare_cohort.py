@@ -3,7 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slide_ex import ids, record
+from inputs import bulk_sources
+from slide_ex import expression_scale, ids, record
 
 PATIENTS = ["P-01", "P-02", "P-03"]
 
@@ -104,6 +105,19 @@ def test_what_slide_processing_would_refuse_is_refused_here(cohort, run_script, 
     assert not (cohort.parent / "p" / "metadata.csv").exists()
 
 
+def test_a_patient_without_a_slide_may_be_na(cohort, run_script):
+    edit(cohort / "cohort.csv", "b.svs,P-02,,RD", "NA,P-02,NA,RD")
+    done = prepare(run_script, cohort)
+    assert done.returncode == 0 and "3 slides of 2 patients; expression of 2 genes in 3" in done.stdout, done.stderr
+
+
+def test_one_sample_is_not_that_of_two_patients(cohort, run_script):
+    table = pd.read_csv(cohort / "cohort.csv").assign(**{"Expression.ID": ["", "", "P-01", ""]})
+    table.to_csv(cohort / "cohort.csv", index=False)
+    done = prepare(run_script, cohort)
+    assert done.returncode == 1 and "the same expression under more than one patient: P-01" in done.stderr
+
+
 def test_unmatched_rows_are_left_out_when_allowed(cohort, run_script):
     edit(cohort / "cohort.csv", "b.svs", "B.SVS")
     done = prepare(run_script, cohort, "--allow-unmatched")
@@ -126,3 +140,29 @@ def test_killed_run_is_taken_up_again(cohort, run_script):
 def test_near_ids():
     assert ids.with_near_matches(["tcga_a1", "Q"], ["TCGA-A1", "TCGA-A2"]) == "tcga_a1 (TCGA-A1?), Q"
     assert ids.with_near_matches(list("abcdefg"), [], 2) == "a, b and 5 more"
+
+
+def test_slides_and_samples_that_the_table_does_not_name_are_listed(cohort, run_script):
+    edit(cohort / "cohort.csv", "b.svs,P-02,,RD\n", "")
+    done = prepare(run_script, cohort)
+    assert done.returncode == 0, done.stderr
+    assert "slide files that the table does not name: 1 (b.svs)" in done.stdout
+    assert "samples of expression that the table does not name: 1 (P-02)" in done.stdout
+
+
+def test_what_a_gene_map_does_to_symbols_and_counts_is_said(tmp_path):
+    values = pd.DataFrame({"P1": [300., 200, 500], "P2": [100., 800, 100]}, ["CD3E", "MALAT1", "SEPT6"])
+    (values * 1000).to_csv(tmp_path / "t.tsv", sep="\t")
+    gene_map = pd.DataFrame({"gene_id": ["A", "A", "B", "C"], "gene_name": ["CD3E", "CD3E", "MALAT1", "SEPT6"],
+                             "gene_type": [*["protein_coding"] * 2, "lncRNA", "protein_coding"],
+                             "length": ["1000", "3000", "4000", "500"]})
+    scale = expression_scale.Declared(is_bulk=True)
+    genes = bulk_sources.read_matrix(tmp_path / "t.tsv", scale, True, gene_map)
+    rate = values.div([1000, 4000, 500], axis=0)
+    np.testing.assert_allclose(genes.values, rate / rate.sum() * 1e6)
+    assert "several lengths (of transcripts?) of 1 genes, the first counts: A" in genes.notes[1]
+    assert "leave out --counts" in genes.notes[0]
+    table, notes = bulk_sources.under_symbols(genes, tmp_path / "t.tsv", gene_map.iloc[:3])
+    assert list(table.index) == ["CD3E"]
+    assert notes[-2:] == ["1 genes that are not protein-coding left out",
+                          "1 genes that are not in the gene map left out: SEPT6"]

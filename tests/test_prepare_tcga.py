@@ -203,6 +203,14 @@ def test_cbioportal_matrix_is_read(download, run_script, tmp_path):
         assert file.read() == f"gene\t{PATIENTS[0]}\t{PATIENTS[1]}\nESR1\t90\t1\nGATA3\t70\t2\n"
 
 
+def test_a_transposed_matrix_shows_what_its_columns_are(download, run_script, tmp_path):
+    table = pd.DataFrame([[90., 1], [70, 2]], [f"{patient}-01" for patient in PATIENTS[:2]], ["ESR1", "GATA3"])
+    table.to_csv(tmp_path / "data_mrna.txt", sep="\t")
+    done = run_script("data/prepare_tcga.py", tmp_path / "p", *download.arguments()[:4], "--expression",
+                      tmp_path / "data_mrna.txt")
+    assert done.returncode == 1 and "no sample of expression can be used, such as ESR1, GATA3:" in done.stderr
+
+
 @pytest.mark.parametrize("case_column", ["cases.submitter_id", "case_submitter_id"])
 def test_clinical_rows_become_one_a_patient(download, run_script, tmp_path, case_column):
     rows = [(PATIENTS[0], "57", "'--", "Yes"), (PATIENTS[0], "57", "'--", "No"), (PATIENTS[1], "61", "Stage II", "No"),
@@ -214,6 +222,12 @@ def test_clinical_rows_become_one_a_patient(download, run_script, tmp_path, case
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "p" / "clinical.csv").read_text() == (
         f"Patient.ID,Response,age,stage\n{PATIENTS[0]},,57,\n{PATIENTS[1]},,61,Stage II\n")
+    assert f"clinical.tsv: no row for 1 ({PATIENTS[2]})" in done.stdout
+    assert "several values for a patient left out: 1 (treatment)" in done.stdout
+    pd.DataFrame(rows[3:], columns=[case_column, "age", "stage", "treatment"]).to_csv(
+        tmp_path / "clinical.tsv", sep="\t", index=False)
+    done = run_script("data/prepare_tcga.py", tmp_path / "q", *arguments)
+    assert done.returncode == 1 and "no row for any of 3" in done.stderr
 
 
 def test_slides_that_share_a_barcode_keep_their_file_names():

@@ -51,6 +51,18 @@ def test_all_classifiers_find_what_is_there_and_a_patient_alone_has_the_same_sco
     assert np.allclose([classifiers.score(pipelines, row[None])[0] for row in new_x], scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("n_other", [0, 1])
+def test_features_that_do_not_vary_tell_nothing(n_other):
+    """A clinical column with one value, or with another one in a single patient, in some folds constant."""
+    _, y = cohort()
+    x = np.ones((len(y), 1))
+    x[:n_other] = 2
+    scores, inner_auc = classifiers.fit_and_score(x, y, x[:3], 1, 0)
+    assert 0 < inner_auc < 1 and ((scores > 0) & (scores < 1)).all()
+    if not n_other:
+        assert inner_auc == .5 and np.ptp(scores) == 0
+
+
 def test_a_pipeline_is_that_of_scikit_learn_by_hand():
     """Each step and the search in loops: settings, inner folds, the best setting on all patients."""
     x, y = cohort(n_features=30)

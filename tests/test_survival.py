@@ -194,7 +194,8 @@ def test_it_is_finished_and_beside_other_endpoints(compared, project, run_script
     (("Time",), [], "--endpoint Time: give two columns of clinical.csv"), (("Time", ""), [], "give two columns"),
     (("Time", "Dead"), [], "has no column Dead"), (("Time", "Grade"), [], "column Grade: '2', '3' is no event"),
     (("Time", "a/b"), [], "cannot be the name of a file"), (("Time", "Event"), ["Time"], "it tells the endpoint"),
-    (("Time", "Event"), ["demographic.days_to_death"], "it tells the endpoint")])
+    *((("Time", "Event"), [column], "it tells the endpoint") for column in (
+        "demographic.days_to_death", "OS_MONTHS", "OS.time", "PFI", "DFS_STATUS", "vital_status"))])
 def test_what_is_no_endpoint(project, endpoint, clinical_columns, message):
     with pytest.raises(ValueError, match=message):
         predict_response.main(argparse.Namespace(project_path=project, **OPTIONS | {

@@ -6,6 +6,7 @@ import pandas as pd
 from gdc import gdc_download, tcga_selection
 from inputs import bulk_sources
 from slide_ex import expression_scale, gene_names, gene_table
+from slide_ex.ids import counted
 from slide_ex.script import whole
 
 MISSING = "missing: "  # begins the reasons that a new download would fix
@@ -70,7 +71,17 @@ def read_clinical(path, patients):
     table = gdc_download.read_columns(path, [], what)
     if not set(tcga_selection.CASE_COLUMNS) & set(table):
         raise ValueError(f"{path} has no column {' or '.join(tcga_selection.CASE_COLUMNS)}: give {what}")
-    return tcga_selection.clinical_table(table, set(patients))
+    made = tcga_selection.clinical_table(table, set(patients))
+    lacking = sorted(set(patients) - set(made["Patient.ID"]))
+    if made.empty:
+        raise ValueError(f"{path} has no row for any of {counted(lacking)}, whose expression is there: give that of the "
+                         "same project")
+    if lacking:
+        logging.info(f"{path.name}: no row for {counted(lacking)}")
+    several = [column for column in table if column not in made and column not in tcga_selection.CASE_COLUMNS]
+    if several:
+        logging.info(f"{path.name}: columns with several values for a patient left out: {counted(several)}")
+    return made
 
 
 def refuse_missing(project, files, manifest, allow_missing):

@@ -6,6 +6,7 @@ Codes: "TCGA Barcode" in the GDC Encyclopedia, "TCGA Code Tables" of the GDC.
 """
 import pandas as pd
 
+from slide_ex.ids import some
 from slide_ex.project import clinical_file, clinical_words
 
 PATIENT = r"(?P<patient_id>TCGA-\w{2}-\w{4})"
@@ -33,7 +34,7 @@ def choose_slides(sheet, sections):
               f"tumour ({PRIMARY_TUMOUR})")
     leave_out(table, ~fields["section"].isin(sections), "section " + fields["section"] + ", wanted "
               + " or ".join(sections))
-    refuse_none_left(table, "slide")
+    refuse_none_left(table, "slide", "file_name")
     used = table[table["reason"] == ""]
     shared = used[used["slide_id"].duplicated(keep=False)]
     table.loc[shared.index, "slide_id"] = shared["file_name"].str.replace(r"\.\w+$", "", regex=True)
@@ -48,10 +49,10 @@ def choose_samples(sheet):
     """
     fields = sheet["sample_id"].str.extract(SAMPLE_BARCODE)
     table = sheet.join(fields)
-    leave_out(table, fields["patient_id"].isna(), "its Sample ID is no barcode of one TCGA sample")
+    leave_out(table, fields["patient_id"].isna(), "its Sample ID or column name is no barcode of one TCGA sample")
     leave_out(table, fields["sample_type"] != PRIMARY_TUMOUR, "sample type " + fields["sample_type"] + ", not primary "
               f"tumour ({PRIMARY_TUMOUR})")
-    refuse_none_left(table, "expression")
+    refuse_none_left(table, "sample of expression", "sample_id")
     ordered = table[table["reason"] == ""].sort_values(["vial", "file_id"])
     first = ordered.groupby("patient_id")["sample_id"].first()
     again = ordered.index[ordered["patient_id"].duplicated()]
@@ -60,11 +61,11 @@ def choose_samples(sheet):
     return table
 
 
-def refuse_none_left(table, what):
+def refuse_none_left(table, what, name):
     """ValueError when every row has a reason to be left out."""
     if (table["reason"] != "").all():
         counts = table["reason"].value_counts()
-        raise ValueError(f"no {what} file of the sample sheet can be used: "
+        raise ValueError(f"no {what} can be used, such as {some(table[name], 3)}: "
                          + "; ".join(f"{n} x {reason}" for reason, n in counts.items())
                          + ". For other projects than TCGA see data/prepare_cohort.py")
 

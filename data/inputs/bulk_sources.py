@@ -74,6 +74,9 @@ def read_matrix(path, scale, is_counts=False, gene_map=None):
     if is_counts:
         if scale.log2_offset is not None or (genes.values < 0).any(axis=None):
             raise ValueError(f"{path}: --counts needs counts, not logarithms or negative values")
+        if expression_scale.are_of_tpm(genes.values.sum()):
+            genes.notes.append(f"{path.name}: before lengths were divided out the samples added up to a million: that is "
+                               "right of CPM; if these were TPM already, leave out --counts")
         genes.values = expression_scale.tpm(genes.values, lengths(genes, path, gene_map), path)
         genes.notes.append(f"{path.name}: TPM made of counts and lengths of genes")
         return genes
@@ -89,6 +92,10 @@ def lengths(genes, path, gene_map):
     if gene_map is None or "length" not in gene_map:
         raise ValueError(f"{path}: --counts needs the length of each gene: a column Length (featureCounts writes one), "
                          "or a gene map with one")
+    several = gene_map.groupby("gene_id")["length"].nunique() > 1
+    if several.any():
+        genes.notes.append(f"the gene map has several lengths (of transcripts?) of {several.sum()} genes, the first "
+                           f"counts: {some(several.index[several])}")
     if gene_names.has_ensembl_ids(genes.values.index):
         return gene_table.look_up(genes.values.index, gene_map)["length"]
     of_name = gene_map.drop_duplicates("gene_name").set_index("gene_name")["length"]
@@ -114,9 +121,12 @@ def under_symbols(genes, path, gene_map=None):
         table, about = mapped(table, path, gene_map)
         notes += about
     elif gene_map is not None and "gene_type" in gene_map:
-        coding = set(gene_map["gene_name"][gene_map["gene_type"] == "protein_coding"])
-        notes.append(f"{(~table.index.isin(coding)).sum()} genes that are not protein-coding left out")
-        table = table[table.index.isin(coding)]
+        coding = table.index.isin(gene_map["gene_name"][gene_map["gene_type"] == "protein_coding"])
+        unknown = ~table.index.isin(gene_map["gene_name"])
+        notes.append(f"{(~coding & ~unknown).sum()} genes that are not protein-coding left out")
+        if unknown.any():
+            notes.append(f"{unknown.sum()} genes that are not in the gene map left out: {some(table.index[unknown])}")
+        table = table[coding]
     elif "gene_type" in genes.annotation:
         coding = genes.annotation["gene_type"].eq("protein_coding").to_numpy()
         notes.append(f"{(~coding).sum()} genes that are not protein-coding left out")

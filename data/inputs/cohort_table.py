@@ -3,7 +3,7 @@ import difflib
 
 import pandas as pd
 
-from slide_ex.ids import some, with_dashes, with_near_matches
+from slide_ex.ids import counted, some, with_dashes, with_near_matches
 from slide_ex.project import clinical_file, clinical_words, metadata_file
 from slide_ex.slides import files
 from slide_ex.text_table import read_strings
@@ -34,12 +34,13 @@ def read(path, renamed, said):
             raise ValueError(f"{path} has no column {column}, its columns are {some(table, 12)}: rename one, or give "
                              f"--columns {name}={near[0] if near else '...'}")
     cohort = pd.DataFrame({ours: table.get(yours[name], "") for name, ours in names.items()}).assign(reason="")
+    for column in ("filename", "expression_id", "mask_file", "response"):
+        cohort[column] = clinical_words.without_missing(cohort[column])
     for column in ("patient_id", "expression_id"):
         cohort[column] = cohort[column].map(with_dashes)
     cohort["slide_id"] = cohort["slide_id"].where(cohort["slide_id"] != "", cohort["filename"].str.split("/").str[-1]
                                                   .str.replace(ENDINGS, "", regex=True))
     cohort["expression_id"] = cohort["expression_id"].where(cohort["expression_id"] != "", cohort["patient_id"])
-    cohort["response"] = clinical_words.without_missing(cohort["response"])
     check(cohort, path, said)
     return cohort
 
@@ -62,6 +63,10 @@ def check(cohort, path, said):
         given = cohort[cohort[column] != ""].groupby("patient_id")[column].nunique()
         if (given > 1).any():
             raise ValueError(f"{path}: patients with more than one {column}: {some(given.index[given > 1])}")
+    owners = cohort.groupby("expression_id")["patient_id"].nunique()
+    if (owners > 1).any():
+        raise ValueError(f"{path}: the same expression under more than one patient: {some(owners.index[owners > 1])}: "
+                         "keep the right one")
     if not slides.empty:
         names = {ours: name for name, ours in metadata_file.COLUMNS.items()}
         metadata_file.checked(slides.rename(columns=names), path, needs_files=True)
@@ -95,6 +100,15 @@ def find_expression(cohort, expression, path):
                          f"{some(columns)}: add a column Expression.ID to the table")
     for row, sample in cohort.loc[~known & (cohort["reason"] == ""), "expression_id"].items():
         cohort.loc[row, "reason"] = f"{NO_EXPRESSION}: {with_near_matches([sample], columns)}"
+
+
+def without_row(cohort, folder=None, samples=()):
+    """Lines about slide files in a folder, and samples of expression, that the table does not name."""
+    given = set(cohort["path"]) if folder else set()
+    unnamed = {"slide files": [str(path.relative_to(folder)) for path in sorted(folder.rglob("*") if folder else ())
+                               if path.suffix.lower() in files.SLIDES and not given & {path, *path.parents}],
+               "samples of expression": [name for name in samples if name not in set(cohort["expression_id"])]}
+    return [f"{what} that the table does not name: {counted(names)}" for what, names in unnamed.items() if names]
 
 
 def refuse_unmatched(cohort, path, allowed):

@@ -1,7 +1,9 @@
 """Labels for training: one table patients x genes per cell type, filtered, in logarithms."""
+import logging
+
 import numpy as np
 
-from slide_ex.ids import some
+from slide_ex.ids import counted, some
 
 MIN_CONFIDENCE = .95
 MIN_NONZERO_FRACTION = .5  # of patients with a value above zero; this and the variance: Wang et al. 2026
@@ -38,6 +40,20 @@ def refuse_abundance(r, n_patients, folder):
                            "makes it expression in a cell")
 
 
+def upper(names):
+    return [name.upper() for name in names]
+
+
+def check_list(wanted, known, path):
+    """Log which names of a list are no genes of the labels (set of str); ValueError where none is one."""
+    unknown = [name for name, own in zip(wanted, np.isin(*map(upper, (wanted, known)))) if not own]
+    if len(unknown) == len(wanted):
+        raise ValueError(f"{path}: none of {counted(unknown)} is a gene of the labels, such as "
+                         f"{some(sorted(known), 3)}: one gene a line is needed")
+    if unknown:
+        logging.info(f"{path.name}: no genes of the labels: {counted(unknown)}")
+
+
 def select(genes, expression, scores, wanted, settings):
     """Labels of one cell type and how many genes each filter left.
 
@@ -46,7 +62,7 @@ def select(genes, expression, scores, wanted, settings):
     genes : list of str (n_genes,)
     expression : ndarray (n_genes, n_patients), linear
     scores : ndarray (n_genes,), confidence
-    wanted : set of str, or None for all genes
+    wanted : names of genes in any case, or None for all genes
     settings : dict with min_confidence, min_nonzero_fraction, min_variance, log_base
 
     Returns
@@ -58,7 +74,7 @@ def select(genes, expression, scores, wanted, settings):
     kept = np.ones(len(expression), dtype=bool)
     counts = {"genes": len(kept)}
     labels = np.log1p(expression) / np.log(settings["log_base"])
-    listed = np.ones(len(genes), dtype=bool) if wanted is None else np.isin(genes, list(wanted))
+    listed = np.ones(len(genes), dtype=bool) if wanted is None else np.isin(*map(upper, (genes, wanted)))
     for name, passes in (("in the list", listed),
                          ("confident", scores >= settings["min_confidence"]),
                          ("non-zero", np.mean(expression > 0, axis=1) >= settings["min_nonzero_fraction"]),

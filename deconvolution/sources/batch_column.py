@@ -22,7 +22,7 @@ def read(project_path, column):
     path = project_path / clinical_file.NAME
     if not path.is_file():
         raise FileNotFoundError(f"--batch {column} is a column of {path}, which is not there")
-    return clinical_file.read_column(path, column)
+    return clinical_file.read_groups(path, column)
 
 
 def of_patients(words, column, patients):

@@ -5,6 +5,7 @@ from slide_ex import gene_names, ids, numeric_table
 from slide_ex.ids import some
 
 TOLERANCE = 1e-3      # of the sum of a row
+NOISE = 1e-9          # below zero by as much is a zero: least squares (quadprog, limSolve) leaves -1e-17
 DIAGNOSTICS = {"pvalue", "correlation", "rmse", "absolutescore", "absolutescoresigscore", "absolutescorenosumto1"}
 # columns of CIBERSORT and CIBERSORTx beside the fractions, see gene_names.plain
 
@@ -28,6 +29,7 @@ def read(path, is_scaled=False):
         table = table.drop(columns=diagnostics)
     ids.refuse_cell_types(table.columns, path)
     refuse_repeated_rows(table, path)
+    table = table.mask((table < 0) & (table > -NOISE), 0)
     bad = table.index[~(np.isfinite(table) & (table >= 0)).all(axis=1)]
     if len(bad):
         raise ValueError(f"{path}: fractions that are missing, infinite or negative in {some(bad)}: fill or remove "
@@ -39,7 +41,7 @@ def read(path, is_scaled=False):
         return table, notes
     if ((total / 100 - 1).abs() <= TOLERANCE).all():
         return table.div(total, axis=0), [*notes, f"{path.name}: rows sum to 100: divided by it"]
-    sums = f"{total.min():.3g} to {total.max():.3g}"
+    sums = f"{total.min():.4g} to {total.max():.4g}"
     if is_scaled:
         return table.div(total, axis=0), [*notes, f"{path.name}: rows sum to {sums}: each divided by its sum "
                                           "(--scale-fractions)"]

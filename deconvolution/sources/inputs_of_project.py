@@ -54,7 +54,8 @@ def load(files, gene_map, min_markers_found, scale):
     silent = signature.columns[(signature == 0).all()]
     if len(silent):
         raise ValueError(f"{files['signature']}: no gene of bulk is a marker of {some(silent)}")
-    reference = full_reference(tables.get("reference"), signature, files)
+    reference, about = full_reference(tables.get("reference"), signature, files)
+    notes += about
     by_symbol = reference.set_axis(reference.index.str.upper())
     reference = by_symbol.reindex(bulk.index.str.upper()).set_axis(bulk.index)
     if len(bulk.columns) < 3 * len(signature.columns):
@@ -98,6 +99,9 @@ def check_signature(signature, path):
 def check_overlap(found, bulk, signature, files, min_markers_found):
     """Refuse when too few genes of the signature are in bulk."""
     paths_ = f"{files['signature']} and {files['bulk_expression'].name}"
+    if found.notna().sum() == 0 and signature.index.str.upper().isin(bulk.columns.str.upper()).any():
+        raise ValueError(f"{files['bulk_expression']} has patients in rows: transpose it, genes in rows and patients in "
+                         "columns")
     if found.notna().sum() == 0:
         raise ValueError(f"{paths_} have no gene in common (for example {some(signature.index, 3)} against "
                          f"{some(bulk.index, 3)}): both need gene symbols")
@@ -125,13 +129,17 @@ def about_missing_markers(signature, missing, bulk):
 
 
 def full_reference(reference, signature, files):
-    """The reference with the signature's cell types in its order; the signature itself where there is none."""
+    """The reference with the signature's cell types in its order, and notes; the signature itself where there is none.
+    """
     if reference is None:
-        return signature
+        return signature, []
     missing = signature.columns.difference(reference.columns)
     if len(missing):
-        raise ValueError(f"{files['reference']} lacks cell types of the signature: {some(missing)}")
-    return reference[signature.columns]
+        raise ValueError(f"{files['reference']} lacks cell types of the signature: "
+                         + ids.with_near_matches(missing, reference.columns.difference(signature.columns)))
+    others = reference.columns.difference(signature.columns)
+    return reference[signature.columns], [f"{files['reference'].name}: cell types that the signature lacks, not used: "
+                                          f"{ids.counted(others)}"] if len(others) else []
 
 
 def known_fractions(path, data, is_scaled):
@@ -140,13 +148,16 @@ def known_fractions(path, data, is_scaled):
     is_scaled : see fraction_table.read
     """
     table, notes = fraction_table.read(path, is_scaled)
-    lacking = data.bulk.columns.difference(table.index).union(data.signature.columns.difference(table.columns))
-    if len(lacking):
-        raise ValueError(f"{path} lacks {some(lacking)}: patients in rows, cell types in columns")
+    for wanted, there in ((data.bulk.columns, table.index), (data.signature.columns, table.columns)):
+        if len(lacking := wanted.difference(there)):
+            raise ValueError(f"{path} lacks {ids.with_near_matches(lacking, there.difference(wanted))}: patients in "
+                             "rows, cell types in columns")
     unknown = table.columns.difference(data.signature.columns)
     if len(unknown):
         raise ValueError(f"{path}: {ids.with_near_matches(unknown, data.signature.columns)} is no cell type of the "
                          "signature: add it there, or give fractions without it that sum to 1")
     data.notes += notes
+    if len(others := table.index.difference(data.bulk.columns)):
+        data.notes.append(f"{path.name}: patients that are not in bulk, not used: {ids.counted(others)}")
     table = table.loc[data.bulk.columns, data.signature.columns]
     return table.div(table.sum(axis=1), axis=0).to_numpy()

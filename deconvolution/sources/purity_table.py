@@ -45,17 +45,17 @@ def of_patients(written, data, malignant, path):
                          f"({some(data.signature.columns, 20)}): say which with --malignant")
     patients = list(data.bulk.columns)
     lacking = [patient for patient in patients if not written.get(patient)]
+    others = written.keys() - set(patients)
     if len(lacking) == len(patients):
-        raise ValueError(f"{path} has no purity of any patient of bulk: {ids.with_near_matches(lacking, written, 3)}")
+        raise ValueError(f"{path} has no purity of any patient of bulk: {ids.with_near_matches(lacking, others, 3)}")
     if lacking:
         raise ValueError(f"{path}: no purity of {len(lacking)} of {len(patients)} patients of bulk: "
-                         f"{ids.with_near_matches(lacking, written, 3)}: fill it in, or leave them out of bulk")
+                         f"{ids.with_near_matches(lacking, others, 3)}: fill it in, or leave them out of bulk")
     values = as_numbers([written[patient] for patient in patients], patients, path)
     data.notes.append(f"{path.name}: purity, {values.min():.2f} to {values.max():.2f}, is the fraction of "
                       f"{' and '.join(malignant)}")
-    others = len(written.keys() - set(patients))
     if others:
-        data.notes.append(f"{path.name}: {others} patients have purity but no bulk")
+        data.notes.append(f"{path.name}: {len(others)} patients have purity but no bulk")
     return Purity(values, data.signature.columns.isin(malignant))
 
 

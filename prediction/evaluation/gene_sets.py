@@ -3,6 +3,7 @@ import pandas as pd
 from scipy import stats
 
 from evaluation import association
+from slide_ex import text_table
 
 
 def read_gmt(path):
@@ -10,10 +11,8 @@ def read_gmt(path):
 
     Raises FileNotFoundError, and ValueError for a line without genes, a name given twice and a file without sets.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: give a GMT file, one gene set a line")
     gene_sets = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(text_table.read_lines(path, "a GMT file, one gene set a line"), 1):
         if not line.strip():
             continue
         name, *rest = (field.strip() for field in line.split("\t"))

@@ -5,7 +5,7 @@ import logging
 import re
 from pathlib import Path
 
-from slide_ex import ids
+from slide_ex import gene_names, ids
 from slide_ex.ids import counted
 
 ABUNDANCE_UNIT = "fraction"
@@ -82,9 +82,7 @@ def wanted_maps(args, outputs, unit):
 
 def read_program(path, genes):
     """Those of the genes in a file, one a line, that are predicted; ValueError when none is."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: give a file with one gene a line")
-    listed = list(dict.fromkeys(line.strip() for line in path.read_text().splitlines() if line.strip()))
+    listed = gene_names.read_list(path)
     known = tuple(gene for gene in listed if gene in set(genes))
     if not known:
         raise ValueError(f"{path}: none of {counted(listed)} is predicted, one gene a line is needed")

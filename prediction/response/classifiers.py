@@ -7,6 +7,7 @@ boosted trees. Randomised search on the AUC of inner folds tunes each pipeline a
 is ever chosen or scaled on a patient who is scored. The score is the mean of the pipelines' probabilities of pCR.
 The spaces that are searched are this project's choice, for about a hundred patients.
 """
+import contextlib
 import warnings
 
 import numpy as np
@@ -32,6 +33,19 @@ N_BEST = 5, 10, 15, 20, 25   # features that SelectKBest may keep (DECODEM: up t
 N_TREES = 50
 # scikit-learn before 1.8 wants the penalty by name, later versions by l1_ratio alone
 ELASTIC_NET = {"penalty": "elasticnet"} if getattr(LogisticRegression(), "penalty", None) == "l2" else {}
+
+
+class Varying(VarianceThreshold):
+    """Features that vary in training; all where none does: then the classifiers give every patient the same score."""
+
+    def fit(self, x, y=None):
+        with contextlib.suppress(ValueError):    # of scikit-learn, where none varies
+            super().fit(x, y)
+        return self
+
+    def _get_support_mask(self):
+        varies = super()._get_support_mask()
+        return varies if varies.any() else ~varies
 
 
 def classifiers(seed):
@@ -75,7 +89,7 @@ def fit(x, y, n_search, seed):
     searches = []
     for classifier, space in classifiers(seed).values():
         pipeline = Pipeline([("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-                             ("vary", VarianceThreshold()), ("best", SelectKBest(f_classif)),
+                             ("vary", Varying()), ("best", SelectKBest(f_classif)),
                              ("scale", StandardScaler()), ("classify", classifier)])
         space = {"best__k": n_best} | {f"classify__{name}": values for name, values in space.items()}
         search = RandomizedSearchCV(pipeline, space, n_iter=n_search, scoring="roc_auc", cv=folds, random_state=seed)

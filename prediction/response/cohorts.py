@@ -107,7 +107,9 @@ def read(source, clinical_columns, endpoint=()):
         if endpoint:
             sets[feature_sets.MEAN_FEATURES] = pd.DataFrame(slides.mean_features.astype(float)).groupby(
                 slides.patient_ids).mean()
-    clinical = source.project / "clinical.csv"
+    clinical = source.project / clinical_file.NAME
+    if endpoint or clinical_file.has_responses(clinical):
+        clinical_file.compare(clinical, everyone(sets))
     if clinical_columns:
         sets["clinical"] = pd.DataFrame({column: clinical_file.read_column(clinical, column)
                                          for column in clinical_columns})
@@ -144,7 +146,7 @@ def read_predictions(source):
 
 def refuse_unlike(train, new):
     """ValueError when two cohorts share patients or were predicted from features of different encoders."""
-    shared = sorted(everyone(train) & everyone(new))
+    shared = sorted(everyone(train.sets) & everyone(new.sets))
     if shared:
         raise ValueError(f"{train.source.project} and {new.source.project} share {counted(shared)}: a "
                          "patient must not be trained on and scored; take them out of one of the cohorts")
@@ -155,9 +157,9 @@ def refuse_unlike(train, new):
                              "predict both cohorts from the same features")
 
 
-def everyone(cohort):
+def everyone(sets):
     """Ids of all patients of any feature set; set of str."""
-    return set().union(*(table.index for table in cohort.sets.values()))
+    return set().union(*(table.index for table in sets.values()))
 
 
 def align(train, new, tables):
@@ -173,7 +175,7 @@ def align(train, new, tables):
         return Patients(ids, y, ids, y)
     learnt = {name: pair[0] for name, pair in tables.items() if name not in feature_sets.DIRECT}  # not fitted
     ids = with_all_sets(train, learnt, set(train.response))
-    new_ids = with_all_sets(new, {name: pair[1] for name, pair in tables.items()}, everyone(new))
+    new_ids = with_all_sets(new, {name: pair[1] for name, pair in tables.items()}, everyone(new.sets))
     return Patients(ids, responses(train, ids, 2 * classifiers.N_INNER_FOLDS), new_ids,
                     responses(new, new_ids, 1 if new.response else 0))
 

@@ -106,6 +106,11 @@ def as_numbers(train, new):
         if numbers is not None:
             columns[name] = [numbers.iloc[:len(tables[0])], numbers.iloc[-len(tables[1]):]]
         else:
+            known = set(train[name])
+            unknown = sorted(set(new[name]) - known - {""})
+            if unknown:
+                logging.info(f"clinical: {name} holds words that training does not know: "
+                             + ids.with_near_matches(unknown, sorted(known)))
             columns |= {f"{name}={category}": [column.eq(category).astype(float) for column in tables]
                         for category in sorted(set(train[name]) - {""})}
         empty = sorted({patient for column in tables for patient in column.index[column.eq("")]})

@@ -1,4 +1,5 @@
 """Nested folds by patient: drawn, or imported from another program (format: slide_ex/project/splits_file.py)."""
+import logging
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,9 @@ def from_table(path, slides, patients):
             raise ValueError(f"{path} has no column {', '.join(sorted(absent))}")
         if not table[["outer", "inner"]].apply(lambda column: column.str.fullmatch(r"\d+")).all(axis=None):
             raise ValueError(f"{path}: the columns outer and inner must hold numbers of folds, from 0")
+        if other := sorted(set(table["part"]) - set(splits_file.PARTS)):
+            raise ValueError(f"{path}: the column part holds {ids.some(map(repr, other))}: write train, valid or test, "
+                             "and leave out the rows of other patients")
         table = table.astype({"outer": int, "inner": int})
         lists = {part: [[of_inner.loc[of_inner["part"] == part, "Patient.ID"].tolist()
                          for _, of_inner in of_outer.groupby("inner")]
@@ -92,14 +96,29 @@ def from_table(path, slides, patients):
         raise ValueError(f"{path}: folds are imported from .csv or .json, not from pickled arrays; see --help")
     patient_of_slide = dict(zip(slides.slide_indexes.tolist(), slides.patient_ids.tolist()))
 
-    def chosen(ids):
-        return sorted({patient_of_slide.get(i, "") if isinstance(i, int) else i for i in ids} & set(patients))
+    def patients_of(named):
+        return {patient_of_slide.get(i, "") if isinstance(i, int) else i for i in named}
 
+    def chosen(named):
+        return sorted(patients_of(named) & set(patients))
+
+    refuse_unknown(set().union(*(patients_of(named) for of_part in splits_file.PARTS for of_outer in lists[of_part]
+                                 for named in of_outer)), patients, path)
     outer = [{"test": chosen(test[0]),
               "inner": [{"train": chosen(t), "valid": chosen(v)} for t, v in zip(train, valid)]}
              for test, train, valid in zip(lists["test"], lists["train"], lists["valid"])]
     return {"n_outer": len(outer), "n_inner": min(len(fold["inner"]) for fold in outer),
             "patients": sorted({patient for fold in outer for patient in fold["test"]}), "outer": outer}
+
+
+def refuse_unknown(named, patients, path):
+    """Log who is named in a file of folds and has no slides or labels; ValueError where nobody of them has."""
+    unknown = sorted(named - set(patients) - {""})
+    if not named & set(patients):
+        raise ValueError(f"{path} names no patient that has slides and labels, but "
+                         f"{ids.with_near_matches(unknown, patients, 3)}: write the ids of metadata.csv")
+    if unknown:
+        logging.info(f"in {path.name} without slides or labels, not used: {counted(unknown)}")
 
 
 def refuse_small_parts(splits):

@@ -12,6 +12,7 @@
 Cells that mean "missing" (clinical_words) are empty in every column but Patient.ID.
 """
 import logging
+import re
 
 from slide_ex import ids, text_table
 from slide_ex.project import clinical_words, description_file
@@ -19,6 +20,9 @@ from slide_ex.project import clinical_words, description_file
 NAME = "clinical.csv"
 TIME, EVENT = "Time", "Event"
 OF_SURVIVAL = ("vital_status", "days_to_death", "days_to_last_follow_up", "days_to_follow_up")     # fields of GDC
+TELLS_SURVIVAL = re.compile(rf"{'|'.join(OF_SURVIVAL)}|death_days_to|last_contact_days_to|"
+                            r"(os|dss|dfs|dfi|pfs|pfi|rfs)([._](time|days|months|status|event|cr))*", re.IGNORECASE)
+# also of TCGA's biotab, cBioPortal (OS_MONTHS) and the TCGA-CDR (Liu et al. 2018, OS.time)
 EVENT_WORDS = dict.fromkeys(("1", "1.0", "true", "yes", "dead", "deceased"), 1.) | dict.fromkeys(
     ("0", "0.0", "false", "no", "alive", "living"), 0.)     # cBioPortal writes 1:DECEASED
 
@@ -38,6 +42,17 @@ def read(path):
     return table.drop(columns="Patient.ID").apply(clinical_words.without_missing).set_index(patients)
 
 
+def compare(path, patients):
+    """Log which of some patients have no row; ValueError where none has one, because ids are written otherwise."""
+    rows, patients = read(path).index, set(patients)
+    lacking = sorted(patients - set(rows))
+    if len(rows) and lacking and len(lacking) == len(patients):
+        raise ValueError(f"{path} has no row for any of {len(lacking)} patients: "
+                         f"{ids.with_near_matches(lacking, rows, 3)}: write its Patient.ID as it is elsewhere")
+    if lacking:
+        logging.info(f"no row in {path.name}: {ids.counted(lacking)}")
+
+
 def has_column(path, column):
     """Whether the file is there and has a column."""
     return path.is_file() and column in read(path)
@@ -50,6 +65,13 @@ def read_column(path, column):
         raise ValueError(f"{path} has no column {ids.with_near_matches([column], table)}, its columns are Patient.ID, "
                          f"{ids.some(table, 12)}")
     return table[column].to_dict()
+
+
+def read_groups(path, column):
+    """As `read_column`, of a column whose words are groups of patients; ValueError for one word in two spellings."""
+    words = read_column(path, column)
+    clinical_words.refuse_spellings(filter(None, words.values()), column, path)
+    return words
 
 
 def has_responses(path):
@@ -131,6 +153,11 @@ def known_survival(path, time_column, event_column):
     if len(known) < len(events):
         logging.info(f"no {time_column} or {event_column} known: {ids.counted(sorted(set(events) - set(known)))}")
     return known
+
+
+def tells_survival(column):
+    """Whether a column is called as one of survival, with the table of GDC before its name or without."""
+    return any(TELLS_SURVIVAL.fullmatch(name) for name in (column, column.rpartition(".")[2]))
 
 
 def event_of(word):

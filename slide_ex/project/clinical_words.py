@@ -4,6 +4,7 @@ Sources: GDC Data Dictionary ('--, not reported, unknown, not allowed to collect
 ([Not Available], [Not Applicable], [Not Evaluated], [Unknown], [Discrepancy], [Completed], [Pending]), R (NA), pandas
 (nan, <NA>, NaT), SQL (NULL), Excel (#N/A and other errors), SAS, SPSS and Stata (.).
 """
+import numpy as np
 import pandas as pd
 
 from slide_ex.ids import counted, some
@@ -27,8 +28,9 @@ def is_missing(word):
 
 
 def without_missing(column):
-    """A column (Series of str) with "" for every word that means missing."""
-    return column.where(~column.map(is_missing), "")
+    """A column (Series of str) with "" for every word that means missing; beside + the word - means negative."""
+    is_negative = column.eq("-") & column.eq("+").any()
+    return column.where(~column.map(is_missing) | is_negative, "")
 
 
 def as_numbers(column, name, path):
@@ -40,7 +42,7 @@ def as_numbers(column, name, path):
     column = without_missing(column)
     known = column[column != ""]
     numbers = pd.to_numeric(known, errors="coerce")
-    words = known[numbers.isna()]
+    words = known[~np.isfinite(numbers)]
     if words.empty:
         return pd.to_numeric(column.replace("", None), errors="coerce").astype(float)
     listed = some(dict.fromkeys(map(repr, words)))
@@ -51,4 +53,15 @@ def as_numbers(column, name, path):
         comma = "; numbers need a decimal point" if words.str.fullmatch(r"-?\d+,\d+").any() else ""
         raise ValueError(f"{path}: {name} has {known.nunique()} different words in {len(known)} patients ({listed}), "
                          f"so a category would be about one patient{comma}: leave the column out, or group its words")
+    refuse_spellings(known, name, path)
     return None
+
+
+def refuse_spellings(words, name, path):
+    """ValueError for words that differ in case and blanks only: they would be two groups of patients."""
+    words = pd.Series(sorted(set(words)))
+    spelt = words.groupby(words.map(lambda word: "".join(word.casefold().split()))).agg(list)
+    twice = [" and ".join(map(repr, of_one)) for of_one in spelt if len(of_one) > 1]
+    if twice:
+        raise ValueError(f"{path}, column {name}: {some(twice)} differ in case or blanks only: write one word for one "
+                         "thing")

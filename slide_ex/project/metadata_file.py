@@ -6,6 +6,8 @@
     Magnification   objective power, optional
     MPP             microns per level-0 pixel, optional; comes before Magnification (slide_ex/slides/scale.py)
     Mask            regions whose tiles are kept: a GeoJSON or PNG file in regions/, optional; empty: the whole slide
+
+NA and its like (clinical_words) are empty in the last three.
 """
 import posixpath
 

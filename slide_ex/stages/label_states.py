@@ -43,23 +43,23 @@ def inputs(project, facts):
 
 
 def compare_patients(state, facts):
-    """Note which patients have only one of slides and bulk."""
-    if facts.metadata is None or facts.bulk is None:
+    """Note which patients have slides and no bulk, no row in clinical.csv, or the reverse."""
+    if facts.metadata is None:
         return
-    with_slides, with_bulk = set(facts.metadata["patient_id"]), set(facts.bulk)
-    if not with_slides & with_bulk:
-        state.problems.append("no patient has both slides and bulk: "
-                              + with_near_matches(sorted(with_slides), sorted(with_bulk), 3))
-        return
-    for lonely, other, what in ((with_slides - with_bulk, with_bulk, "slides but no bulk"),
-                                (with_bulk - with_slides, with_slides, "bulk but no slide")):
-        if lonely:
-            free = sorted(other - (with_slides & with_bulk))
-            state.notes.append(f"{len(lonely)} patients have {what}: {with_near_matches(sorted(lonely), free, 3)}")
-    if facts.response is not None:
-        unknown = set(facts.response) - with_slides
-        if unknown:
-            state.notes.append(f"{len(unknown)} patients of clinical.csv have no slide: {some(sorted(unknown), 3)}")
+    with_slides = set(facts.metadata["patient_id"])
+    for patients, article, what in ((facts.bulk, "", "bulk"), (facts.response, "a ", "row in clinical.csv")):
+        if patients is None:
+            continue
+        patients = set(patients)
+        if not with_slides & patients:
+            state.problems.append(f"no patient has both slides and {article}{what}: "
+                                  + with_near_matches(sorted(with_slides), sorted(patients), 3))
+            continue
+        for lonely, free, words in ((with_slides - patients, patients - with_slides, f"slides but no {what}"),
+                                    (patients - with_slides, with_slides - patients, f"{article}{what} but no slide")):
+            if lonely:
+                state.notes.append(f"{len(lonely)} patients have {words}: "
+                                   + with_near_matches(sorted(lonely), sorted(free), 3))
 
 
 def deconvolution(project, facts):
