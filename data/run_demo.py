@@ -114,7 +114,8 @@ def labels_and_features(project, *cohort):
 
 def response_inside(project):
     """Response of the first hospital from predicted expression, each patient by classifiers that did not see it."""
-    run("Response from predicted expression, inside the first", plan.BY_NAME["response"].script, project, *SEARCH, *SETS)
+    run("Response from predicted expression, inside the first", plan.BY_NAME["response"].script, project, *SEARCH,
+        *SETS)
 
 
 def response_of_other(second, project):

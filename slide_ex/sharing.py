@@ -41,7 +41,8 @@ def listed(failed):
 
 
 def array(n):
-    """n numbers, ndarray of float64, that what is forked from now on shares with this process: what it writes is here."""
+    """n numbers, ndarray of float64, that this process shares with what it forks from now on: what is written there is
+    here."""
     return np.frombuffer(multiprocessing.get_context("fork").RawArray("d", n))
 
 

@@ -1,8 +1,8 @@
 """Tables of text, however they come: the layout of a file, its cells as strings; and results, written as CSV.
 
 A file may be UTF-8, UTF-16 (Excel's "Unicode text") or, where it is neither, Windows-1252; compressed by gzip whatever
-its name says; separated by tabs, commas, semicolons or blanks (R); with lines of comment, of GCT or of Excel before its header. A
-row that is shorter or longer than the header is an error: the file was cut off, or a cell holds a separator.
+its name says; separated by tabs, commas, semicolons or blanks (R); with lines of comment, of GCT or of Excel before its
+header. A row that is shorter or longer than the header is an error: the file was cut off, or a cell holds a separator.
 """
 import collections
 import csv

@@ -80,7 +80,7 @@ def of_sets(arrays, y, parts, n_search, processes, model=classifiers):
 
     def work(task):
         x, x_new = arrays[task.name]
-        with threadpoolctl.threadpool_limits(1):    # processes are spread over the CPUs, and must not change the numbers
+        with threadpoolctl.threadpool_limits(1):    # processes fill the CPUs, and must not change the numbers
             task.result[:-1], task.result[-1] = model.fit_and_score(
                 x[task.part.train], y[task.part.train], x_new[task.part.new], n_search, task.part.seed)
     sharing.share_all(tasks, work, processes, "training", "finished")
