@@ -103,7 +103,8 @@ def leave_out_other_rows(genes, path):
             raise ValueError(f"{path}: all rows are {what}: names of genes are needed in the first column, numbers in "
                              "the others")
         if left_out.any():
-            genes.notes.append(f"{path.name}: rows {what} left out: {counted(genes.values.index[left_out])}")
+            names = [name or "''" for name in genes.values.index[left_out]]
+            genes.notes.append(f"{path.name}: rows {what} left out: {counted(names)}")
             genes.values, genes.annotation = genes.values[~left_out], genes.annotation[~left_out]
 
 

@@ -166,7 +166,7 @@ def test_rows_that_are_no_genes_are_left_out_and_counted(tmp_path):
     genes = gene_table.read(written(tmp_path / "t.tsv", table.to_csv(sep="\t", index_label="gene", na_rep="NA")))
     assert list(genes.values.index) == [*names[:3], *names[4:-5]] and len(genes.annotation) == len(genes.values)
     assert [note[12:] for note in genes.notes] == [
-        "without a name left out: 2 (, NA)", "without any value left out: 1 (GENE3)",
+        "without a name left out: 2 ('', NA)", "without any value left out: 1 (GENE3)",
         "of reads in no gene left out: 3 (__no_feature, N_unmapped, __alignment_not_unique)"]
     genes.values.iloc[7, 2] = np.nan
     with pytest.raises(ValueError, match=r"values in P-02 \(of 1 \(GENE8\)\)"):
