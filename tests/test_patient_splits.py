@@ -62,7 +62,8 @@ def test_too_few_patients_or_sites():
         patient_splits.sites(["P001"])
 
 
-def test_import_of_ids_indexes_and_tables_is_the_same(project, tmp_path):
+def test_import_of_ids_indexes_and_tables_is_the_same(project, tmp_path, caplog):
+    caplog.set_level("INFO")
     slides = features_file.read_slides(project / "features.h5")
     patients = sorted(set(slides.patient_ids))
     drawn = patient_splits.draw(patients, 3, 2, 1)
@@ -75,10 +76,14 @@ def test_import_of_ids_indexes_and_tables_is_the_same(project, tmp_path):
     rows = [f"{k},{i},{part},{p}" for k, fold in enumerate(drawn["outer"]) for i, inner in enumerate(fold["inner"])
             for part, ids in {**inner, "test": fold["test"]}.items() for p in ids]
     (tmp_path / "table.csv").write_text("\n".join(["outer,inner,part,Patient.ID", *rows]))
-    for name in ("own.json", "indexes.json", "table.csv"):
+    from_1 = [f"{int(row[0]) + 1}{row[1:]}" for row in rows]
+    (tmp_path / "from_1.csv").write_text("\n".join(["outer,inner,part,Patient.ID", *from_1]))
+    for name in ("own.json", "indexes.json", "table.csv", "from_1.csv"):
         splits = patient_splits.from_table(tmp_path / name, slides, patients)
         assert splits["outer"] == drawn["outer"] and splits["patients"] == patients
         splits_file.check(splits, name)
+    told = [line for line in caplog.messages if "folds" in line]
+    assert told == ["from_1.csv: the outer folds 1, 2, 3 have numbers from 0 here, in their order"]
 
 
 @pytest.mark.parametrize("change, words", [

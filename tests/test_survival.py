@@ -250,6 +250,8 @@ def test_overall_survival_of_gdc(prefix):
     assert found["Time"].to_dict() == {"A": "250", "B": "77", "C": "", "D": "", "E": "", "F": "5"}
     assert found["Event"].to_dict() == {"A": "0", "B": "1", "C": "", "D": "", "E": "", "F": "1"}
     assert list(found)[:3] == ["Response", "Time", "Event"]
+    with pytest.raises(ValueError, match=f"clinical.tsv: {death} holds '7 weeks'"):
+        tcga_selection.clinical_table(table.replace("77", "7 weeks"), set("ABCDEF"))
 
 
 def test_the_figure_shows_the_curves_of_the_best_of_each_kind(compared, project):

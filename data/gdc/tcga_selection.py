@@ -102,8 +102,17 @@ def overall_survival(per_patient):
         if status not in ({"dead"}, {"alive"}):     # not known, or both
             return "", ""
         columns = death if status == {"dead"} else sum(follow_ups, [])
-        days = [float(value) for column in columns for value in row[column]]
+        days = [days_in(value, column) for column in columns for value in row[column]]
         return (f"{max(days):g}", "1" if status == {"dead"} else "0") if days and max(days) >= 0 else ("", "")
 
     return pd.DataFrame([of_patient(row) for _, row in per_patient.iterrows()],
                         columns=[clinical_file.TIME, clinical_file.EVENT])
+
+
+def days_in(value, column):
+    """A number of days; ValueError with the column where it is none."""
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"clinical.tsv: {column} holds {value!r}, which is no number of days: empty that cell, or write "
+                         "the number") from None

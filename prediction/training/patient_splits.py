@@ -81,6 +81,11 @@ def from_table(path, slides, patients):
             raise ValueError(f"{path}: the column part holds {ids.some(map(repr, other))}: write train, valid or test, "
                              "and leave out the rows of other patients")
         table = table.astype({"outer": int, "inner": int})
+        for name in ("outer", "inner"):
+            numbers = sorted(table[name].unique())
+            if numbers != list(range(len(numbers))):
+                logging.info(f"{path.name}: the {name} folds {', '.join(map(str, numbers))} have numbers from 0 here, in "
+                             "their order")
         lists = {part: [[of_inner.loc[of_inner["part"] == part, "Patient.ID"].tolist()
                          for _, of_inner in of_outer.groupby("inner")]
                         for _, of_outer in table.groupby("outer")] for part in splits_file.PARTS}

@@ -104,7 +104,20 @@ def patient_ids(table, column, path, remedy):
     if unknown:
         raise ValueError(f"{path}: no patient for {len(unknown)} of {len(table)} slides, {ids.some(unknown, 3)}: "
                          f"{remedy}")
+    refuse_other_names(patients, column, path)
     return patients
+
+
+def refuse_other_names(patients, column, path):
+    """ValueError for a patient under two names, who could be on both sides of a split: in another case, or barcodes of
+    two samples of TCGA."""
+    clinical_words.refuse_spellings(patients, column, path)
+    names = pd.Series(sorted(set(patients)))
+    of_patients = names.groupby(names.map(ids.tcga_patient)).agg(list).drop("", errors="ignore")
+    twice = [f"{' and '.join(of_one)} ({patient})" for patient, of_one in of_patients.items() if len(of_one) > 1]
+    if twice:
+        raise ValueError(f"{path}, column {column}: {ids.some(twice)}: one patient under two names: write that of the "
+                         "patient")
 
 
 def positive_numbers(table, column, path):
