@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn import metrics
 
 import trained_project
+from slide_ex.project import features_file
 from transfer import cohort_prediction, transfer_tables
 
 N_MODELS = trained_project.N_OUTER * trained_project.N_INNER
@@ -180,7 +181,11 @@ def test_features_of_another_length_are_refused(cohorts, away):
             values = file[name][:, :20]
             del file[name]
             file[name] = values
-    with pytest.raises(ValueError, match="numbers a tile: 24 there, 20 here"):
+    with pytest.raises(ValueError, match="numbers a tile: 24 there, 20 here.: run slide_processing"):
+        predict(away, cohorts[0])
+    with h5py.File(away / "features.h5", "r+") as file:
+        file.attrs.update(features_file.WEIGHTS_OF_IMPORTS)
+    with pytest.raises(ValueError, match="numbers a tile: 24 there, 20 here.: import features"):
         predict(away, cohorts[0])
 
 

@@ -42,6 +42,8 @@ def test_tissue_is_sharp_stained_and_unmarked(tile):
 def test_what_is_wrong_is_measured(tile):
     assert measures(cv2.GaussianBlur(tile, (0, 0), 3))["sharpness"] < quality.BLURRED
     assert measures(brown(tile))["he_share"] < .05
+    grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY)
+    assert measures(cv2.merge([grey] * 3))["he_share"] == 0
     for colour in ((40, 60, 170), (40, 130, 70), (25, 25, 30), (190, 30, 50)):
         assert measures(stroke(tile, colour))["pen_share"] > quality.MARKED
 

@@ -197,8 +197,10 @@ def refuse_other_features(models, slides):
     if n_there != n_here:  # of an imported encoder whose name was given wrongly
         different.append(f"numbers a tile: {n_there} there, {n_here} here")
     if different:
-        raise ValueError(f"{slides.path} was not made as the features of {models.name} ({'; '.join(different)}): run "
-                         "slide_processing/1main_processing.py with the same encoder, weights and settings")
+        is_imported = here.get("weights") == features_file.WEIGHTS_OF_IMPORTS["weights"]
+        remedy = ("import features that were extracted as those were" if is_imported else
+                  "run slide_processing/1main_processing.py with the same encoder, weights and settings")
+        raise ValueError(f"{slides.path} was not made as the features of {models.name} ({'; '.join(different)}): {remedy}")
     if not there["weights_sha256"]:  # of imported features
         logging.info(f"features: the weights of {there['encoder']} were not recorded, take care that they are the same")
     for name, nothing in TOLD_FEATURES.items():

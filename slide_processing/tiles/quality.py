@@ -12,19 +12,23 @@ BLURRED = 25.           # sharpness (variance of the Laplacian, grey levels squa
 MARKED = 0.05           # share of pen above which a tile is it
 DROPS = ("blurred", "pen")
 GLASS_LEVEL = 215       # the darkest colour of a pixel of glass
+GREY = 3                # levels between the mean colours of a tile off its glass, below which it has no colour
 
 
 def measure(rgb, thumbnail):
     """The MEASURES of a tile as scanned and its thumbnail, both uint8 RGB; tuple of float.
 
-    Haematoxylin and eosin absorb green most, so that of a pixel of H&E green is the weakest colour.
+    Haematoxylin and eosin absorb green most, so that of a pixel of H&E green is the weakest colour; but nothing of a tile
+    that is grey throughout is H&E.
     """
     laplacian = cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_16S)
     sharpness = cv2.meanStdDev(laplacian)[1][0, 0] ** 2
     r, g, b = thumbnail.reshape(-1, 3).astype(np.int16).T
     glass = thumbnail.reshape(-1, 3).min(axis=1) > GLASS_LEVEL
-    he = (g <= r + 5) & (g <= b + 5) & ~glass
-    return sharpness, he.sum() / max((~glass).sum(), 1), is_pen(r, g, b).mean(), glass.mean()
+    stained = thumbnail.reshape(-1, 3)[~glass]
+    is_grey = len(stained) > 0 and np.ptp(stained.mean(axis=0)) < GREY
+    he = (g <= r + 5) & (g <= b + 5) & ~glass & ~is_grey
+    return sharpness, he.sum() / max(len(stained), 1), is_pen(r, g, b).mean(), glass.mean()
 
 
 def is_pen(r, g, b):
