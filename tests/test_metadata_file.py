@@ -45,6 +45,7 @@ def test_what_r_writes_for_a_missing_value_is_missing(tmp_path):
     ("Slide.ID,Filename,Patient.ID\na,/etc/c,p\n", "leaves the folder"),
     ("Slide.ID,Filename,Patient.ID\na,c,p\nb,./c,q\n", "a and b are the same file"),
     ("Slide.ID,Filename\na,b\n", "no patient for 1 of 1 slides, a: add or fill the column Patient.ID"),
+    ("Slide.ID,Filename,Patient.ID\na,a,p1\nb,b,NA\nc,c,NA\n", "no patient for 2 of 3 slides, b, c"),
     ("Slide.ID,Filename,Patient.ID\na,a,p1\nb,b,P1\n", "'P1' and 'p1' differ in case or blanks only"),
     ("Slide.ID,Filename,Patient.ID\na,a,TCGA-A1-A0SB\nb,b,TCGA-A1-A0SB-01A\n", r"01A \(TCGA-A1-A0SB\): one patient"),
     ("Slide.ID,Filename,Patient.ID,Magnification\na,b,p,20x\n", "Magnification of a is '20x'"),

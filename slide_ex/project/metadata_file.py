@@ -7,7 +7,7 @@
     MPP             microns per level-0 pixel, optional; comes before Magnification (slide_ex/slides/scale.py)
     Mask            regions whose tiles are kept: a GeoJSON or PNG file in regions/, optional; empty: the whole slide
 
-NA and its like (clinical_words) are empty in the last three.
+NA and its like (clinical_words) are empty in the last four.
 """
 import posixpath
 
@@ -97,7 +97,7 @@ def check_filenames(filenames, path, needed, column="Filename", folder="slides")
 
 def patient_ids(table, column, path, remedy):
     """The patient of each row: as given, or the one that a TCGA barcode in Slide.ID begins with."""
-    given = table[column] if column in table else [""] * len(table)
+    given = clinical_words.without_missing(table[column]) if column in table else [""] * len(table)
     patients = [ids.with_dashes(patient) or ids.tcga_patient(slide_id)
                 for patient, slide_id in zip(given, table["Slide.ID"])]
     unknown = [slide_id for patient, slide_id in zip(patients, table["Slide.ID"]) if not patient]
