@@ -164,12 +164,13 @@ def room_beside(path):
         is_ours = False
         while not is_ours:    # until no other run takes it for abandoned before it is claimed
             room = path.with_name(f".part-{secrets.token_hex(TOKEN_BYTES)}")
+            stack.callback(remove, room)    # as a signal may come before the block begins, or within the other removal
             room.mkdir(mode=0o700)
             with contextlib.suppress(FileNotFoundError):
                 is_ours = stack.enter_context(claim.held(room / LOCK))
-        stack.callback(remove, room)
         rooms.add(room)
         stack.callback(rooms.discard, room)
+        stack.callback(remove, room)
         yield room
 
 

@@ -2,6 +2,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,26 @@ def wait_for(process, word):
 
 def parts(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(".part-")]
+
+
+@pytest.mark.parametrize("owner, name, is_done", [
+    (Path, "mkdir", True), (os, "truncate", False), (os, "replace", False), (os, "replace", True),
+    (shutil, "rmtree", False), (os, "rmdir", False), (Path, "unlink", False)])
+def test_a_signal_at_any_moment_leaves_nothing_behind(owner, name, is_done, tmp_path, monkeypatch):
+    """Its handler raises SystemExit before a call is done, or just after."""
+    call, file = getattr(owner, name), tmp_path / "out"
+
+    def interrupted(*words, **options):
+        if ".part-" not in str(words[0]) and name == "mkdir":
+            return call(*words, **options)
+        monkeypatch.setattr(owner, name, call)      # once
+        if is_done:
+            call(*words, **options)
+        raise SystemExit(143)
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(SystemExit), script.whole(file) as part:
+        part.write_text("whole")
+    assert not parts(tmp_path) and not script.rooms and (not file.exists() or file.read_text() == "whole")
 
 
 WRITES_FOR_EVER = """
