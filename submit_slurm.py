@@ -21,7 +21,7 @@ import signal
 import sys
 from pathlib import Path
 
-from slide_ex import script
+from slide_ex import script, sharing
 from slide_ex.project import model_folder
 from slide_ex.slurm import jobs, requests, status, steps, task_lists
 from slide_ex.stages import plan, project_states
@@ -103,7 +103,7 @@ def prepare(args):
     args.wanted = model_folder.kinds(args.model) if args.model else ()
     own = plan.ROOT / ".venv" / "bin" / "python"
     args.python = args.python or (str(own) if own.exists() else sys.executable)
-    args.cpus = max(1, len(os.sched_getaffinity(0)) // args.local) if args.local else None
+    args.cpus = max(1, sharing.n_cpus() // args.local) if args.local else None
     models = plan.BY_NAME["expression"]
     args.cpus_of_models = args.cpus or requests.setting(args.cpus_per_task, models, models.needs.cpus)
 

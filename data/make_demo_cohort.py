@@ -18,7 +18,6 @@ import contextlib
 import gzip
 import logging
 import math
-import os
 
 from slide_ex.script import parser, run, whole
 
@@ -66,7 +65,7 @@ def main(args):
                    slide.power, slide.in_header, slide.nearly_empty)
         logging.info("slide %s painted", slide.label)
     tasks = list(slides.rename(columns={"Slide.ID": "label", "Patient.ID": "patient_id"}).itertuples())
-    sharing.share_all(tasks, work, len(os.sched_getaffinity(0)), "slide", "painted")
+    sharing.share_all(tasks, work, sharing.n_cpus(), "slide", "painted")
 
     metadata = slides[["Slide.ID", "Filename", "Patient.ID"]].assign(
         Magnification=slides["power"].where(~slides["in_header"]))

@@ -10,14 +10,13 @@ Writes  <project_path>/results/<cell type>_genes.csv, abundance.csv, direct.csv,
 """
 import json
 import logging
-import os
 
 from slide_ex import script
 
 import pandas as pd
 
 from collection import target_collection
-from slide_ex import checksums, gene_table
+from slide_ex import checksums, gene_table, sharing
 from slide_ex.project import (
     clinical_file,
     features_file,
@@ -100,6 +99,6 @@ if __name__ == "__main__":
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help="only the trained models")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of bootstrap and shuffled labels, default %(default)s")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
+    parser.add_argument("--processes", type=int, default=sharing.n_cpus(),
                         help="targets at a time, if memory allows it; default %(default)s, the CPUs of this job")
     script.run(main, parser.parse_args(), "collect_results")

@@ -11,7 +11,6 @@ Writes  <project_path>/figures/fig1_overview, fig2_predictability, fig2_examples
     python prediction/figures.py demo --external demo_hospital2
 """
 import logging
-import os
 import typing
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def main(args):
     def draw(task):
         style.save(task.figure.drawn(project, external), folder, task.label, args.format)
         logging.info(f"{task.label}: {folder / task.label}.{args.format[0]}")
-    sharing.share_all(tasks, draw, len(os.sched_getaffinity(0)), "figure", "drawn")
+    sharing.share_all(tasks, draw, sharing.n_cpus(), "figure", "drawn")
     record.write(marker, shown | {"formats": list(args.format)})
 
 

@@ -19,14 +19,13 @@ from predictions out of fold of the project that trained the models; here they s
 """
 import itertools
 import logging
-import os
 from pathlib import Path
 
 from slide_ex import script
 
 from evaluation import result_tables
 from response import classifiers, cohorts, comparison_table, cox, feature_sets, scoring, survival
-from slide_ex import checksums, ids, record
+from slide_ex import checksums, ids, record, sharing
 from slide_ex.project import clinical_file, description_file
 from slide_ex.stages import plan
 
@@ -131,6 +130,6 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=5, help="seeds to average over, default %(default)s")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamplings for intervals, default %(default)s")
     parser.add_argument("--seed", type=int, default=42, help="of folds, classifiers, bootstrap; default %(default)s")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
+    parser.add_argument("--processes", type=int, default=sharing.n_cpus(),
                         help="trainings at a time, default %(default)s, the CPUs of this job")
     script.run(main, parser.parse_args(), "predict_response")

@@ -1,4 +1,4 @@
-"""Work that is shared between forked processes, and how many of them there is room for."""
+"""Work that is shared between forked processes, and how many of them there are CPUs and memory for."""
 import logging
 import multiprocessing
 import os
@@ -12,6 +12,12 @@ from tqdm import tqdm
 WATCH_PARENT_S = 0.5    # how often a process looks whether its parent is still there
 REASON_BYTES = 1000     # of a failure, kept of what is said
 FREE_SHARE = 0.8    # of the memory that is free now, to be used
+
+
+def n_cpus():
+    """CPUs that this job may use: of its affinity mask, and of its Slurm allocation where that is smaller."""
+    available = len(os.sched_getaffinity(0))
+    return min(available, int(os.environ.get("SLURM_CPUS_PER_TASK", available)))
 
 
 def affordable(n_processes, bytes_each):

@@ -1,6 +1,5 @@
 """From tiles to files, with an encoder that only averages colours: order, counts, bad tiles, memory, formats."""
 import dataclasses
-import os
 
 import h5py
 import numpy as np
@@ -109,15 +108,6 @@ def test_tiles_under_way_are_bounded():
             taken += 1
             assert result == taken and given - taken <= 8
     assert taken == 1000
-
-
-@pytest.mark.parametrize("slurm, expected", [(None, 2), ("1", 1), ("64", 2)])
-def test_cpus_are_those_of_the_job(monkeypatch, slurm, expected):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    if slurm:
-        monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
-    assert extraction.n_cpus() == expected
 
 
 def row_of(filename="s.svs", magnification=np.nan, mpp=np.nan):

@@ -40,6 +40,15 @@ def test_a_process_that_is_killed_loses_its_own_task_only():
     assert task.number == 2 and reason == "its process ended, perhaps for lack of memory"
 
 
+@pytest.mark.parametrize("slurm, expected", [(None, 2), ("1", 1), ("64", 2)])
+def test_cpus_are_those_of_the_job(monkeypatch, slurm, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    if slurm:
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+    assert sharing.n_cpus() == expected
+
+
 def test_there_are_no_more_processes_than_memory_has_room_for():
     assert sharing.affordable(3, 1) == 3 and sharing.affordable(3, 0) == 3
     assert sharing.affordable(3, 2**60) == 1 and sharing.affordable(1, 1) == 1

@@ -6,13 +6,14 @@ X are the inputs of the training slides, centred. It costs n_train^3 whatever th
 """
 import concurrent.futures
 import functools
-import os
 
 import numpy as np
 import threadpoolctl
 
+from slide_ex import sharing
+
 COLUMNS = 1024  # of outputs at a time: what belongs to them stays in the processor's cache
-threads = len(os.sched_getaffinity(0))      # of this process
+threads = sharing.n_cpus()      # of this process
 
 
 def decomposed(inputs, train, negligible):

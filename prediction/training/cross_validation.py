@@ -7,7 +7,6 @@ depend neither on other folds nor on the number of processes. Torch is imported 
 import contextlib
 import dataclasses
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,7 @@ def add_arguments(parser, max_epochs, patience):
                         help="the features of the network, by the training slides; not published")
     parser.add_argument("--seed", type=int, default=42, help="default %(default)s")
     parser.add_argument("--keep", choices=["best", "last"], default="best", help="epoch to keep, default %(default)s")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)),
+    parser.add_argument("--processes", type=int, default=sharing.n_cpus(),
                         help="models at a time, default %(default)s, the CPUs of this job")
 
 

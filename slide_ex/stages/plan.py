@@ -77,7 +77,7 @@ PIPELINE = (
     Stage("results", "prediction/collect_results.py",
           ("results/summary.csv", "results/missing_slides.csv", "results/predictions.h5"),
           optional=("results/<cell type>_genes.csv", "results/abundance.csv", "results/direct.csv"),
-          after=("expression", "abundance", "direct"), needs=Needs(120, 16, 1)),
+          after=("expression", "abundance", "direct"), needs=Needs(120, 16, 4)),
     Stage("figures", "prediction/figures.py", ("figures/figures.json",),
           optional=("figures/<name>.pdf", "figures/<name>.png", "figures/<name>.svg", "figures/<name>.txt"),
           after=("results",), needs=Needs(20, 8, 1)))

@@ -8,7 +8,6 @@ edges at level 0 that decide what is tissue.
 """
 import contextlib
 import math
-import os
 import queue
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -49,12 +48,6 @@ class Extraction:
     unreadable: np.ndarray              # int (n_unreadable,), numbers of the unreadable tiles in the grid
     scanned: np.ndarray                 # uint8 (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
     normalised: np.ndarray              # the same with the kept, normalised tiles on white
-
-
-def n_cpus():
-    """CPUs that this job may use: of its affinity mask, and of its Slurm allocation where that is smaller."""
-    available = len(os.sched_getaffinity(0))
-    return min(available, int(os.environ.get("SLURM_CPUS_PER_TASK", available)))
 
 
 def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0, tile_px=tiling.TILE_PX,

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import time
 
-from slide_ex import checksums, record
+from slide_ex import checksums, record, sharing
 from slide_ex.project import feature_file, mask_file, metadata_file, processing_log
 from slide_ex.script import whole
 from slide_ex.slides import files, opening, scale
@@ -86,7 +86,7 @@ def refuse_coarse(found, magnification, allow_upsampling):
 def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted, inside=None):
     """The tiles of a slide (Extraction); of a file that is cut off the error says so."""
     try:
-        return extraction.extract(files.entry(source), coords, n_rows, n_columns, edge, encoder, extraction.n_cpus(),
+        return extraction.extract(files.entry(source), coords, n_rows, n_columns, edge, encoder, sharing.n_cpus(),
                                   max_unreadable, wanted.tile_px, tuple(filter(None, wanted.drop.split(","))), inside)
     except UnreadableTile as error:
         cut = opening.cut_off(files.entry(source))

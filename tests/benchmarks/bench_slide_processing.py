@@ -25,6 +25,7 @@ import published_way  # noqa: E402
 import awake_resnet  # noqa: E402
 import painted_slides  # noqa: E402
 from encoding.tile_encoder import TileEncoder  # noqa: E402
+from slide_ex import sharing  # noqa: E402
 from slide_ex.slides import scale  # noqa: E402
 from tiles import extraction, slide_reader, stain, tiling  # noqa: E402
 
@@ -93,7 +94,7 @@ def bench(path, magnification, network, weights):
               f"{published_ms / ours_ms:5.1f} times faster (one CPU)")
     with slide_reader.SlideReader(path) as reader:
         coords, n_rows, n_columns = tiling.tile_grid(*reader.size, edge)
-    n_cpus = extraction.n_cpus()
+    n_cpus = sharing.n_cpus()
     runs = {}
     devices = [("fp32", "cpu"), ("bf16", "cpu")] + [(p, "cuda") for p in ("fp32", "bf16") if torch.cuda.is_available()]
     print(f"whole stage, {len(coords)} tiles, {n_cpus} CPUs")
