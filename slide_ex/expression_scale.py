@@ -68,8 +68,9 @@ def linear(table, path, declared):
 def refuse_single_logs(table, path):
     """ValueError for samples that are logarithms among linear ones: their highest gene is no outlier, and taken as
     powers they come to the totals of the others."""
-    low = table.max() <= LARGEST_LOG
-    is_flat = table.max() < FLAT * table.mean() * (table.max() / table.mean())[~low].median()
+    highest = table.max()
+    low, by_mean = highest <= LARGEST_LOG, highest / table.mean()
+    is_flat = by_mean < FLAT * by_mean[~low].median()
     usual = table.loc[:, ~low].sum().median()
     suspects = table.loc[:, low & is_flat]
     totals = pd.DataFrame({base: (np.power(base, suspects) - 1).sum() / usual for base in map(float, BASES.values())})

@@ -104,10 +104,10 @@ def find_expression(cohort, expression, path):
 
 def without_row(cohort, folder=None, samples=()):
     """Lines about slide files in a folder, and samples of expression, that the table does not name."""
-    given = set(cohort["path"]) if folder else set()
+    given, expressions = set(cohort["path"]) if folder else set(), set(cohort["expression_id"])
     unnamed = {"slide files": [str(path.relative_to(folder)) for path in sorted(folder.rglob("*") if folder else ())
                                if path.suffix.lower() in files.SLIDES and not given & {path, *path.parents}],
-               "samples of expression": [name for name in samples if name not in set(cohort["expression_id"])]}
+               "samples of expression": [name for name in samples if name not in expressions]}
     return [f"{what} that the table does not name: {counted(names)}" for what, names in unnamed.items() if names]
 
 

@@ -7,14 +7,14 @@ boosted trees. Randomised search on the AUC of inner folds tunes each pipeline a
 is ever chosen or scaled on a patient who is scored. The score is the mean of the pipelines' probabilities of pCR.
 The spaces that are searched are this project's choice, for about a hundred patients.
 """
-import contextlib
 import warnings
 
 import numpy as np
 from scipy import stats
+from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.feature_selection import SelectKBest, VarianceThreshold, f_classif
+from sklearn.feature_selection import SelectKBest, SelectorMixin, f_classif
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import RandomizedSearchCV, StratifiedKFold
@@ -35,17 +35,19 @@ N_TREES = 50
 ELASTIC_NET = {"penalty": "elasticnet"} if getattr(LogisticRegression(), "penalty", None) == "l2" else {}
 
 
-class Varying(VarianceThreshold):
-    """Features that vary in training; all where none does: then the classifiers give every patient the same score."""
+class Varying(SelectorMixin, BaseEstimator):
+    """Features that vary in training; all where none does: then the classifiers give every patient the same score.
+
+    scikit-learn's VarianceThreshold does the same, but is an error where none does.
+    """
 
     def fit(self, x, y=None):
-        with contextlib.suppress(ValueError):    # of scikit-learn, where none varies
-            super().fit(x, y)
+        varies = np.ptp(x, axis=0) > 0
+        self.is_kept_ = varies if varies.any() else ~varies
         return self
 
-    def _get_support_mask(self):
-        varies = super()._get_support_mask()
-        return varies if varies.any() else ~varies
+    def _get_support_mask(self):    # what SelectorMixin asks for
+        return self.is_kept_
 
 
 def classifiers(seed):

@@ -132,7 +132,7 @@ def train_networks(args, targets, slides, splits, numbers, config):
     told = duration.warning(pool, todo, slides, splits) if config.pooling == "tiles" else ""
     if told:
         logging.warning(told)
-    n_processes = 1 if pool.device.type == "cuda" else min(args.processes, len(todo))
+    n_processes = 1 if pool.device.type == "cuda" else args.processes
     import_metrics(todo)
 
     def work(task):
