@@ -25,12 +25,12 @@ def slide_picture(n_rows, n_columns, glass=(), edge=512, seed=0):
     return picture
 
 
-def write_svs(path, picture, power=20, mpp=None):
-    """Write a one-level Aperio slide; returns byte offsets of its JPEG blocks, row by row."""
+def write_svs(path, picture, power=20, mpp=None, compression="jpeg"):
+    """Write a one-level Aperio slide; returns byte offsets of its blocks, row by row."""
     says = f"|AppMag = {power}" * (power is not None) + f"|MPP = {mpp}" * (mpp is not None)
     path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, picture, tile=(BLOCK_PX, BLOCK_PX), photometric="rgb", compression="jpeg",
-                     compressionargs={"level": 90}, description=f"Aperio Image Library v12 test{says}", metadata=None)
+    tifffile.imwrite(path, picture, tile=(BLOCK_PX, BLOCK_PX), photometric="rgb", compression=compression,
+                     compressionargs={"level": 90} if compression else None, description=f"Aperio Image Library v12 test{says}", metadata=None)
     with tifffile.TiffFile(path) as tiff:
         return tiff.pages[0].dataoffsets
 

@@ -136,6 +136,19 @@ def test_another_statement_in_a_slide_of_the_same_size_counts(processed):
         slide_files.is_finished(processed, row_of(), SETTINGS)
 
 
+def test_other_pixels_in_a_slide_of_the_same_size_count(processed):
+    """Two uncompressed exports of one extent, the later of which kept its old date."""
+    picture = painted_slides.slide_picture(3, 3)
+    for turned in (picture, picture[::-1]):
+        painted_slides.write_svs(processed / "slides" / "s.svs", turned, compression=None)
+        os.utime(processed / "slides" / "s.svs", (0, 0))
+        if turned is picture:
+            slide_files.process(processed, row_of(), MeanColour())
+            assert slide_files.is_finished(processed, row_of(), SETTINGS)
+    with pytest.raises(ValueError, match="slide_middles_sha256 was"):
+        slide_files.is_finished(processed, row_of(), SETTINGS)
+
+
 def test_both_askers_get_one_answer(processed, run_script):
     """1main_processing.py and check_project.py see the same corrected MPP."""
     (processed / "metadata.csv").write_text("Slide.ID,Filename,Patient.ID,MPP\ns,s.svs,p,0.25\n")
@@ -146,8 +159,8 @@ def test_both_askers_get_one_answer(processed, run_script):
 
 def test_a_file_of_an_earlier_version_is_compared_too(processed):
     with h5py.File(processed / "features" / "s.h5", "r+") as file:
-        for name in (*feature_file.SAYS.values(), "slide_files_sha256", "scale_choice", "scale_difference",
-                     hdf5.TEXTS):
+        for name in (*feature_file.SAYS.values(), "slide_files_sha256", "slide_middles_sha256", "scale_choice",
+                     "scale_difference", hdf5.TEXTS):
             del file.attrs[name]
     assert slide_files.is_finished(processed, row_of(), SETTINGS)
     os.rename(processed / "slides", processed / "elsewhere")

@@ -14,7 +14,7 @@
                does not), what was made of it (slide_magnification, magnification_source, scale_choice,
                scale_difference between power and resolution), its quality (he_share, median; blurred_share and
                pen_share, of tiles; n_dropped), its mask (mask_file, mask_sha256; "" without; n_outside,
-               tissue tiles that it leaves out), its files (slide_bytes, slide_files_sha256), the grid
+               tissue tiles that it leaves out), its files (`files.identity`), the grid
                what decides the numbers alike in all slides (DECIDING), content_sha256 of the three arrays, and
                sums_sha256 of the checksums of their blocks (hdf5.sums_sha256), which is compared without reading them
 
@@ -37,10 +37,10 @@ FOLDER = "features"
 DECIDING = ("encoder", "weights", "weights_seed", "weights_sha256", "precision", "normalisation", "tile_px",
             "magnification", "drop", "mask_class")    # alike in all slides of a cohort
 DEFAULTS = {"drop": "", "mask_class": "", "mask_file": "", "mask_sha256": ""}     # of what earlier versions lack
-OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes", "slide_files_sha256", "slide_says_power",
-       "slide_says_mpp_x", "slide_says_mpp_y", "slide_magnification", "magnification_source", "scale_choice",
-       "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns", "n_tiles_total",
-       "n_dropped", "n_outside", "mask_file", "mask_sha256", "he_share", "blurred_share", "pen_share")
+OWN = ("slide_id", "patient_id", "slide_index", "filename", "slide_bytes", "slide_files_sha256", "slide_middles_sha256",
+       "slide_says_power", "slide_says_mpp_x", "slide_says_mpp_y", "slide_magnification", "magnification_source",
+       "scale_choice", "scale_difference", "level0_tile_px", "level0_width", "level0_height", "n_rows", "n_columns",
+       "n_tiles_total", "n_dropped", "n_outside", "mask_file", "mask_sha256", "he_share", "blurred_share", "pen_share")
 MIN_HE_SHARE = 0.5      # median share of tissue with an H&E hue; below it a slide is stained otherwise
 ARRAYS = "features", "coords", "mean_rgb"
 MANY = 0.1              # share of a slide's tiles that are blurred, or under pen, from which on it is told
@@ -74,7 +74,7 @@ def now_of(project_path, slide, made, choice=None):
     """What of a slide and its row in metadata.csv decides the numbers, as it is now, in the names of attributes.
 
     Two ways of saying the same scale are alike: what is compared is the side of a tile in pixels of level 0. A slide
-    that is not there any more is not compared; one that is older than its features is not opened.
+    that is not there any more is not compared; one that is older than its features is not opened for what it says.
 
     Parameters
     ----------

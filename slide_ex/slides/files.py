@@ -106,9 +106,11 @@ def named_in(path):
 
 
 def identity(path):
-    """What tells a slide from another without reading it (dict): bytes of all its files, SHA-256 of names and sizes."""
+    """What tells a slide from another without reading all of it (dict): bytes of its files, SHA-256 of their names and
+    sizes, and of what is in the middle of each."""
     files = of_slide(path)
-    return {"slide_bytes": sum(one.stat().st_size for one in files), "slide_files_sha256": checksums.of_sizes(files)}
+    return {"slide_bytes": sum(one.stat().st_size for one in files), "slide_files_sha256": checksums.of_sizes(files),
+            "slide_middles_sha256": checksums.of_middles(files)}
 
 
 def series_of(path):
