@@ -47,6 +47,8 @@ def main(args):
     rows = feature_sets.chosen(args.features, tables, set(train.sets) | set(new.sets))
     used = {name: tables[name] for name in tables if any(name in members for members in rows.values())}
     patients = cohorts.align(train, new, used)
+    if "clinical" in used and not args.endpoint:
+        feature_sets.say_telling(used["clinical"][0].loc[patients.ids], patients.y == 1)
     arrays = feature_sets.arrays(used, patients, args.scale_in_cohort)
     settings = settings_of(args, rows, patients, arrays)
     marker = plan.outputs(args.project_path, stage, setting=setting)[-1]

@@ -166,6 +166,19 @@ def tables(train, new):
     return [cohorts.Cohort(source, {"clinical": table}, {}, {}) for table in (train, new)]
 
 
+@pytest.mark.parametrize("written, is_told", [
+    (["RCB-0", "RCB-0", "RCB-II", "RCB-III"], True), (["0", "0", "1.2", "2.4"], True), (["0", "", "1.2", ""], True),
+    (["RCB-0", "RCB-I", "RCB-I", "RCB-III"], False), (["0", "1.2", "1.2", "2.4"], False), (["", "", "1", "2"], False),
+    (["1", "1", "1", "1"], False)])
+def test_clinical_columns_that_tell_the_response_are_named(written, is_told, caplog):
+    table = pd.DataFrame({"Burden": written})
+    clinical = feature_sets.in_both(*tables(table, table), 0.4, None)["clinical"][0]
+    feature_sets.say_telling(clinical, np.array([True, True, False, False]))
+    assert ("alone tells the response" in caplog.text) == is_told
+    feature_sets.say_telling(clinical, np.array([False, False, True, True]))
+    assert (caplog.text.count("alone tells the response") == 2) == is_told
+
+
 def test_clinical_columns_are_numbers_or_categories_of_training():
     train = pd.DataFrame({"Age": ["50", "", "61"], "ER": ["pos", "neg", ""]}, ["A", "B", "C"])
     new = pd.DataFrame({"Age": ["40"], "ER": ["unknown"]}, ["D"])

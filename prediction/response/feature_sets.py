@@ -119,6 +119,25 @@ def as_numbers(train, new):
     return tuple(pd.DataFrame({name: pair[side] for name, pair in columns.items()}) for side in (0, 1))
 
 
+def say_telling(clinical, responded):
+    """Name clinical features that part those who responded from the others without an error.
+
+    Such a column may be the response in other words: pCR beside Response, or residual cancer burden.
+
+    Parameters
+    ----------
+    clinical : DataFrame, patients x features
+    responded : array-like of bool, of its rows
+    """
+    groups = clinical[responded], clinical[~responded]
+    parted = [name for name in clinical if any(
+        low[name].max() < high[name].min() for low, high in (groups, groups[::-1]))]
+    if parted:
+        logging.warning(f"clinical: {' or '.join(parted)} alone tells the response of every patient who has it without an "
+                        "error: leave out of --clinical-columns what is the response in other words, or was known "
+                        "after treatment only")
+
+
 def arrays(tables, patients, scale_in_cohort):
     """Values of the patients who train and of those who are scored; dict of name to two float arrays (n_patients, ...).
 
