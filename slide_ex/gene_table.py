@@ -14,8 +14,9 @@ ANNOTATION = {         # names of columns, see gene_names.plain, that describe g
     "chromstart", "chromend", "locusid", "cytoband", "transcriptid", "transcriptids", "transcriptidss", "hgncid",
     "genelocus", "refseq", "uniprot", "probeid", "probe", "idref", "geneidentifier", "genedescription", "seqname",
     "chromosomename", "startposition", "endposition", "entrezgene", "ncbigeneid", "entrezgeneidnumber",
-    "mean", "median", "sum", "total", "sd", "average", "basemean", "log2foldchange", "lfcse", "pvalue", "padj",   # DESeq2
-    "logfc", "logcpm", "fdr", "aveexpr", "adjpval"}                                                         # edgeR, limma
+    "mean", "median", "sum", "total", "sd", "average",
+    "basemean", "log2foldchange", "lfcse", "pvalue", "padj",    # DESeq2
+    "logfc", "logcpm", "fdr", "aveexpr", "adjpval"}             # edgeR, limma
 
 
 @dataclass

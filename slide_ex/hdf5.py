@@ -217,8 +217,8 @@ def reading(path, made_by, is_compared=True):
 def outline(path, made_by, is_compared=True):
     """Give an Outline of the file, or the open file itself; else as `reading`.
 
-    HDF5 needs 2 ms for the 40 attributes of a slide's features, its seal is read in a tenth. What another program writes
-    takes the seal away, and files of earlier versions have less in it: they are opened.
+    HDF5 needs 2 ms for the 40 attributes of a slide's features, its seal is read in a tenth. What another program
+    writes takes the seal away, and files of earlier versions have less in it: they are opened.
     """
     with naming(path, made_by), contextlib.ExitStack() as stack:
         said = seal.read(path) or {}

@@ -87,5 +87,5 @@ def refuse_missing(table, path):
     """ValueError for values that are missing, infinite or no expression in any unit."""
     bad = ~(np.isfinite(table) & (table.abs() < TOO_LARGE)).to_numpy()
     if bad.any():
-        raise ValueError(f"{path}: missing, infinite or impossible values in {some(table.columns[bad.any(axis=0)])} (of "
-                         f"{counted(table.index[bad.any(axis=1)])}): fill or remove them")
+        raise ValueError(f"{path}: missing, infinite or impossible values in {some(table.columns[bad.any(axis=0)])} "
+                         f"(of {counted(table.index[bad.any(axis=1)])}): fill or remove them")

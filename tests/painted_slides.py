@@ -30,7 +30,8 @@ def write_svs(path, picture, power=20, mpp=None, compression="jpeg"):
     says = f"|AppMag = {power}" * (power is not None) + f"|MPP = {mpp}" * (mpp is not None)
     path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, picture, tile=(BLOCK_PX, BLOCK_PX), photometric="rgb", compression=compression,
-                     compressionargs={"level": 90} if compression else None, description=f"Aperio Image Library v12 test{says}", metadata=None)
+                     compressionargs={"level": 90} if compression else None, metadata=None,
+                     description=f"Aperio Image Library v12 test{says}")
     with tifffile.TiffFile(path) as tiff:
         return tiff.pages[0].dataoffsets
 

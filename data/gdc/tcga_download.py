@@ -74,8 +74,8 @@ def read_clinical(path, patients):
     made = tcga_selection.clinical_table(table, set(patients))
     lacking = sorted(set(patients) - set(made["Patient.ID"]))
     if made.empty:
-        raise ValueError(f"{path} has no row for any of {counted(lacking)}, whose expression is there: give that of the "
-                         "same project")
+        raise ValueError(f"{path} has no row for any of {counted(lacking)}, whose expression is there: give that of "
+                         "the same project")
     if lacking:
         logging.info(f"{path.name}: no row for {counted(lacking)}")
     several = [column for column in table if column not in made and column not in tcga_selection.CASE_COLUMNS]

@@ -114,5 +114,5 @@ def days_in(value, column):
     try:
         return float(value)
     except ValueError:
-        raise ValueError(f"clinical.tsv: {column} holds {value!r}, which is no number of days: empty that cell, or write "
-                         "the number") from None
+        raise ValueError(f"clinical.tsv: {column} holds {value!r}, which is no number of days: empty that cell, or "
+                         "write the number") from None

@@ -75,8 +75,8 @@ def read_matrix(path, scale, is_counts=False, gene_map=None):
         if scale.log2_offset is not None or (genes.values < 0).any(axis=None):
             raise ValueError(f"{path}: --counts needs counts, not logarithms or negative values")
         if expression_scale.are_of_tpm(genes.values.sum()):
-            genes.notes.append(f"{path.name}: before lengths were divided out the samples added up to a million: that is "
-                               "right of CPM; if these were TPM already, leave out --counts")
+            genes.notes.append(f"{path.name}: before lengths were divided out the samples added up to a million: that "
+                               "is right of CPM; if these were TPM already, leave out --counts")
         genes.values = expression_scale.tpm(genes.values, lengths(genes, path, gene_map), path)
         genes.notes.append(f"{path.name}: TPM made of counts and lengths of genes")
         return genes

@@ -5,8 +5,8 @@
         attributes as TRIDENT names them: patch_size (px of a tile as encoded), patch_size_level0,
         level0_magnification, target_magnification, overlap, name, level0_width, level0_height
     mean_rgb   float32 (n_tiles, 3)    mean colour of each tile as scanned, 0..255
-    measures   float32 (n_tiles, 4)    of each tile as scanned: sharpness, share of pixels with an H&E hue, of pen colours,
-                                       of glass (slide_processing/tiles/quality.py); told, not used
+    measures   float32 (n_tiles, 4)    of each tile as scanned: sharpness, share of pixels with an H&E hue, of pen
+                                       colours, of glass (slide_processing/tiles/quality.py); told, not used
     unreadable int32 (n_unreadable, 2) corners of tiles that could not be decoded
     mean_features float32 (n_features,), slide_rgb float32 (3,)    means of features and mean_rgb over the tiles, summed
                in float64; NaN without tiles. Files of earlier versions have none: `read_summary` computes them

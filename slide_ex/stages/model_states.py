@@ -95,7 +95,8 @@ def kinds_of(results, targets, wanted):
     target without any, those of the others, and networks where none has any.
     """
     found = {target: [kind for kind in model_folder.MODELS
-                      if kind in wanted or model_folder.of_target(results, kind, target).is_dir()] for target in targets}
+                      if kind in wanted or model_folder.of_target(results, kind, target).is_dir()]
+             for target in targets}
     of_others = [kind for kind in model_folder.MODELS if any(kind in kinds for kinds in found.values())]
     return {target: kinds or of_others or [model_folder.NETWORK] for target, kinds in found.items()}
 

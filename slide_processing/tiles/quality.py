@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 MEASURES = ("sharpness", "he_share", "pen_share", "glass_share")    # columns
-BLURRED = 25.           # sharpness (variance of the Laplacian, grey levels squared, as scanned) below which a tile is it
+BLURRED = 25.           # sharpness (variance of the Laplacian, grey levels squared) below which a tile is it
 MARKED = 0.05           # share of pen above which a tile is it
 DROPS = ("blurred", "pen")
 GLASS_LEVEL = 215       # the darkest colour of a pixel of glass
@@ -18,8 +18,8 @@ GREY = 3                # levels between the mean colours of a tile off its glas
 def measure(rgb, thumbnail):
     """The MEASURES of a tile as scanned and its thumbnail, both uint8 RGB; tuple of float.
 
-    Haematoxylin and eosin absorb green most, so that of a pixel of H&E green is the weakest colour; but nothing of a tile
-    that is grey throughout is H&E.
+    Haematoxylin and eosin absorb green most, so that of a pixel of H&E green is the weakest colour; but nothing of a
+    tile that is grey throughout is H&E.
     """
     laplacian = cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_16S)
     sharpness = cv2.meanStdDev(laplacian)[1][0, 0] ** 2

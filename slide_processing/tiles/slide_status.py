@@ -49,8 +49,8 @@ def remarks(project_path, slides):
     if with_mask.any() and not with_mask.all():
         lines.append(f"{(~with_mask).sum()} of {len(slides)} slides have no Mask, all their tissue counts: "
                      f"{some(slides.slide_id[~with_mask])}")
-    return lines + [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is used: "
-                    f"{some(ids)}" for source, ids in sorted(differing.items())]
+    return lines + [f"{len(ids)} slides: power and MPP differ by more than {scale.MAX_AGREEMENT:.0%}, {source} is "
+                    f"used: {some(ids)}" for source, ids in sorted(differing.items())]
 
 
 def report(status):
