@@ -20,8 +20,8 @@ FEWEST_OF_ALL = 15000       # genes: as many have all protein-coding ones, so th
 OF_TPM = (.4 * MILLION, 1.1 * MILLION)    # median total of such a table
 MOST_CLIPPED = .05          # share of negative values that can be noise of a batch correction
 REPEATED = .01              # share of the values that equal the smallest one: these are zeros
-FLAT = 1 / 3                # of a sample's highest value by its mean, against that of samples with values above
-LIKE_OTHERS = 2             # LARGEST_LOG; and of its total against theirs
+FLAT = 1 / 3                # a sample of logarithms: its highest value by its mean is below this share of that of others
+LIKE_OTHERS = 2             # a sample of logarithms: its total, once they are undone, is the others' up to this factor
 CENTRED = .2                # share of negative values above which values were centred
 LOOKED_AT = 50              # samples
 
@@ -52,14 +52,12 @@ def linear(table, path, declared):
         table, notes = (np.exp2(table) - declared.log2_offset).clip(lower=0), []
         if declared.is_bulk:
             refuse_other_base(values, table, path, declared)
-    elif smallest < 0 and largest > LARGEST_LOG:
-        table, notes = clipped(table, path, declared)
-    elif smallest < 0 or largest <= LARGEST_LOG:
+    elif largest <= LARGEST_LOG:
         negative = table.columns[(table < 0).any()]
         of = f", negative in {some(negative)}" if len(negative) else ""
         raise ValueError(f"{path}: values from {smallest:.3g} to {largest:.3g}{of}: {advice(values, declared)}")
     else:
-        notes = []
+        table, notes = clipped(table, path, declared) if smallest < 0 else (table, [])
         if declared.is_bulk:
             refuse_single_logs(table, path)
     return table, notes + (about_totals(table, path, declared) if declared.is_bulk else [])
@@ -86,8 +84,7 @@ def advice(values, declared):
         return "they look centred (z-scores or ratios), which cannot be undone: give linear values (TPM)"
     if not declared.is_bulk:
         return "they look like logarithms: give linear values (TPM)"
-    fits = fitting(values)
-    fits = f"; {fits} fits" if fits else ""
+    fits = f"; {worded(*found)} fits" if (found := fitting(values)) else ""
     return (f"they look like logarithms: give --log2 if they are log2(x + 1), --log2 0.001 if log2(x + 0.001), or a "
             f"table of TPM{fits}")
 
@@ -133,7 +130,7 @@ def are_of_tpm(totals):
 
 
 def fitting(values):
-    """'log2(x + 1)', 'natural logarithm of x + 1', ...: what makes the totals of all samples a million; or ""."""
+    """Base (a key of BASES) and constant of the logarithm that makes the totals of all samples a million; or None."""
     values = values[:, :LOOKED_AT].astype(float)
     for name, base in BASES.items():
         for offset in OFFSETS:
@@ -142,18 +139,23 @@ def fitting(values):
             with np.errstate(over="ignore"):
                 totals = (np.power(float(base), values) - offset).clip(min=0).sum(axis=0)
             if are_of_tpm(totals):
-                return f"{name}(x + {offset:g})" if name != "natural logarithm" else f"{name} of x + {offset:g}"
-    return ""
+                return name, offset
+    return None
+
+
+def worded(base, offset):
+    return f"{base} of x + {offset:g}" if base == "natural logarithm" else f"{base}(x + {offset:g})"
 
 
 def refuse_other_base(values, table, path, declared):
     """ValueError where another logarithm than the declared one gives TPM, or where whole samples add up to nothing."""
     totals = table.sum()
-    said = f"log2(x + {declared.log2_offset:g})"
-    if not are_of_tpm(totals) and (fits := fitting(values)) and fits != said:
-        raise ValueError(f"{path}: as {said} the samples add up to {totals.median():.3g} (median), as {fits} to a "
-                         f"million, as TPM do: " + (f"give --log2 {fits.split()[-1].rstrip(')')}"
-                                                    if fits.startswith("log2") else "undo it and give TPM"))
+    said = worded("log2", declared.log2_offset)
+    fits = None if are_of_tpm(totals) else fitting(values)
+    if fits not in (None, ("log2", declared.log2_offset)):
+        cure = f"give --log2 {fits[1]:g}" if fits[0] == "log2" else "undo it and give TPM"
+        raise ValueError(f"{path}: as {said} the samples add up to {totals.median():.3g} (median), as {worded(*fits)} "
+                         f"to a million, as TPM do: {cure}")
     if table.to_numpy().max() <= LARGEST_LOG:
         raise ValueError(f"{path}: as {said} the largest value is {table.to_numpy().max():.3g}, so that they look like "
                          "logarithms still: were they taken twice? give TPM")

@@ -57,8 +57,10 @@ def test_a_wrong_declaration_is_refused_and_the_right_one_named(made, declared, 
 @pytest.mark.parametrize("made", [lambda t: np.log2(t + 1), lambda t: np.log(t + 1), lambda t: np.log10(t + 1)])
 def test_a_sample_of_logarithms_among_linear_ones_is_named(made):
     table = tpm().assign(**{"P-04": lambda t: made(t["P-04"]), "P-07": lambda t: made(t["P-07"])})
-    with pytest.raises(ValueError, match="P-04, P-07 look like logarithms, the other samples do not"):
-        linear(table)
+    for first, more in ((0, {}), (-2.5, {"clip_negative": True})):
+        table.iloc[0, 0] = first
+        with pytest.raises(ValueError, match="P-04, P-07 look like logarithms, the other samples do not"):
+            linear(table, **more)
 
 
 @pytest.mark.parametrize("made", [lambda t: t / 1e6, lambda t: t / 1e4, lambda t: t / t.max() * 20, lambda t: t * 0])
