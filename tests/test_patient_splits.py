@@ -101,6 +101,22 @@ def test_an_import_of_other_words_or_ids_is_refused(project, tmp_path, change, w
         patient_splits.from_table(tmp_path / "table.csv", slides, patients)
 
 
+@pytest.mark.parametrize("spoil, words", [
+    (lambda lists: lists["valid"].pop(), r"valid \[2, 2\]; test \[2, 2, 2\]"),
+    (lambda lists: lists["train"][1].pop(), r"train \[2, 1, 2\]"),
+    (lambda lists: lists["test"][2][1].pop(), "outer fold 2 have different test parts")])
+def test_an_import_of_uneven_lists_is_refused(project, tmp_path, spoil, words):
+    slides = features_file.read_slides(project / "features.h5")
+    patients = sorted(set(slides.patient_ids))
+    outer = patient_splits.draw(patients, 3, 2, 1)["outer"]
+    lists = {"test": [[list(fold["test"]) for _ in fold["inner"]] for fold in outer],
+             **{part: [[inner[part] for inner in fold["inner"]] for fold in outer] for part in ("train", "valid")}}
+    spoil(lists)
+    (tmp_path / "lists.json").write_text(json.dumps(lists))
+    with pytest.raises(ValueError, match=words):
+        patient_splits.from_table(tmp_path / "lists.json", slides, patients)
+
+
 def test_sites_in_two_spellings_are_refused(run_script, tmp_path):
     project = simulated_cohort.write(tmp_path)
     (project / "clinical.csv").write_text("\n".join(["Patient.ID,Site", *(

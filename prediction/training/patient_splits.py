@@ -70,50 +70,77 @@ def from_table(path, slides, patients):
     an object of train, valid and test, lists [outer][inner] of patient ids or of slide indexes (rows of
     metadata.csv). Patients that are not among `patients` are left out of the folds.
     """
-    if path.suffix == ".csv":
-        table = text_table.read_strings(path, "a table with the columns outer, inner, part and Patient.ID")
-        absent = {"outer", "inner", "part", "Patient.ID"} - set(table)
-        if absent:
-            raise ValueError(f"{path} has no column {', '.join(sorted(absent))}")
-        if not table[["outer", "inner"]].apply(lambda column: column.str.fullmatch(r"\d+")).all(axis=None):
-            raise ValueError(f"{path}: the columns outer and inner must hold numbers of folds, from 0")
-        if other := sorted(set(table["part"]) - set(splits_file.PARTS)):
-            raise ValueError(f"{path}: the column part holds {ids.some(map(repr, other))}: write train, valid or test, "
-                             "and leave out the rows of other patients")
-        table = table.astype({"outer": int, "inner": int})
-        for name in ("outer", "inner"):
-            numbers = sorted(table[name].unique())
-            if numbers != list(range(len(numbers))):
-                logging.info(f"{path.name}: the {name} folds {', '.join(map(str, numbers))} have numbers from 0 here, in "
-                             "their order")
-        lists = {part: [[of_inner.loc[of_inner["part"] == part, "Patient.ID"].tolist()
-                         for _, of_inner in of_outer.groupby("inner")]
-                        for _, of_outer in table.groupby("outer")] for part in splits_file.PARTS}
-    elif path.suffix == ".json":
-        lists = record.read(path, "the program that wrote it", of_user=True)
-        if "outer" in lists:
-            lists = {"test": [[fold["test"] for _ in fold["inner"]] for fold in lists["outer"]],
-                     **{part: [[inner[part] for inner in fold["inner"]] for fold in lists["outer"]]
-                        for part in ("train", "valid")}}
-        if not set(splits_file.PARTS) <= set(lists):
-            raise ValueError(f"{path}: neither a splits.json nor an object of train, valid and test")
-    else:
+    if path.suffix not in (".csv", ".json"):
         raise ValueError(f"{path}: folds are imported from .csv or .json, not from pickled arrays; see --help")
+    lists = lists_of_csv(path) if path.suffix == ".csv" else lists_of_json(path)
+    refuse_uneven(lists, path)
     patient_of_slide = dict(zip(slides.slide_indexes.tolist(), slides.patient_ids.tolist()))
-
-    def patients_of(named):
-        return {patient_of_slide.get(i, "") if isinstance(i, int) else i for i in named}
+    sets = {part: [[{patient_of_slide.get(i, "") if isinstance(i, int) else i for i in named} for named in of_outer]
+                   for of_outer in lists[part]] for part in splits_file.PARTS}
+    refuse_unknown(set().union(*(named for of_part in sets.values() for of_outer in of_part for named in of_outer)),
+                   patients, path)
 
     def chosen(named):
-        return sorted(patients_of(named) & set(patients))
+        return sorted(named & set(patients))
 
-    refuse_unknown(set().union(*(patients_of(named) for of_part in splits_file.PARTS for of_outer in lists[of_part]
-                                 for named in of_outer)), patients, path)
-    outer = [{"test": chosen(test[0]),
-              "inner": [{"train": chosen(t), "valid": chosen(v)} for t, v in zip(train, valid)]}
-             for test, train, valid in zip(lists["test"], lists["train"], lists["valid"])]
+    outer = [{"test": chosen(test_set(test, k, path)),
+              "inner": [{"train": chosen(of_train), "valid": chosen(of_valid)}
+                        for of_train, of_valid in zip(train, valid)]}
+             for k, (test, train, valid) in enumerate(zip(sets["test"], sets["train"], sets["valid"]))]
     return {"n_outer": len(outer), "n_inner": min(len(fold["inner"]) for fold in outer),
             "patients": sorted({patient for fold in outer for patient in fold["test"]}), "outer": outer}
+
+
+def lists_of_csv(path):
+    """Who is named in each part of the folds of a CSV, {part: lists [outer][inner] of patient ids}."""
+    table = text_table.read_strings(path, "a table with the columns outer, inner, part and Patient.ID")
+    absent = {"outer", "inner", "part", "Patient.ID"} - set(table)
+    if absent:
+        raise ValueError(f"{path} has no column {', '.join(sorted(absent))}")
+    if not table[["outer", "inner"]].apply(lambda column: column.str.fullmatch(r"\d+")).all(axis=None):
+        raise ValueError(f"{path}: the columns outer and inner must hold numbers of folds, from 0")
+    if other := sorted(set(table["part"]) - set(splits_file.PARTS)):
+        raise ValueError(f"{path}: the column part holds {ids.some(map(repr, other))}: write train, valid or test, "
+                         "and leave out the rows of other patients")
+    table = table.astype({"outer": int, "inner": int})
+    for name in ("outer", "inner"):
+        numbers = sorted(table[name].unique())
+        if numbers != list(range(len(numbers))):
+            logging.info(f"{path.name}: the {name} folds {', '.join(map(str, numbers))} have numbers from 0 here, in "
+                         "their order")
+    return {part: [[of_inner.loc[of_inner["part"] == part, "Patient.ID"].tolist()
+                    for _, of_inner in of_outer.groupby("inner")]
+                   for _, of_outer in table.groupby("outer")] for part in splits_file.PARTS}
+
+
+def lists_of_json(path):
+    """The same of a JSON file, of patient ids or of slide indexes."""
+    lists = record.read(path, "the program that wrote it", of_user=True)
+    if "outer" in lists:
+        return {"test": [[fold["test"] for _ in fold["inner"]] for fold in lists["outer"]],
+                **{part: [[inner[part] for inner in fold["inner"]] for fold in lists["outer"]]
+                   for part in ("train", "valid")}}
+    if not set(splits_file.PARTS) <= set(lists):
+        raise ValueError(f"{path}: neither a splits.json nor an object of train, valid and test")
+    return lists
+
+
+def refuse_uneven(lists, path):
+    """ValueError unless all parts have the same outer folds, and these the same inner ones."""
+    shapes = {part: [len(of_outer) for of_outer in lists[part]] for part in splits_file.PARTS}
+    if len(set(map(tuple, shapes.values()))) > 1 or not shapes["test"] or 0 in shapes["test"]:
+        said = "; ".join(f"{part} {shape}" for part, shape in shapes.items())
+        raise ValueError(f"{path}: numbers of inner folds in each outer fold: {said}; train, valid and test need the "
+                         "same, at least one")
+
+
+def test_set(of_inner, outer, path):
+    """The test part of an outer fold, which all of its inner folds that name one (sets of ids) name alike."""
+    named = [one for one in of_inner if one]
+    if any(one != named[0] for one in named):
+        raise ValueError(f"{path}: the inner folds of outer fold {outer} have different test parts: the models of an "
+                         "outer fold are tested on the same patients")
+    return named[0] if named else set()
 
 
 def refuse_unknown(named, patients, path):
