@@ -5,10 +5,12 @@ import os
 import signal
 import threading
 import typing
+from multiprocessing import connection
 
 import numpy as np
 from tqdm import tqdm
 
+LOOK_S = 0.2            # how often the progress of processes is looked at
 WATCH_PARENT_S = 0.5    # how often a process looks whether its parent is still there
 REASON_BYTES = 1000     # of a failure, kept of what is said
 FREE_SHARE = 0.8    # of the memory that is free now, to be used
@@ -29,7 +31,10 @@ def free_bytes():
     """Free memory of this machine, or all that a Slurm job was given where this is less."""
     with open("/proc/meminfo") as file:
         available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
-    return min(available, int(os.environ.get("SLURM_MEM_PER_NODE", 0)) * 2**20 or available)  # 0: the whole node
+    of_node, of_cpu, n_job_cpus = (int(os.environ.get(f"SLURM_{name}", 0))
+                                   for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE"))
+    allocated = (of_node or of_cpu * n_job_cpus) * 2**20
+    return min(available, allocated) if allocated else available    # 0: the whole node
 
 
 class Failed(typing.NamedTuple):
@@ -100,8 +105,8 @@ def share(tasks, work, n_processes, unit="model"):
             for process in processes:
                 process.start()
             with tqdm(total=len(tasks), unit=unit, disable=None) as bar:
-                while any(process.is_alive() for process in processes):
-                    processes[0].join(0.2)
+                while alive := [process.sentinel for process in processes if process.is_alive()]:
+                    connection.wait(alive, LOOK_S)
                     bar.update(sum(done) - bar.n)
         finally:
             is_over.value = True    # Python may lose the end that a signal asks for, in a callback of a weak reference

@@ -1,4 +1,5 @@
 """Work that is shared between processes: what is done, what is told of what is not."""
+import io
 import os
 import signal
 import subprocess
@@ -47,6 +48,25 @@ def test_cpus_are_those_of_the_job(monkeypatch, slurm, expected):
     if slurm:
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
     assert sharing.n_cpus() == expected
+
+
+@pytest.mark.parametrize("slurm, share", [
+    ({}, 1), ({"MEM_PER_NODE": 0}, 1), ({"MEM_PER_NODE": 300}, .3), ({"MEM_PER_CPU": 100, "CPUS_ON_NODE": 2}, .2)])
+def test_memory_is_that_of_the_job(monkeypatch, slurm, share):
+    """Amounts in MB, as Slurm gives them."""
+    for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE"):
+        monkeypatch.delenv(f"SLURM_{name}", raising=False)
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setattr("builtins.open", lambda _: io.StringIO("MemTotal: 9\nMemAvailable: 1024000 kB\n"))
+    assert sharing.free_bytes() == share * 1000 * 2**20
+
+
+def test_a_parent_that_waits_does_not_compute():
+    """The first process ends at once, the other one sleeps."""
+    before = time.process_time()
+    sharing.share([SimpleNamespace(label=i, seconds=2 * i) for i in range(2)], lambda task: time.sleep(task.seconds), 2)
+    assert time.process_time() - before < .5
 
 
 def test_there_are_no_more_processes_than_memory_has_room_for():
