@@ -2,6 +2,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 
@@ -122,6 +123,18 @@ def test_bulk_is_joined_by_gene_and_patient(cohort, tmp_path):
     bulk = baselines.read_bulk(tmp_path / "bulk_expression.tsv", target)
     assert list(bulk.patient_ids) == ["P000", "P001"] and list(bulk.outputs) == ["GENE2", "GENE4"]
     assert bulk.labels.tolist() == [[3, 0], [1, 2]]
+
+
+def test_bulk_under_ensembl_ids_is_named_by_its_symbols_or_no_baseline(cohort, tmp_path, caplog):
+    _, slides, target, splits = cohort
+    ids = ["ENSG00000000004.1", "ENSG00000000002.3"]
+    for name, symbols in (("with", ["GENE4", "GENE2"]), ("without", None)):
+        table = pd.DataFrame({"gene_name": symbols, "P001": [3, 1], "P000": [0, 7]}, pd.Index(ids, name="gene_id"))
+        table.dropna(axis=1).to_csv(tmp_path / f"{name}.tsv", sep="\t")
+    assert list(baselines.read_bulk(tmp_path / "with.tsv", target).outputs) == ["GENE2", "GENE4"]
+    with caplog.at_level("INFO"):
+        assert baselines.predict("bulk target", slides, target, splits, [(0, 0)], tmp_path / "without.tsv", 42) is None
+    assert "none of its genes is named in without.tsv (ENSG00000000004.1" in caplog.text
 
 
 @pytest.mark.parametrize("part, n_left", [("train", 0), ("train", 1), ("valid", 0), ("test", 0)])

@@ -257,7 +257,14 @@ def by_slide(path, target):
     np.savez(target, **idx)
 
 
+def of_other_features(path, target):
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"layer0.0.weight": state["layer0.0.weight"][:, 1:]}, target)
+
+
 @pytest.mark.parametrize("name, change, message", [
+    ("results/T-cells_preds/result_0_0/model_trained.pth", of_other_features,
+     f"models of {N_FEATURES - 1} features a tile"),
     ("patient_data.pkl", harm, "it wants os.system, and only arrays and tables are admitted"),
     ("feature/TCGA-A1-0003-01Z-00-DX1.pkl", harm, "it wants os.system"),
     ("results/T-cells_preds/result_0_0/model_trained.pth", harm, "no state dict that can be read safely"),

@@ -188,6 +188,8 @@ def test_values_that_are_no_counts_are_taken_as_they_are(tmp_path):
     found = spots.read(tmp_path / "spots.csv", ["MARK"], ["CAFs"])
     np.testing.assert_allclose(found.expression["MARK"], table.MARK)
     assert np.isnan(found.log_total).all() and list(found.fractions) == ["CAFs"]
+    table[["x", "y", "CAFs"]].to_csv(tmp_path / "fractions.csv", index=False)
+    pd.testing.assert_frame_equal(spots.read(tmp_path / "fractions.csv", ["MARK"], ["CAFs"]).fractions, found.fractions)
 
 
 # Statistics

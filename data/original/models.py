@@ -96,9 +96,14 @@ def predict(state, features_path, rows, direct):
     """Predictions of slides (rows of features.h5), (n_slides, n_outputs); probabilities for the direct model."""
     first, b0, last, b1 = (state[name].numpy() for name in ("first.weight", "first.bias", "last.weight", "last.bias"))
     with hdf5.reading(features_path, "data/import_original.py") as file:
-        if not direct:
-            return (file["mean_features"][:][rows] @ first.T + b0) @ last.T + b1
-        bounds, hidden = file["first_tile"][:], []
+        bounds, means = file["first_tile"][:], file["mean_features"][:][rows]
+    if means.shape[1] != first.shape[1]:
+        raise ValueError(f"models of {first.shape[1]} features a tile, but {features_path} has {means.shape[1]}: these "
+                         "are features of another encoder than the models'")
+    if not direct:
+        return (means @ first.T + b0) @ last.T + b1
+    hidden = []
+    with hdf5.reading(features_path, "data/import_original.py") as file:
         for row in rows:
             tiles = file["features"][bounds[row]:bounds[row + 1]].astype(np.float32)
             hidden.append(np.maximum(tiles @ first.T + b0, 0).mean(axis=0))

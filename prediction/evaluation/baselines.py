@@ -12,11 +12,13 @@ throughout, predictions differed by 6e-6 of their standard deviation at most (1,
 """
 import dataclasses
 import functools
+import logging
 
 import numpy as np
 
 from evaluation import association, gram, out_of_fold
 from slide_ex import expression_scale, gene_table
+from slide_ex.ids import some
 from slide_ex.project import expression_file, targets_file
 
 PENALTIES = np.logspace(-4, 2, 7)  # relative to the mean squared length of a centred training row
@@ -72,6 +74,8 @@ def predict(model, slides, target, splits, folds, bulk_path, seed, known=None):
         if target.name in ("abundance", "direct") or bulk_path is None:
             return None
         taught = read_bulk(bulk_path, target)
+        if taught is None:
+            return None
         target = restricted(target, taught)
     labels = target.of_slides(slides)
     taught_labels = labels if taught is target else taught.of_slides(slides)
@@ -164,9 +168,14 @@ def restricted(target, other):
 
 
 def read_bulk(path, target):
-    """Bulk expression of a target's patients and genes, log2(TPM + 1), as a target; genes without bulk are dropped."""
+    """Bulk expression of a target's patients and genes, log2(TPM + 1), as a target; genes without bulk are dropped.
+    None where bulk names none of them, as under Ensembl ids that the deconvolution translated by a gene map."""
     table = bulk_table(path)
     genes = target.outputs[np.isin(target.outputs, table.index)]
+    if not len(genes):
+        logging.info(f"{target.name}: none of its genes is named in {path.name} ({some(table.index, 3)}), so that bulk "
+                     "is no baseline")
+        return None
     patients = target.patient_ids[np.isin(target.patient_ids, table.columns)]
     labels = np.log2(table.loc[genes, patients].to_numpy(float).T + 1)
     return targets_file.checked_target(f"{target.name}, bulk", patients, genes, labels, "genes")
@@ -174,12 +183,15 @@ def read_bulk(path, target):
 
 @functools.cache  # the same for all cell types
 def bulk_table(path):
-    """The bulk expression, genes x patients, linear by what the deconvolution was told of it; genes with more than one
-    row are left out."""
-    table = gene_table.read(path).values
+    """The bulk expression, genes x patients, linear by what the deconvolution was told of it, under symbols where the
+    table has them; genes with more than one row are left out."""
+    genes = gene_table.read(path)
+    table = genes.values
     deconvolved = path.parent / "deconvolution" / "expression.h5"
     said = expression_file.read_record(deconvolved)["parameters"] if deconvolved.is_file() else {}
     if {"log2", "clip_negative"} & set(said):
         declared = expression_scale.Declared(said.get("log2"), said.get("clip_negative", False))
         table, _ = expression_scale.linear(table, path, declared)
+    if "gene_name" in genes.annotation:
+        table, _ = gene_table.with_symbols(dataclasses.replace(genes, values=table), path, None)
     return table[~table.index.duplicated(keep=False)]

@@ -54,7 +54,7 @@ def read(path, genes, cell_types):
     if len(repeated):
         logging.info(f"genes that occur twice, left out: {counted(sorted(set(repeated)))}")
     whole = values.to_numpy()
-    is_counts = (whole >= 0).all() and (whole == whole.round()).all()
+    is_counts = whole.shape[1] > 0 and (whole >= 0).all() and (whole == whole.round()).all()
     total = whole.sum(axis=1)
     kept = values.loc[:, ~values.columns.isin(repeated) & values.columns.isin(genes)]
     if kept.shape[1] == 0 and fractions.shape[1] == 0:
@@ -87,8 +87,8 @@ def read_anndata(path, cell_types):
         raise ValueError(f"{path} has no obsm['spatial'] (centres of spots, full-resolution pixels); obsm has "
                          f"{some(data.obsm) or 'nothing'}")
     if len(libraries := data.uns.get("spatial", {})) > 1:
-        raise ValueError(f"{path} holds spots of {len(libraries)} slides ({some(libraries, 3)}): write those of this slide "
-                         "into a file of their own")
+        raise ValueError(f"{path} holds spots of {len(libraries)} slides ({some(libraries, 3)}): write those of this "
+                         "slide into a file of their own")
     if "in_tissue" in data.obs:
         data = data[on_tissue(data.obs["in_tissue"])]
     values = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
