@@ -108,6 +108,17 @@ def test_other_words_are_said_once(tmp_path):
             description_file.read(tmp_path)
 
 
+@pytest.mark.parametrize("content, words", [
+    ('{"responders": "pCR"}', "responders is 'pCR', and should be a list of words"),
+    ('{"non_responders": ["RD", 3]}', "non_responders is .* should be a list of words"),
+    ('{"tissue": ["lung"]}', "tissue is .* should be a text"),
+    ('{"responder": ["CR"], "tissue": "lung"}', "'responder' is no entry; there are tissue, response_column, responders")])
+def test_entries_that_would_be_misread_are_refused(tmp_path, content, words):
+    (tmp_path / "project.json").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        description_file.read(tmp_path)
+
+
 def test_a_quoted_header_groups_by_its_site_and_its_words(tmp_path, run_script):
     """The header that hid Site and Response, so that folds were drawn by the site of the barcode."""
     project = simulated_cohort.write(tmp_path / "cohort")

@@ -7,6 +7,7 @@ Entries that nobody said are absent. Scripts that take the options write the fil
 from dataclasses import dataclass
 
 from slide_ex import record
+from slide_ex.ids import some
 from slide_ex.project import clinical_words
 
 NAME = "project.json"
@@ -54,10 +55,22 @@ def read_content(project):
 
 def of_content(content, where):
     """Description of a dict as it stands in the file; ValueError for what `check` refuses."""
-    made = Description(**{name: tuple(value) if name in LISTS else value for name, value in content.items()
-                          if name in Description.__dataclass_fields__})
+    refuse_other_entries(content, where)
+    made = Description(**{name: tuple(value) if name in LISTS else value for name, value in content.items()})
     check(made, where)
     return made
+
+
+def refuse_other_entries(content, where):
+    """ValueError for an entry that is none of the above, or holds something else than a text, or a list of texts."""
+    known = Description.__dataclass_fields__.keys()
+    if other := sorted(set(content) - set(known)):
+        raise ValueError(f"{where}: {some(map(repr, other))} is no entry; there are {', '.join(known)}")
+    for name in content.keys() & known:
+        texts = content[name] if name in LISTS else [content[name]]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{where}: {name} is {content[name]!r}, and should be "
+                             + ('a list of words, such as ["pCR"]' if name in LISTS else "a text"))
 
 
 def check(made, where):
