@@ -19,6 +19,7 @@ from model import (
     reference_fit,
     unknown_type,
 )
+from outputs import native_notes
 
 
 def deconvolve(data, **changes):
@@ -113,6 +114,13 @@ def test_few_samples_have_no_factors():
     done = deconvolve(data)
     assert done.rank == 0
     assert done.confidence.max() <= confidence.DOUBTFUL
+
+
+@pytest.mark.parametrize("n_samples, n_cell_types, notes", [
+    (60, 9, []), (52, 18, ["52 samples are fewer than 3 a cell type: no factors are fitted"]),
+    (40, 9, ["40 samples are fewer than 50: no confidence is above 0.49"])])
+def test_each_limit_of_size_has_its_own_note(n_samples, n_cell_types, notes):
+    assert native_notes.about_size(n_samples, n_cell_types) == notes
 
 
 def test_shares_of_the_residual_never_exceed_it():

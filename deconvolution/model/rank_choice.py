@@ -4,7 +4,8 @@ import numpy as np
 from model import factor_model
 
 RANKS = (0, 8, 16, 32)
-SAMPLES_PER_FACTOR = 3   # no rank above n_samples / 3; no factors below 3 samples a cell type
+SAMPLES_PER_FACTOR = 3   # no rank above n_samples / 3
+SAMPLES_PER_TYPE = 3     # no factors below that
 HELD_OUT = .05           # share of entries
 N_GENES = 1000           # a random choice of genes is enough to compare ranks
 N_SWEEPS = 12
@@ -14,7 +15,7 @@ def choose(residual, means, fractions, random, states=None):
     """Best number of free factors beside the directions of `states` (reference_states.States), and {rank: mean squared
     relative error of the entries left out, 1 being that of no factors}."""
     n_samples, n_cell_types = fractions.shape
-    if n_samples < 3 * n_cell_types:
+    if n_samples < SAMPLES_PER_TYPE * n_cell_types:
         return 0, {0: 1.}
     genes = np.sort(random.permutation(len(residual))[:N_GENES])
     residual, means = residual[genes], means[genes]

@@ -1,7 +1,7 @@
 """What the native deconvolution found that a reader should know, one line each."""
 import numpy as np
 
-from model import patients, reference_fit, unknown_type
+from model import confidence, patients, rank_choice, reference_fit, unknown_type
 from slide_ex.ids import some
 
 
@@ -9,7 +9,8 @@ def of(done, data, batch_column=None):
     """Lines about native.Deconvolution of inputs_of_project.Inputs; batch_column: where batches were given."""
     errors = ", ".join(f"{rank}: {error:.3f}" for rank, error in done.held_out.items())
     lines = [f"at most {done.rank} factors a cell type; relative error of bulk entries left out, by rank: {errors}"]
-    lines += about_copies(data.bulk.columns, done.sample) + about_level(done.level)
+    lines += about_copies(data.bulk.columns, done.sample)
+    lines += about_size(done.sample.max() + 1, len(data.signature.columns)) + about_level(done.level)
     lines += about_batches(data.bulk.columns, done.batch, done.batch_effects, batch_column)
     lines += about_unexplained(data.bulk.index, *done.unexplained)
     lines += about_fractions(data.signature.columns, done.fractions.mean(axis=0), done.check)
@@ -27,6 +28,18 @@ def about_copies(names, sample):
     groups = ["=".join(names[sample == one]) for one in np.flatnonzero(np.bincount(sample) > 1)]
     return [f"{len(sample)} patients are {n_samples} samples: bulk of {some(groups)} is the same (log values correlate "
             f"above {patients.SAME}); each sample is counted once"]
+
+
+def about_size(n_samples, n_cell_types):
+    """Lines about a cohort that is too small for factors, or for a confidence."""
+    lines = []
+    if n_samples < rank_choice.SAMPLES_PER_TYPE * n_cell_types:
+        lines.append(f"{n_samples} samples are fewer than {rank_choice.SAMPLES_PER_TYPE} a cell type: no factors are "
+                     "fitted")
+    if n_samples < confidence.MIN_SAMPLES:
+        lines.append(f"{n_samples} samples are fewer than {confidence.MIN_SAMPLES}: no confidence is above "
+                     f"{confidence.DOUBTFUL:g}")
+    return lines
 
 
 def about_level(level):

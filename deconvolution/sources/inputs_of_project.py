@@ -58,9 +58,6 @@ def load(files, gene_map, min_markers_found, scale):
     notes += about
     by_symbol = reference.set_axis(reference.index.str.upper())
     reference = by_symbol.reindex(bulk.index.str.upper()).set_axis(bulk.index)
-    if len(bulk.columns) < 3 * len(signature.columns):
-        notes.append(f"{len(bulk.columns)} patients are fewer than three times the {len(signature.columns)} cell types:"
-                     " no factors are fitted, and no confidence is above 0.5")
     return Inputs(bulk, found.dropna().to_numpy(int), signature, reference, notes)
 
 
@@ -100,8 +97,8 @@ def check_overlap(found, bulk, signature, files, min_markers_found):
     """Refuse when too few genes of the signature are in bulk."""
     paths_ = f"{files['signature']} and {files['bulk_expression'].name}"
     if found.notna().sum() == 0 and signature.index.str.upper().isin(bulk.columns.str.upper()).any():
-        raise ValueError(f"{files['bulk_expression']} has patients in rows: transpose it, genes in rows and patients in "
-                         "columns")
+        raise ValueError(f"{files['bulk_expression']} has patients in rows: transpose it, genes in rows and patients "
+                         "in columns")
     if found.notna().sum() == 0:
         raise ValueError(f"{paths_} have no gene in common (for example {some(signature.index, 3)} against "
                          f"{some(bulk.index, 3)}): both need gene symbols")
