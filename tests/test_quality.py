@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 from pypdf import PdfReader
+from scipy import ndimage
 from test_extraction import MeanColour
 from test_slide_scale import SETTINGS, row_of
 
@@ -37,6 +38,15 @@ def test_tissue_is_sharp_stained_and_unmarked(tile):
     found = measures(tile)
     assert found["sharpness"] > quality.BLURRED and found["he_share"] > .95 and found["pen_share"] < .01
     assert found["glass_share"] == 0 and measures(np.full((512, 512, 3), 250, np.uint8))["glass_share"] == 1
+
+
+def test_measures_are_those_by_hand(tile):
+    grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY).astype(float)
+    assert measures(tile)["sharpness"] == pytest.approx(ndimage.laplace(grey, mode="mirror").var(), rel=1e-6)
+    pixels = {"glass": (216, 250, 250), "pale": (215, 250, 250), "as green as H&E can be": (150, 155, 150),
+              "greener": (150, 156, 150), "blue pen": (100, 111, 141), "paler": (100, 111, 140)}
+    _, *shares = quality.measure(tile, np.uint8([[colour] for colour in pixels.values()]))
+    assert shares == pytest.approx([1 / 5, 1 / 6, 1 / 6])       # H&E off the glass, pen, glass
 
 
 def test_what_is_wrong_is_measured(tile):
