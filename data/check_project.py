@@ -1,8 +1,8 @@
 """How far is a project, what disagrees in it, and which command is next?
 
 Looks at every stage: whether its output is there and was made from what is there now, whether ids agree across the
-files, whether slides tell their magnification and were encoded alike. Ends with 0 when the next command can start (or
-all is done), with 1 when something must be fixed first.
+files, whether slides tell their magnification, which must suffice for tiles, and were encoded alike. Ends with 0 when
+the next command can start (or all is done), with 1 when something must be fixed first.
 
 Reads   every file of <project_path> that data/README.md lists
 Writes  nothing but its log

@@ -14,6 +14,7 @@ import painted_slides
 from slide_ex import hdf5
 from slide_ex.project import feature_file, features_writing, metadata_file
 from slide_ex.slides import scale
+from slide_ex.stages import project_states
 from tiles import slide_files, tiling
 
 NAN = math.nan
@@ -186,6 +187,31 @@ def test_contradicting_slide_fails_and_others_go_on(tmp_path, run_script):
     assert run_script(*arguments[:2], "0", *arguments[3:], "--scale", "mpp").returncode == 0
     made = feature_file.read_attributes(tmp_path / "p" / "features" / "bad.h5")
     assert made["level0_tile_px"] == 1101 and made["scale_choice"] == "mpp"
+
+
+def test_coarse_slides_are_foreseen(tmp_path, run_script):
+    """Before anything is processed, and no more once such a slide was accepted, which the next command does, too."""
+    picture = painted_slides.slide_picture(2, 2)
+    painted_slides.make_project(tmp_path, {"coarse": picture, "coarser": picture, "good": picture})
+    for name in ("coarse", "coarser"):
+        painted_slides.write_svs(tmp_path / "slides" / f"{name}.svs", picture, power=10)
+    checked = run_script("data/check_project.py", tmp_path).stdout
+    assert "slides: 2 slides are too coarse: coarse, coarser; the slide was scanned at 10x (objective power of the " \
+           "slide), tiles need 20x: take it out of metadata.csv, or accept blurred tiles with --allow-upsampling" in checked
+    slide_files.process(tmp_path, row_of("coarse", "coarse.svs", patient_id="P0"), MeanColour(), allow_upsampling=True)
+    slides, = (state for state in project_states.of_project(tmp_path) if state.name == "slides")
+    assert not slides.problems and "--allow-upsampling" in project_states.next_words(slides)
+
+
+def test_slides_are_not_too_coarse_for_tiles_of_their_power(tmp_path):
+    picture = painted_slides.slide_picture(2, 2)
+    painted_slides.make_project(tmp_path, {"a": picture, "b": picture})
+    for name in "ab":
+        painted_slides.write_svs(tmp_path / "slides" / f"{name}.svs", picture, power=10)
+    wanted = tiling.TileSettings(magnification=10)
+    slide_files.process(tmp_path, row_of("a", "a.svs", patient_id="P0"), MeanColour(), wanted=wanted)
+    slides, = (state for state in project_states.of_project(tmp_path) if state.name == "slides")
+    assert not slides.problems and "--allow-upsampling" not in slides.options
 
 
 def test_settings_of_tiles_are_recorded_and_used(tmp_path):

@@ -16,6 +16,7 @@ MAX_CONTRADICTION = 0.10    # relative difference of power and resolution above 
 MAX_AGREEMENT = 0.05        # above it the difference is counted and told
 MAX_ANISOTROPY = 0.03       # relative difference between the sides of a pixel
 MAX_ROUNDING = 0.01         # two statements of the table that differ by less are alike
+MIN_POWER_SHARE = 0.75      # of the tiles' power: below it they would be blown up by a third or more
 PREFERENCES = ("power", "mpp")
 OME_UM = {"nm": 1e-3, "µm": 1., "μm": 1., "um": 1., "mm": 1e3}    # both letters that stand for micro
 
@@ -26,6 +27,10 @@ class Contradiction(ValueError):
 
 class NotSquare(ValueError):
     """The sides of a slide's pixels differ."""
+
+
+class TooCoarse(ValueError):
+    """A slide was scanned much coarser than its tiles."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,18 @@ def unusable(said):
             for mpp in {said.mpp_x, said.mpp_y} if not math.isnan(mpp) and not is_mpp(mpp)]
     read += [f"power {said.power:.4g}"] * (not math.isnan(said.power) and not is_power(said.power))
     return f" (it says {', '.join(read)})" if read else ""
+
+
+def refuse_coarse(found, magnification):
+    """TooCoarse for a slide (Scale) that was scanned much coarser than its tiles, which are at `magnification`."""
+    if is_coarse(found.power, magnification):
+        raise TooCoarse(f"the slide was scanned at {found.power:g}x ({found.source}), tiles need {magnification:g}x: "
+                        "take it out of metadata.csv, or accept blurred tiles with --allow-upsampling")
+
+
+def is_coarse(power, magnification):
+    """Whether tiles at a magnification would be blown up too much; of numbers, or arrays of them."""
+    return power < MIN_POWER_SHARE * magnification
 
 
 def edge_px(power, tile_px, magnification):

@@ -9,6 +9,15 @@ from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, absent, 
 TILE_OPTIONS = {"tile_px": ("--tile-px", 512), "magnification": ("--magnification", 20),
                 "normalisation": ("--normalisation", "macenko")}    # attribute, option, as published
 
+UNUSABLE = {    # kind of problem, or what slide_ex.slides.scale raises: what is told, and how to fix it
+    "no file": ("slide files are not in slides/", "copy or link them"),
+    "no mask": ("masks are not in regions/", "copy them, or empty the column Mask"),
+    "no slide": ("files cannot be opened by OpenSlide", "or take them out of metadata.csv"),
+    ValueError: ("slides do not tell their magnification", "fill the column Magnification (or MPP) of metadata.csv"),
+    scale.Contradiction: ("slides contradict themselves about their scale", ""),
+    scale.NotSquare: ("slides cannot be used", ""),
+    scale.TooCoarse: ("slides are too coarse", "")}
+
 
 def slides(project, facts):
     """Has every slide its features and mask, all made alike, from the slide as it is now?"""
@@ -33,7 +42,7 @@ def slides(project, facts):
     describe(state, facts)
     state.notes += without_mask(facts.metadata)
     state.problems += mixed(facts.made) + twins(facts.made) + unusable(
-        project, facts.metadata[facts.metadata.slide_id.isin([*state.missing, *state.stale])], choice_of(facts.made))
+        project, facts.metadata[facts.metadata.slide_id.isin([*state.missing, *state.stale])], facts.made)
     state.status = DONE if not state.missing else PARTIAL if finished.any() else MISSING
     if state.stale:
         state.status = STALE
@@ -64,6 +73,7 @@ def describe(state, facts):
         state.about += f", {some(facts.made['encoder'].unique())}, weights {some(facts.made['weights'].unique())}"
         state.options = options_like(facts.made.iloc[0])
         state.options += ["--scale", choice_of(facts.made)] if choice_of(facts.made) else []
+        state.options += ["--allow-upsampling"] * was_upsampled(facts.made)
         empty = facts.made.index[facts.made["n_tiles"] == 0]
         state.notes += [f"{len(empty)} slides have no tissue: {some(empty, 3)}"] if len(empty) else []
         state.notes += differing(facts.made)
@@ -89,6 +99,17 @@ def choice_of(made):
     """What --scale was given for the slides that are there."""
     chosen = [choice for choice in made["scale_choice"].dropna() if choice] if "scale_choice" in made else []
     return chosen[0] if chosen else ""
+
+
+def magnification_of(made):
+    """At which power the tiles of further slides are."""
+    return made["magnification"].iloc[0] if "magnification" in made else TILE_OPTIONS["magnification"][1]
+
+
+def was_upsampled(made):
+    """Whether slides that are too coarse for their tiles are among those that are there (--allow-upsampling)."""
+    return "slide_magnification" in made and bool(
+        scale.is_coarse(made["slide_magnification"], magnification_of(made)).any())
 
 
 def left_out(facts):
@@ -139,43 +160,35 @@ def mixed(made):
     return lines
 
 
-def unusable(project, unfinished, choice):
-    """Lines about slides to be processed that are absent, are no slides, or do not tell their scale."""
+def unusable(project, unfinished, made):
+    """Lines about slides to be processed that are absent, are no slides, or whose scale does not fit tiles or is not
+    known, if they are processed like those that are there (`made`)."""
     if unfinished.empty:
         return []
     from slide_ex.slides import opening  # and OpenSlide with it, which is not needed where all slides are finished
 
-    absent_files, absent_masks, foreign, silent, contradicting, crooked = {}, {}, {}, {}, {}, {}
+    found, choice, accepts_coarse = {kind: {} for kind in UNUSABLE}, choice_of(made), was_upsampled(made)
     for slide in unfinished.itertuples():
         path, mask = files.find(project / "slides", slide.filename), metadata_file.mask_of(project, slide)
         if mask is not None and not mask.is_file():
-            absent_masks[slide.mask_file] = ""
+            found["no mask"][slide.mask_file] = ""
         try:
             if not slide.filename or not path.exists():
-                absent_files[slide.filename or slide.slide_id] = ""
+                found["no file"][slide.filename or slide.slide_id] = ""
                 continue
             with opening.open_slide(path) as opened:
                 said = scale.said_by(opened.properties)
         except (ValueError, OSError, opening.OpenSlideError) as error:
-            foreign[slide.filename] = str(error)
+            found["no slide"][slide.filename] = str(error)
             continue
         try:
-            scale.decide(said, slide.magnification, slide.mpp, choice)
-        except scale.Contradiction as error:
-            contradicting[slide.slide_id] = str(error)
-        except scale.NotSquare as error:
-            crooked[slide.slide_id] = str(error)
+            decided = scale.decide(said, slide.magnification, slide.mpp, choice)
+            if not accepts_coarse:
+                scale.refuse_coarse(decided, magnification_of(made))
         except ValueError as error:
-            silent[slide.slide_id] = str(error)
-    lines = ((absent_files, "slide files are not in slides/", "copy or link them"),
-             (absent_masks, "masks are not in regions/", "copy them, or empty the column Mask"),
-             (foreign, "files cannot be opened by OpenSlide", "or take them out of metadata.csv"),
-             (silent, "slides do not tell their magnification",
-              "fill the column Magnification (or MPP) of metadata.csv"),
-             (contradicting, "slides contradict themselves about their scale", ""),
-             (crooked, "slides cannot be used", ""))
-    return [f"{len(names)} {what}: {some(names, 3)}; {reasons(names)}{remedy}".removesuffix("; ")
-            for names, what, remedy in lines if names]
+            found[type(error)][slide.slide_id] = str(error)
+    return [f"{len(names)} {UNUSABLE[kind][0]}: {some(names, 3)}; {reasons(names)}{UNUSABLE[kind][1]}".removesuffix("; ")
+            for kind, names in found.items() if names]
 
 
 def reasons(names):

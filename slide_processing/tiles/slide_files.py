@@ -45,7 +45,8 @@ def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable
     found = scale.decide(said, slide.magnification, slide.mpp, prefer)
     for note in found.notes:
         logging.warning("%s: %s", slide.slide_id, note)
-    refuse_coarse(found, wanted.magnification, allow_upsampling)
+    if not allow_upsampling:
+        scale.refuse_coarse(found, wanted.magnification)
     edge = scale.edge_px(found.power, wanted.tile_px, wanted.magnification)
     coords, n_rows, n_columns = tiling.tile_grid(width, height, edge)
     if not len(coords):
@@ -74,13 +75,6 @@ def region_of(project_path, slide, size, bounds, wanted):
     for note in region.notes:
         logging.info("%s: %s", slide.slide_id, note)
     return region, {"mask_file": slide.mask_file, "mask_sha256": checksums.of_file(path)}
-
-
-def refuse_coarse(found, magnification, allow_upsampling):
-    """ValueError for a slide (Scale) that was scanned much coarser than its tiles."""
-    if found.power < tiling.MIN_POWER_SHARE * magnification and not allow_upsampling:
-        raise ValueError(f"the slide was scanned at {found.power:g}x ({found.source}), tiles need {magnification:g}x: "
-                         "take it out of metadata.csv, or accept blurred tiles with --allow-upsampling")
 
 
 def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted, inside=None):

@@ -9,7 +9,6 @@ from slide_ex.project.mask_file import THUMBNAIL_PX
 TILE_PX = 512               # side of a tile after resampling, pixels
 MAGNIFICATION = 20          # objective power of the tiles, about 0.5 um per pixel
 NORMALISATIONS = ("macenko", "none")
-MIN_POWER_SHARE = 0.75      # of the tiles' power: below it they would be blown up by a third or more
 MIN_EDGE_MAGNITUDE = 15     # Sobel magnitude (0..255) below which a pixel counts as flat
 MAX_FLAT_FRACTION = 0.5     # a tile with a larger share of flat pixels is glass
 
