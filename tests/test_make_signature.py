@@ -111,7 +111,9 @@ def test_anndata_gives_the_same(project, run_script):
 @pytest.mark.parametrize("change, words", [
     (lambda counts, labels: (counts + .5, labels), "raw counts"),
     (lambda counts, labels: (-counts, labels), "not negative"),
-    (lambda counts, labels: (counts, labels.iloc[1:]), "without exactly one label: cell0"),
+    (lambda counts, labels: (counts, pd.concat([labels, labels.iloc[:1]])), "twice: 1 (cell0)"),
+    (lambda counts, labels: (counts, labels.set_axis(labels.index + "-1")),
+     "no row for any cell of counts.tsv (cell0, cell1 and 148 more); its first column has cell0-1, cell1-1"),
     (lambda counts, labels: (counts, labels.rename(columns={"celltype_major": "type"})), "no column 'celltype_major'"),
     (lambda counts, labels: (counts, labels.replace("T", "T/NK")),
      "cell type 'T/NK' cannot be the name of a file: use no slashes"),
@@ -161,6 +163,36 @@ def test_cells_without_a_type_are_left_out_with_a_count(project, run_script):
     assert read(project, "signature.tsv.gz").columns.tolist() == TYPES
     for word in odd[:6]:
         assert f"5 cells without a cell type left out (label '{word}')" in done.stdout
+
+
+def test_cells_without_a_row_of_labels_are_left_out_with_a_count(project, run_script):
+    counts, genes, labels = cells()
+    raw = [*labels.index, *(f"raw{i}" for i in range(30))]
+    pd.DataFrame(np.hstack([counts, counts[:, :30]]), genes, raw).to_csv(project / "counts.tsv", sep="\t")
+    done = run_script(SCRIPT, project, project / "counts.tsv", "--labels", project / "labels.csv", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert "labels.csv has no row for 30 of 180 cells: raw0, raw1, raw2 and 27 more" in done.stdout
+    written = read(project, "reference.tsv.gz")
+    labelled(counts, genes, labels, run_script, project, "--overwrite")
+    pd.testing.assert_frame_equal(written, read(project, "reference.tsv.gz"))
+
+
+def test_a_barcode_of_two_samples_is_refused(tmp_path):
+    """Counts of several samples put together: the label of one would be that of the other, too."""
+    counts, genes, labels = cells(n_cells=12)
+    labels.to_csv(tmp_path / "labels.csv")
+    twice = pd.Index([*labels.index[:11], "cell0"])
+    with pytest.raises(ValueError, match=r"matrix.mtx: cells that are there twice: 1 \(cell0\)"):
+        single_cells.read_labels(tmp_path / "labels.csv", twice, tmp_path / "matrix.mtx")
+
+
+@pytest.mark.parametrize("name", ["cells.rds", "filtered.h5", "folder", "absent/matrix.mtx"])
+def test_counts_that_cannot_be_read_are_told_what_can(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    for other in ("cells.rds", "filtered.h5"):
+        (tmp_path / other).touch()
+    with pytest.raises((ValueError, FileNotFoundError), match=f"{name} is .*no.*give .h5ad, the .mtx"):
+        single_cells.files(tmp_path / name, None)
 
 
 def test_fractional_counts_are_accepted_when_that_is_said(project, run_script):

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import io, sparse
 
 from slide_ex import gene_names, gene_table, numeric_table, text_table
-from slide_ex.ids import some
+from slide_ex.ids import counted, some
 from slide_ex.project import clinical_words
 
 KINDS = "genes", "features", "barcodes"
@@ -16,11 +16,16 @@ COUNT_LAYERS = "counts", "raw_counts", "raw", "count"   # where people keep coun
 NO_TYPE = {"doublet", "doublets", "multiplet", "multiplets", "unassigned", "unclassified", "undefined", "undetermined",
            "ambiguous", "low quality", "low-quality", "lowquality", "debris", "filtered", "rejected", "exclude",
            "unannotated", "unlabeled", "unlabelled", "negative"}    # beside the words of clinical_words for missing
+NOT_READ = {".h5", ".h5seurat", ".loom", ".rds", ".rda", ".rdata"}
 LOOKED_AT = 1_000_000    # counts that are looked at for fractions
 
 
 def files(path, labels_path):
-    """The files that `read` reads."""
+    """The files that `read` reads; FileNotFoundError, and ValueError for counts in a format that it does not read."""
+    if not path.is_file() or path.suffix.lower() in NOT_READ:
+        kind, error = ("no file", FileNotFoundError) if not path.is_file() else (f"{path.suffix}, not read", ValueError)
+        raise error(f"{path} is {kind}: give .h5ad, the .mtx[.gz] beside the tables of its genes and barcodes, or a "
+                    "table genes x cells")
     beside = names_beside(path).values() if ".mtx" in path.name else ()
     return [one for one in (path, labels_path, *beside) if one and one.is_file()]
 
@@ -79,13 +84,20 @@ def are_whole(counts):
 
 
 def read_labels(path, cells, counts_path):
-    """Labels of the cells, in their order, from a table with the cell id in its first column."""
+    """Labels of the cells, in their order, from a table with the cell id in its first column; "" for those without a
+    row, such as cells that did not pass quality control."""
     table = text_table.read_strings(path, "a table with one row a cell, cell id first")
     table = table.set_axis(table.iloc[:, 0].to_numpy()).iloc[:, 1:]
-    n_labels = table.index.value_counts().reindex(cells, fill_value=0)
-    if (n_labels != 1).any():
-        raise ValueError(f"{path}: cells of {counts_path.name} without exactly one label: {some(cells[n_labels != 1])}")
-    return table.loc[cells]
+    for names, of in ((cells, counts_path), (table.index[table.index.isin(cells)], path)):
+        if len(twice := names[names.duplicated()].unique()):
+            raise ValueError(f"{of}: cells that are there twice: {counted(twice)}: which is which cannot be known")
+    without = cells[~cells.isin(table.index)]
+    if len(without) == len(cells):
+        raise ValueError(f"{path} has no row for any cell of {counts_path.name} ({some(cells, 2)}); its first column has "
+                         f"{some(table.index, 2)}: write the ids of cells there as they are with the counts")
+    if len(without):
+        logging.info(f"note: {path.name} has no row for {len(without)} of {len(cells)} cells: {some(without, 3)}")
+    return table.reindex(cells, fill_value="")
 
 
 def read_h5ad(path, layer, allow_fractional):
