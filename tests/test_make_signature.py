@@ -153,6 +153,20 @@ def test_names_beside_a_matrix(tmp_path, prefix, matrix, packed):
     assert len(single_cells.files(tmp_path / matrix, None)) == 3
 
 
+def test_antibodies_are_no_genes(tmp_path, caplog):
+    counts, genes, labels = cells(n_cells=12)
+    io.mmwrite(str(tmp_path / "matrix.mtx"), sparse.coo_matrix(counts))
+    (tmp_path / "barcodes.tsv").write_text("".join(f"{cell}\n" for cell in labels.index))
+    types = ["Gene Expression"] * 390 + ["Antibody Capture"] * 10
+    pd.DataFrame({0: genes, 1: genes, 2: types}).to_csv(tmp_path / "features.tsv", sep="\t", header=False, index=False)
+    with caplog.at_level(logging.INFO):
+        found, names, _ = single_cells.read_mtx(tmp_path / "matrix.mtx")
+    assert (found.toarray().T == counts[:390]).all() and list(names) == genes[:390]
+    assert "not Gene Expression left out: 10 (G390, G391, G392 and 7 more)" in caplog.text
+    assert len(single_cells.of_genes(found, names, None, tmp_path)[1]) == 390
+    assert len(single_cells.of_genes(found, names, pd.Series(["rna"] * 390), tmp_path)[1]) == 390
+
+
 def test_cells_without_a_type_are_left_out_with_a_count(project, run_script):
     counts, genes, labels = cells()
     odd = ["", "nan", "NA", "Unknown", "Doublet", "unassigned"] * 5

@@ -12,6 +12,8 @@ from slide_ex.ids import counted, some
 from slide_ex.project import clinical_words
 
 KINDS = "genes", "features", "barcodes"
+EXPRESSION = "Gene Expression"      # what 10x Genomics calls genes, beside "Antibody Capture", "Peaks", "CRISPR Guide ..."
+FEATURE_TYPES = "feature_types"     # the column of that in .var, as scanpy reads it
 COUNT_LAYERS = "counts", "raw_counts", "raw", "count"   # where people keep counts in AnnData, before .raw and X
 NO_TYPE = {"doublet", "doublets", "multiplet", "multiplets", "unassigned", "unclassified", "undefined", "undetermined",
            "ambiguous", "low quality", "low-quality", "lowquality", "debris", "filtered", "rejected", "exclude",
@@ -129,7 +131,8 @@ def read_h5ad(path, layer, allow_fractional):
         raise ValueError(f"{path}: no whole numbers in {', '.join(order)}: raw counts are needed (--layer NAME says "
                          "where they are, --allow-fractional accepts those of ambient correction)")
     logging.info(f"counts are those of {chosen}")
-    return found[chosen], gene_index(places[chosen][1], data.var, path), labels_of(data.obs)
+    var = places[chosen][1]
+    return *of_genes(found[chosen], gene_index(var, data.var, path), var.get(FEATURE_TYPES), path), labels_of(data.obs)
 
 
 def labels_of(obs):
@@ -153,6 +156,15 @@ def gene_index(var, shared, path):
     return names
 
 
+def of_genes(counts, genes, kinds, path):
+    """Counts and names of the features that are genes; kinds (n_features,): what they are, None where nobody says."""
+    is_gene = np.ones(len(genes), bool) if kinds is None else np.asarray(kinds.astype(str)) == EXPRESSION
+    if is_gene.all() or not is_gene.any():
+        return counts, genes
+    logging.info(f"note: {path.name}: features that are not {EXPRESSION} left out: {counted(genes[~is_gene])}")
+    return counts[:, is_gene], genes[is_gene]
+
+
 def names_beside(path):
     """{kind: path} of the tables of genes (or features) and barcodes beside an .mtx.
 
@@ -171,14 +183,16 @@ def names_beside(path):
 
 
 def read_mtx(path):
-    """Matrix Market, genes x cells, as 10x Genomics writes it; of several columns of genes the second has symbols."""
-    names = {}
+    """Matrix Market, genes x cells, as 10x Genomics writes it; of several columns of genes the second has symbols and
+    the third says which are genes."""
+    names, types = {}, None
     for kind, beside in names_beside(path).items():
         try:
             table = pd.read_csv(beside, sep="\t", header=None, dtype=str, keep_default_na=False)
         except text_table.NOT_A_TABLE as error:
             raise ValueError(f"{beside} is no table of names ({error})") from None
         names[kind] = pd.Index(table[min(1, table.shape[1] - 1) if kind != "barcodes" else 0].to_numpy())
+        types = table.get(2) if kind != "barcodes" else types
     genes, cells = names.get("genes", names.get("features")), names.get("barcodes")
     if genes is None or cells is None:
         raise FileNotFoundError(f"names of genes and cells must lie beside {path}: genes.tsv (or features.tsv) and "
@@ -190,7 +204,7 @@ def read_mtx(path):
     if counts.shape != (len(cells), len(genes)):
         raise ValueError(f"{path} is for {counts.shape[1]} genes and {counts.shape[0]} cells, the names beside it for "
                          f"{len(genes)} and {len(cells)}")
-    return counts, genes, cells
+    return *of_genes(counts, genes, types, path), cells
 
 
 def read_table(path: Path):
