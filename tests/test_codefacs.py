@@ -28,6 +28,7 @@ print("Running CODEFACS", flush=True)
 if os.environ.get("FAIL"):
     print("Error in slurm_call: out of memory"); sys.exit(1)
 out, damage = options["-o"] + "/", os.environ.get("DAMAGE")
+types = types.str.replace(" ", ".").str.replace("-", ".") if damage == "spelling" else types
 in_r = [name.replace("-", ".") for name in bulk.columns]
 for k, name in enumerate(types[damage == "missing type":]):
     table = (bulk * (k + 1)).set_axis(in_r, axis=1)
@@ -88,7 +89,8 @@ def test_a_run_is_followed_and_read(cohort, run_script, tmp_path):
 
 @pytest.mark.parametrize("damage, words", [
     ("order", "ordered differently"), ("missing type", "different cell types: Cancer Epithelial"),
-    ("confidence", "outside 0..1")])
+    ("spelling", "nothing for cell types of the signature: Cancer Epithelial (Cancer.Epithelial?), T-cells (T.cells?)"),
+    ("confidence", "missing or outside 0..1")])
 def test_outputs_that_disagree_are_refused(cohort, run_script, damage, words):
     project, scripts, environment = cohort
     done = run_script(SCRIPT, *arguments(project, scripts), env=environment | {"DAMAGE": damage})

@@ -17,7 +17,7 @@ import numpy as np
 
 from slide_ex import ids, numeric_table
 from slide_ex.ids import some
-from sources import fraction_table
+from sources import fraction_table, label_tables
 
 SCRIPTS = ("CODEFACS_v0.11.10_updated.r", "CODEFACS_v0.11.10.r")  # for R 4.3 and R 3.6
 DEFAULT_ARGUMENTS = "-e mem=80g,time=96:00:00 -n 15"  # Slurm options and number of jobs, as its authors run it
@@ -95,8 +95,7 @@ def read_outputs(folder, patients, genes):
         raise ValueError(f"{folder}: expression_<cell type>.txt and confidence_score.txt are about different cell "
                          f"types: {some(sorted(set(files) ^ set(confidence.columns)))}")
     ids.refuse_cell_types(confidence.columns, folder / "confidence_score.txt")
-    if not ((confidence >= 0) & (confidence <= 1)).all(axis=None):
-        raise ValueError(f"{folder}/confidence_score.txt: values outside 0..1")
+    label_tables.refuse_no_confidence(confidence, folder / "confidence_score.txt")
     own = renamed(confidence.index, genes.str.upper(), genes, folder / "confidence_score.txt")
     fractions.index = renamed(fractions.index, patients.map(in_r), patients, folder / "estimated_cell_fractions.txt")
     expression = np.stack([read_expression(files[cell_type], confidence.index, patients) for cell_type in confidence])

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from outputs.result_files import Result
+from slide_ex import ids
 from sources import codefacs
 
 
@@ -51,5 +52,6 @@ def read_codefacs(output, data):
     fractions, confidence, expression = codefacs.read_outputs(output, data.bulk.columns, data.bulk.index)
     missing = data.signature.columns.difference(confidence.columns)
     if len(missing):
-        raise ValueError(f"{output}: CODEFACS gave nothing for cell types of the signature: {', '.join(missing)}")
+        raise ValueError(f"{output}: CODEFACS gave nothing for cell types of the signature: "
+                         f"{ids.with_near_matches(missing, confidence.columns)}: spell them as it does")
     return Result("CODEFACS", fractions, confidence, expression, data.bulk.loc[confidence.index], data.notes)
