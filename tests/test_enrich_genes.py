@@ -109,6 +109,11 @@ def test_script_finds_the_planted_set_and_repeats_only_for_other_inputs(project,
     assert json.loads((project / "results" / "enrichment.json").read_text())["top"] == 5
 
 
+def test_more_genes_than_there_are_cannot_be_the_best(project, run_script):
+    done = run_script("prediction/enrich_genes.py", project, "--gmt", project.parent / "sets.gmt", "--top", 500)
+    assert done.returncode == 0 and "CAFs: all 50 genes are chosen, so that no gene set can be over-" in done.stdout
+
+
 def test_nothing_to_test_is_one_clear_line(project, run_script):
     gmt = project.parent / "mouse.gmt"
     gmt.write_text("A\t\tCol1a1\tCol3a1\tFn1\tVim\tSparc\n")

@@ -131,6 +131,9 @@ def damage(bundle, kind):
         (bundle / "bundle.json").write_text((bundle / "bundle.json").read_text()[:1000])
         return "bundle.json is damaged"
     content = record.read(bundle / "bundle.json", "export_model.py")
+    if kind == "entry":
+        record.write(bundle / "bundle.json", {name: content[name] for name in content if name != "patients_sha256"})
+        return "bundle.json is damaged, or was edited"
     if kind == "version":
         record.write(bundle / "bundle.json", content | {"version": 2})
         return "is not of version 1"
@@ -138,7 +141,7 @@ def damage(bundle, kind):
     return "'../../home' cannot be the name of a file"
 
 
-@pytest.mark.parametrize("kind", ["missing", "altered", "cut", "version", "path"])
+@pytest.mark.parametrize("kind", ["missing", "altered", "cut", "entry", "version", "path"])
 def test_damaged_bundles_are_refused(exported, tmp_path, kind):
     shutil.copytree(exported[2], tmp_path / "bundle")
     text = damage(tmp_path / "bundle", kind)

@@ -249,7 +249,8 @@ def test_too_few_of_a_response_are_refused(pair, response_of, counts):
 
 def test_scored_patients_of_one_class_are_refused(pair):
     with_responses(pair[0], lambda table: "RD")
-    assert "0 pCR and 40 RD" in refused(pair[0], train_on=pair[1])
+    message = refused(pair[0], train_on=pair[1])
+    assert "0 pCR and 40 RD" in message and "(or empty it, to score patients without statistics" in message
 
 
 @pytest.mark.parametrize("options, words", [

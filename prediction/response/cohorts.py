@@ -206,7 +206,8 @@ def responses(cohort, patients, n_least):
     n_pcr, n_rd = int((y == 1).sum()), int((y == 0).sum())
     if min(n_pcr, n_rd) < n_least:
         said = description_file.read(cohort.source.project)
+        or_none = "" if n_least > 1 else " (or empty it, to score patients without statistics)"
         raise ValueError(f"{cohort.source.project}: {n_pcr} {said.responder} and {n_rd} {said.non_responder} among the "
                          f"patients with all feature sets; it takes {n_least} of each: fill the column "
-                         f"{said.response_column} of clinical.csv, or name fewer sets with --features")
+                         f"{said.response_column} of clinical.csv{or_none}, or name fewer sets with --features")
     return y

@@ -35,6 +35,7 @@ from transfer import trained_models, training_range
 NETWORKS = (model_folder.NETWORK,)
 FORMAT, VERSION = "slide-ex bundle", 1
 CONTENT, CARD = "bundle.json", "README.md"
+NEEDED = "files", "name", "targets", "features", "patients_sha256"    # entries of bundle.json that readers use
 
 
 def is_bundle(path):
@@ -122,7 +123,8 @@ def read_content(path):
     """bundle.json as a dict, after a check of all files that it lists."""
     try:
         content = record.read(path / CONTENT, "prediction/export_model.py")
-        listed, known = content["files"], (content["format"], content["version"]) == (FORMAT, VERSION)
+        known = (content["format"], content["version"]) == (FORMAT, VERSION)
+        listed, *_ = (content[name] for name in NEEDED) if known else ([],)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path / 'bundle.json'} is damaged, or was edited: get the bundle again") from None
     if not known:
