@@ -135,6 +135,14 @@ def states_of(args):
     return states
 
 
+def steps_now(args, queued, since):
+    """The steps to submit now; at the start of a chain with lines about options that change nothing."""
+    states = states_of(args)
+    for line in [] if since else status.unused_options(args.project_path, states, args.stage_args):
+        print(line)
+    return steps.make(states, args, tried_so_far(args, queued, since))
+
+
 def tried_so_far(args, queued, since):
     """steps.Tried of the jobs in the queue and, with `since`, of what ended from that submission on."""
     ended = {}
@@ -168,7 +176,7 @@ def submit(args):
     if any(job.stage_name == steps.CONTINUE.name for job in queued):
         print("nothing to submit: the job `continue` goes on with what is left")
         return 0
-    todo = steps.make(states_of(args), args, tried_so_far(args, queued, args.since))
+    todo = steps_now(args, queued, args.since)
     if not todo and not queued:
         return conclude(args)
     todo = within_limit(todo, n_submitted, args.max_submitted)
@@ -196,7 +204,7 @@ def run_here(args):
     since = ""
     signal.signal(signal.SIGINT, task_lists.stop)
     signal.signal(signal.SIGTERM, task_lists.stop)
-    while todo := steps.make(states_of(args), args, tried_so_far(args, [], since)):
+    while todo := steps_now(args, [], since):
         folder = task_lists.new_folder(args.project_path)
         since = since or folder.name
         for step in todo:

@@ -302,6 +302,17 @@ def test_a_project_from_nothing_to_results_here_and_nothing_is_left_to_do(projec
     assert len(calls(project)) == 11
 
 
+def test_options_of_a_finished_stage_that_change_nothing_are_told(project):
+    given = ["--stage-args", "slides:--weights 'my file'", "--stage-args", "targets:--bulk"]
+    assert local(project, *given).returncode == 0
+    assert "changes nothing" not in local(project, *given).stdout
+    done = local(project, "--stage-args", "slides:--drop blurred", *given[2:])
+    assert "slides: done, no job made it with --drop blurred, which changes nothing now: see what slide_proc" in done.stdout
+    assert "targets: done" not in done.stdout and "finished" in done.stdout
+    (project / "features" / "S 3.h5").unlink()
+    assert "changes nothing" not in local(project, "--stage-args", "slides:--drop blurred").stdout
+
+
 def test_kinds_of_models_that_are_asked_for_before_there_are_any(project):
     assert local(project, "--model", "both").returncode == 0
     trained = [call for call in calls(project) if call.startswith("1main_") and " all " in call and "_regr" in call]

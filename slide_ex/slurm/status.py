@@ -1,6 +1,7 @@
 """How far a project is: what its outputs, the queue and the logs of its tasks tell, with accounting or without."""
 import functools
 import re
+import shlex
 import shutil
 import signal
 from dataclasses import dataclass
@@ -110,6 +111,22 @@ def table(project, states, queued):
         if last.message.startswith("error"):
             failures[CONTINUE.name, last] = ["the end of the chain"]
     return lines + failed_lines(failures)
+
+
+def unused_options(project, states, stage_args):
+    """Lines for stages that nothing is left to do of, and whose last commands had other options than are given now.
+
+    stage_args : of --stage-args, by stage
+    """
+    tried, lines = attempts(project), []
+    for state in states:
+        options = shlex.join(shlex.split(stage_args.get(state.name, "")))
+        given = [options in command for unit in state.units if (where := tried.get((state.name, unit)))
+                 for command in task_lists.read_task_list(where[0])[where[1]][0]]
+        if options and state.is_over() and not (given and all(given)):
+            lines.append(f"{state.name}: {state.status}, no job made it with {options}, which changes nothing now: see "
+                         f"what {plan.BY_NAME[state.name].script} says with these options, and with --overwrite does")
+    return lines
 
 
 def failed_lines(failures):
