@@ -66,13 +66,13 @@ def fill_magnification(project):
     SLIDES.assign(Magnification=["20"] + [""] * 7).to_csv(project / "metadata.csv", index=False)
 
 
-def make_deconvolution(project, method="native"):
+def make_deconvolution(project, method="native", parameters={}, **more_inputs):
     stage = plan.BY_NAME["deconvolution"]
     touch(project, *stage.outputs)
     inputs = {name: sha256(project / path) for name, path in (("bulk_expression", "bulk_expression.tsv.gz"),
                                                               ("signature", "signature.tsv"))}
     expression_file.write(project / stage.outputs[-1], np.ones((2, 2, 8)), np.ones((2, 8)), ["T-cells", "CAFs"],
-                          ["A", "B"], PATIENTS, method, {}, inputs)
+                          ["A", "B"], PATIENTS, method, parameters, inputs | more_inputs)
 
 
 def make_targets(project):
@@ -256,6 +256,37 @@ def test_stale_and_partial_stages(finished, change, name, about, words):
     assert state.status in ("stale", "partial", "missing")
 
 
+@pytest.mark.parametrize("parameters, inputs, words", [
+    ({"method": "native", "seed": 42, "min_markers_found": .5, "text": False}, {}, "--overwrite"),
+    ({"method": "native", "seed": 7, "text": True, "log2": 1.0, "no_states": True, "batch": "Site"}, {},
+     "--seed 7 --log2 1.0 --batch Site --text --no-states --overwrite"),
+    ({"malignant": ["Epithelial", "Basal"]}, {"purity": "0", "gene_map": "0"},
+     "--malignant Epithelial --malignant Basal --gene-map PATH --purity PATH --overwrite"),
+    ({"method": "codefacs"}, {}, "--method codefacs --codefacs-dir PATH --overwrite"),
+    ({"method": "codefacs"}, {"confidence_score.txt": "0"}, "--method codefacs --codefacs-output PATH --overwrite")])
+def test_labels_are_made_again_with_the_options_of_before(finished, parameters, inputs, words):
+    """What was run with purity, without states or by CODEFACS must not be another thing when bulk has changed."""
+    make_deconvolution(finished, parameters=parameters, **inputs)
+    (finished / "signature.tsv").write_text("gene\tT\tC\nA\t5\t1\n")
+    state = following(finished)
+    assert state.name == "deconvolution" and shlex.join(project_states.next_words(state)) == words
+
+
+def test_genes_and_folds_are_chosen_as_before(finished):
+    with hdf5.writing(finished / "targets.h5", add=True) as file:
+        made = json.loads(file.attrs["inputs"])
+        file.attrs["inputs"] = json.dumps(made | {"genes": "0", "expression.h5": "0"})
+    assert shlex.join(project_states.next_words(following(finished))) == (
+        "--confidence 0.9 --bulk --genes PATH --overwrite")
+    make_targets(finished)
+    splits = splits_file.read(finished / "splits.json")
+    splits["outer"][0]["test"].append("P99")
+    splits |= {"patients": [*PATIENTS, "P99"], "stratify": "response", "group_by": None}
+    splits_file.write(finished / "splits.json", splits)
+    assert shlex.join(project_states.next_words(following(finished))) == (
+        "--outer 2 --inner 2 --seed 1 --stratify response --overwrite")
+
+
 def statuses(project):
     return {state.name: state.status for state in project_states.of_project(project)}
 
@@ -384,7 +415,7 @@ def test_folds_of_other_patients_are_stale(finished):
     splits_file.write(finished / "splits.json", splits | {"patients": [*PATIENTS, "P99"]})
     stage = following(finished)
     assert stage.name == "splits" and "P99" in stage.about
-    assert project_states.next_words(stage) == ["--overwrite"]
+    assert shlex.join(project_states.next_words(stage)) == "--outer 2 --inner 2 --seed 1 --overwrite"
 
 
 def test_direct_models_are_not_asked_for_without_responses(finished):

@@ -6,6 +6,14 @@ from slide_ex.stages.state import DONE, MISSING, State, absent, ended, not_neede
 
 TARGET_OPTIONS = {"min_confidence": "--confidence", "min_nonzero_fraction": "--min-nonzero",
                   "min_variance": "--min-variance", "log_base": "--log-base"}  # of prepare_targets.py
+DECONVOLUTION_OPTIONS = {"method": ("--method", "native"), "min_markers_found": ("--min-markers-found", .5),
+                         "seed": ("--seed", 42), "log2": ("--log2", None), "batch": ("--batch", None),
+                         "codefacs_args": ("--codefacs-args", "-e mem=80g,time=96:00:00 -n 15")}  # parameter, default
+DECONVOLUTION_FLAGS = {"text": "--text", "clip_negative": "--clip-negative", "scale_fractions": "--scale-fractions",
+                       "no_states": "--no-states"}
+FILES_GIVEN = {"gene_map": "--gene-map", "fractions": "--fractions", "purity": "--purity", "genes": "--genes"}
+SPLITS_OPTIONS = {"n_outer": ("--outer", 5), "n_inner": ("--inner", 5), "seed": ("--seed", 42),
+                  "stratify": ("--stratify", None), "group_by": ("--group-by", None)}
 TABLES = ("bulk_expression", "signature", "reference")
 OF_STATES = ("reference_states", "reference_donors")    # that the native model reads where they are there
 
@@ -91,11 +99,33 @@ def deconvolution(project, facts):
         tables |= {name: gene_table.find(project, name) for name in OF_STATES}
     changed = [name for name, table in tables.items()
                if (checksums.of_file(table) if table else None) != made["inputs"].get(name)]
-    if changed:
-        state.notes.append(f"it was made with parameters {made['parameters']}: give the same options")
+    state.options = options_like(made)
     lacking = [name for name in ("estimated_cell_fractions.txt", "confidence_score.txt", "summary.csv", "report.pdf")
                if not (folder / name).is_file()]
     return lacks(state, lacking) if lacking and not changed else ended(state, changed)
+
+
+def options_like(made):
+    """Options that deconvolve as was done before (dict of parameters and inputs); PATH stands for files, of which only
+    the content is known."""
+    parameters, files = made["parameters"], made["inputs"]
+    options = differing(DECONVOLUTION_OPTIONS, parameters)
+    options += [option for name, option in DECONVOLUTION_FLAGS.items() if parameters.get(name)]
+    options += [word for cell_type in parameters.get("malignant", ()) for word in ("--malignant", cell_type)]
+    if parameters.get("method") == "codefacs":
+        options += ["--codefacs-output" if "confidence_score.txt" in files else "--codefacs-dir", "PATH"]
+    return options + files_given(files)
+
+
+def differing(options, parameters):
+    """Words for the parameters that differ from the defaults of the options, {parameter: (option, default)}."""
+    return [word for name, (option, default) in options.items() if parameters.get(name, default) != default
+            for word in (option, str(parameters[name]))]
+
+
+def files_given(inputs):
+    """Words for the files that were given by an option; PATH stands for them, of which only the content is known."""
+    return [word for name, option in FILES_GIVEN.items() if name in inputs for word in (option, "PATH")]
 
 
 def lacks(state, names):
@@ -126,6 +156,7 @@ def targets(project, facts):
                      for word in (option, str(parameters[name]))]
     if parameters.get("bulk"):
         state.options.append("--bulk")
+    state.options += files_given(made["inputs"])
     changed = [name for name, digest in made["inputs"].items()
                if (path := project / "deconvolution" / name).is_file() and checksums.of_file(path) != digest]
     if not changed and not (project / "deconvolution" / "target_genes.csv").is_file():
@@ -150,6 +181,7 @@ def splits(project, facts):
         return absent(state)
     patients = set(facts.splits["patients"])
     state.about = f"{facts.splits['n_outer']} x {facts.splits['n_inner']}, {len(patients)} patients"
+    state.options = ["--import", "PATH"] if "imported" in facts.splits else differing(SPLITS_OPTIONS, facts.splits)
     lacking = sorted(patients - usable)
     if usable - patients:
         state.notes.append(f"{len(usable - patients)} patients with features and targets are in no fold: "
