@@ -287,6 +287,13 @@ def test_genes_and_folds_are_chosen_as_before(finished):
         "--outer 2 --inner 2 --seed 1 --stratify response --overwrite")
 
 
+def test_tables_are_made_again_of_the_models_that_were_chosen(finished):
+    with hdf5.writing(finished / "results" / "predictions.h5", add=True) as file:
+        file.attrs.update(models_sha256="0", use="network")
+    state = following(finished)
+    assert (state.name, project_states.next_words(state)) == ("results", ["--use", "network"])
+
+
 def statuses(project):
     return {state.name: state.status for state in project_states.of_project(project)}
 

@@ -19,12 +19,21 @@ def results(project, facts, to_predict_only):
     *_, marker = plan.outputs(project, "results")
     if not marker.is_file():
         return absent(state)
-    state.about = "results/summary.csv"
+    state.about, use = "results/summary.csv", use_of(marker)
+    state.options = ["--use", use] if use else []
     lacking = [path.name for path in tables_of(project, marker) if not path.is_file()]
     if lacking:
         state.about += f"; not there: {some(lacking)}"
         return absent(state)
     return ended(state, ["the models"] if are_of_other_models(project, facts, marker) else [])
+
+
+def use_of(marker):
+    """What --use was given for a results/predictions.h5, "" for nothing, or where it cannot be read."""
+    try:
+        return predictions_file.read_attributes(marker).get("use", "")
+    except ValueError:
+        return ""
 
 
 def are_of_other_models(project, facts, marker):
