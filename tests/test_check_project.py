@@ -294,6 +294,19 @@ def test_tables_are_made_again_of_the_models_that_were_chosen(finished):
     assert (state.name, project_states.next_words(state)) == ("results", ["--use", "network"])
 
 
+@pytest.mark.parametrize("dtype, words", [(None, "--copy"), (np.float16, "--dtype float16")])
+def test_a_copy_of_features_is_made_again_as_one(finished, dtype, words):
+    with h5py.File(finished / "features.h5") as file:
+        attributes = dict(file.attrs)
+    slides = metadata_file.read(finished)
+    bags = (feature_file.read_arrays(feature_file.path_of(finished, slide_id)) for slide_id in slides.slide_id)
+    features_writing.write(finished / "features.h5", slides, bags, attributes, dtype)
+    assert following(finished) is None or following(finished).name != "features"
+    make_slide(finished, 2, content=99)
+    state = following(finished)
+    assert (state.name, shlex.join(project_states.next_words(state))) == ("features", f"{words} --overwrite")
+
+
 def statuses(project):
     return {state.name: state.status for state in project_states.of_project(project)}
 

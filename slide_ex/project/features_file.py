@@ -167,10 +167,10 @@ def is_virtual(file):
     return "features" in file and file["features"].is_virtual
 
 
-def is_copy(path):
-    """Whether features.h5 has its tiles itself, and needs no file of a slide."""
+def copied_as(path):
+    """Type of the tiles of a features.h5 that has them itself, and needs no file of a slide; "" where it does."""
     with hdf5.reading(path, MADE_BY) as file:
-        return not is_virtual(file)
+        return "" if is_virtual(file) else str(file["features"].dtype)
 
 
 def check_sources(path, slide_ids, sums):

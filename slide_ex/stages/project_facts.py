@@ -25,7 +25,7 @@ class Facts:
     said: description_file.Description
     response: dict | None           # patient to what stands in clinical.csv, "" where missing
     targets: dict | None            # patients, cell_types, attributes
-    features: dict | None           # slides (slide_id, patient_id, n_tiles), attributes, is_copy
+    features: dict | None           # slides (slide_id, patient_id, n_tiles), attributes, copied_as
     splits: dict | None
     problems: list
 
@@ -74,7 +74,7 @@ def read_features(path):
     slide_ids, patient_ids, first_tile, _, attributes = features_file.read_index(path)
     slides = pd.DataFrame({"slide_id": slide_ids, "patient_id": patient_ids})
     return {"slides": slides.assign(n_tiles=first_tile[1:] - first_tile[:-1]), "attributes": attributes,
-            "is_copy": features_file.is_copy(path)}
+            "copied_as": features_file.copied_as(path)}
 
 
 def read_slide_features(project, slide_ids):

@@ -9,6 +9,7 @@ from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, absent, 
 TILE_OPTIONS = {"tile_px": ("--tile-px", 512), "magnification": ("--magnification", 20),
                 "normalisation": ("--normalisation", "macenko")}    # attribute, option, as published
 
+COPY_OPTIONS = {"float32": ["--copy"], "float16": ["--dtype", "float16"]}     # of a features.h5 with its own tiles
 UNUSABLE = {    # kind of problem, or what slide_ex.slides.scale raises: what is told, and how to fix it
     "no file": ("slide files are not in slides/", "copy or link them"),
     "no mask": ("masks are not in regions/", "copy them, or empty the column Mask"),
@@ -24,7 +25,7 @@ def slides(project, facts):
     state, origin = State("slides"), source_of(facts)
     if origin:
         return not_needed("slides", f"features were imported ({origin})")
-    if facts.made.empty and not facts.damaged and facts.features and facts.features["is_copy"]:
+    if facts.made.empty and not facts.damaged and facts.features and facts.features["copied_as"]:
         return not_needed("slides", "features.h5 is there, without the files it was made from")
     if facts.metadata is None:
         state.problems.append("metadata.csv is missing or cannot be read")
@@ -239,8 +240,8 @@ def features(project, facts):
         return ended(state)
     collected = facts.metadata[facts.metadata["slide_id"].isin(facts.made.index)]
     now = features_writing.collected_sha256(collected, facts.made.loc[collected["slide_id"], "content_sha256"])
-    if left_out(facts):
-        state.options = ["--allow-missing", str(len(left_out(facts)))]
+    state.options = ["--allow-missing", str(len(left_out(facts)))] if left_out(facts) else []
+    state.options += COPY_OPTIONS.get(facts.features["copied_as"], [])
     if now == attributes.get("content_sha256") and not plan.outputs(project, "features")[0].is_file():
         state.about += "; tile_counts.pdf is not there"
         return absent(state)
