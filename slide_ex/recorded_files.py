@@ -25,13 +25,16 @@ def check(path, made_by=None):
 
     made_by : the script whose result it is; of a table that may be anybody's it is not known
     """
+    named, lacking = False, False
     for name, writer in (RECORDS | OF_INPUTS).items():
         recorded = of_record(path.parent / name, writer)
         own = os.path.relpath(path, (path.parent / name).parent)
-        if recorded is None and name in RECORDS and made_by:
-            checksums.say_unverified(path, made_by)
-        elif own in (recorded or ()):
+        lacking |= recorded is None and name in RECORDS
+        if own in (recorded or ()):
+            named = True
             (refuse_cut if name in OF_INPUTS else record.refuse_changed)(path, recorded[own], made_by or writer)
+    if lacking and not named and made_by:   # else the file without checksums is the record of other tables, or of none
+        checksums.say_unverified(path, made_by)
 
 
 def of_record(path, made_by):

@@ -190,6 +190,15 @@ def test_tables_without_a_record_are_somebodys_own(table, caplog):
     assert "CAFs_genes.csv: written without checksums" in caplog.text
 
 
+def test_a_table_that_one_record_names_is_verified_whatever_else_lies_beside_it(table, caplog):
+    """A model's history.csv is in config.json; predictions.h5 beside it is a record of nothing there."""
+    caplog.set_level(logging.INFO)
+    with hdf5.writing(table.parent.parent / "targets.h5"):
+        pass
+    record.write(table.with_name("config.json"), {"target": "CAFs"})
+    assert len(text_table.read_results(table, "a third/script.py")) == 3 and not caplog.text
+
+
 @pytest.mark.parametrize("content", ["[1, 2]", "{", '{"files_sha256": {}}', '{"mine": 1}'])
 def test_files_of_others_beside_a_table_are_no_records(tmp_path, caplog, content):
     caplog.set_level(logging.INFO)
