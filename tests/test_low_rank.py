@@ -52,6 +52,16 @@ def test_at_full_rank_it_is_the_ridge_of_scikit_learn(colour_weight):
     assert np.allclose(kernel.z()[:, :12], standardised)
 
 
+def test_labels_that_are_prepared_together_change_no_model():
+    """Those of other parts of an outer fold are centred with those of a training part, whatever their level."""
+    features, _, labels, train = problem()
+    valid, kernel = np.arange(20, 30), low_rank.kernel(features, None, train, 0.0)
+    alone = low_rank.fit(kernel, low_rank.prepare(labels, [(train,)]), 0.1, 2)
+    labels[valid] += 100
+    together = low_rank.fit(kernel, low_rank.prepare(labels, [(train, valid)]), 0.1, 2)
+    assert np.allclose(linear_head.predict(alone, features), linear_head.predict(together, features))
+
+
 @pytest.mark.parametrize("rank, penalty", [(1, 0.03), (2, 0.3)])
 def test_no_other_matrix_of_that_rank_has_a_lower_penalised_loss(rank, penalty):
     features, colours, labels, train = problem(n=25, n_features=6, n_outputs=4)
@@ -136,6 +146,18 @@ def test_platt_is_calibrated_and_never_turns_scores_round():
     labels = (random.random(4000) < 1 / (1 + np.exp(-(2 * scores - 1)))).astype(float)
     assert train_low_rank.platt(scores, labels) == pytest.approx((2, -1), abs=0.2)
     assert train_low_rank.platt(-scores, labels) == pytest.approx((0, np.log(labels.mean() / (1 - labels.mean()))))
+
+
+def test_scores_that_separate_the_validation_slides_do_not_make_new_ones_equal():
+    """The likelihood of Platt's targets, (n + 1) / (n + 2) and 1 / (n + 2), keeps their mean."""
+    random = np.random.default_rng(0)
+    labels = np.r_[np.ones(8), np.zeros(18)]
+    scores = labels + 0.5 * random.random(26)
+    slope, intercept = train_low_rank.platt(scores, labels)
+    probabilities = linear_head.probability(slope * scores + intercept)
+    assert probabilities.mean() == pytest.approx((8 * 9 / 10 + 18 / 20) / 26, abs=1e-3)
+    new = linear_head.probability(slope * np.linspace(-0.5, 2.5, 50) + intercept).astype(np.float32)
+    assert (np.diff(new) > 0).all() and 0 < new[0] and new[-1] < 1
 
 
 @pytest.fixture(scope="module")
@@ -449,6 +471,15 @@ def test_sites_count_where_there_are_two(copy, run_script):
                   for i in range(len(genes))]
     assert np.allclose(genes["pearson_r_in_sites"], oracle, atol=1e-5) and "median_r_in_sites" in pd.read_csv(
         copy / "results" / "summary.csv")
+
+
+@pytest.mark.parametrize("sites, is_grouped", [("aabb", True), ("aab ", True), ("abcd", False), ("ab  ", False),
+                                               ("aaaa", False), ("aa  ", False), ("    ", False)])
+def test_sites_of_one_patient_each_or_of_all_are_no_groups(sites, is_grouped):
+    patients = np.array(["P0", "P1", "P2", "P3"])
+    predicted = out_of_fold.OutOfFold(patients, np.array(["G"]), np.ones((4, 1)), np.ones((4, 1)))
+    site_of = dict(zip([*patients, "not predicted"], [*map(str.strip, sites), "z"]))
+    assert ("sites" in out_of_fold.with_sites(predicted, site_of).groups) == is_grouped
 
 
 def test_an_interval_of_95_percent_leaves_out_5():

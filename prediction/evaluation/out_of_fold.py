@@ -54,11 +54,12 @@ def blend(models):
 def with_sites(predicted, site_of):
     """The same with the group "sites"; site_of: dict of patient to site. Who has none is alone, and says nothing there.
 
-    Unchanged where no two patients have different sites.
+    Unchanged where all of these patients are of one site, and where none shares a site with another.
     """
-    sites = [site_of.get(patient) or f" {patient}" for patient in predicted.patient_ids]
-    if len(set(filter(None, site_of.values()))) < 2:
+    known = [site for patient in predicted.patient_ids if (site := site_of.get(patient))]
+    if not 2 <= len(set(known)) < len(known):
         return predicted
+    sites = [site_of.get(patient) or f" {patient}" for patient in predicted.patient_ids]
     return dataclasses.replace(predicted, groups=predicted.groups | {"sites": np.unique(sites, return_inverse=True)[1]})
 
 

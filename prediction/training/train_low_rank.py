@@ -95,14 +95,19 @@ class Trainer:
 def platt(scores, labels):
     """Slope and intercept of Platt's logistic regression of labels (0 or 1) on scores.
 
-    Scores that do not rank the validation slides as they should say nothing: the slope is 0, not negative.
+    Scores that do not rank the validation slides as they should say nothing: the slope is 0, not negative. Where they
+    separate the labels, no slope is steep enough: then labels are Platt's targets, short of 0 and 1, so that new slides
+    with different scores keep different probabilities.
     """
     from sklearn.linear_model import LogisticRegression
-    spread = scores.std()
+    spread, is_positive, share = scores.std(), labels > 0, labels.mean()
     if spread > 0:
-        fitted = LogisticRegression(C=1e6, max_iter=1000).fit((scores / spread)[:, None], labels > 0)
+        x, y, weights = (scores / spread)[:, None], is_positive, None
+        if scores[is_positive].min() > scores[~is_positive].max():
+            targets = np.where(is_positive, 1 - 1 / (is_positive.sum() + 2), 1 / ((~is_positive).sum() + 2))
+            x, y, weights = np.tile(x, (2, 1)), np.repeat([1, 0], len(x)), np.r_[targets, 1 - targets]
+        fitted = LogisticRegression(C=1e6, max_iter=1000).fit(x, y, weights)
         slope = fitted.coef_[0, 0] / spread
         if slope > 0:
             return slope, fitted.intercept_[0]
-    share = labels.mean()
     return 0.0, np.log(share / (1 - share))
