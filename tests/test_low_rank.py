@@ -140,6 +140,13 @@ def test_the_choice_is_that_of_all_inner_validation_parts_each_centred():
     assert found == pytest.approx(plain) and dataclasses.astuple(choice) == max(plain, key=plain.get)
 
 
+def test_a_calibrated_model_is_the_line_through_its_predictions():
+    features, colours, labels, train = problem(n_outputs=1)
+    state = fit(low_rank.kernel(features, colours, train, 0.3), labels, 0.1, 1)
+    scores = linear_head.predict(state, features, colours)
+    assert np.allclose(linear_head.predict(low_rank.calibrated(state, 3, -2), features, colours), 3 * scores - 2)
+
+
 def test_platt_is_calibrated_and_never_turns_scores_round():
     random = np.random.default_rng(0)
     scores = random.normal(size=4000)
@@ -228,11 +235,12 @@ def test_one_inner_fold_is_the_same_as_in_all_and_other_data_are_refused(copy, r
     assert done.returncode == 1 and "trained with other colours" in done.stderr
 
 
-def test_without_colours_the_features_alone_are_used(copy, run_script):
-    with h5py.File(copy / "features.h5", "r+") as file:
-        file["mean_rgb"][:] = np.nan
+def test_where_a_slide_has_no_colour_the_features_alone_are_used(copy, run_script):
+    simulated_cohort.change(copy / "features.h5", "mean_rgb", lambda rgb: np.where(np.arange(len(rgb))[:, None] == 3,
+                                                                                   np.float32(np.nan), rgb))
     script, *cell_type = SCRIPTS["CAFs"]
-    assert run_script(script, copy, 0, "all", *cell_type, "--model", "low-rank", "--overwrite").returncode == 0
+    done = run_script(script, copy, 0, "all", *cell_type, "--model", "low-rank", "--overwrite")
+    assert done.returncode == 0 and "use no colour, because the mean colour is not known of 1 (P003" in done.stdout
     path = copy / "results" / "low_rank" / "CAFs_preds" / "result_0_0"
     assert model_folder.read_state(path)["first.weight"].shape[1] == 24
     assert (pd.read_csv(path / "choice.csv")["colour_weight"] == 0).all()

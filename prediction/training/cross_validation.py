@@ -144,8 +144,10 @@ def train_networks(args, targets, slides, splits, numbers, config):
 
 def train_low_rank_models(args, targets, slides, splits, numbers):
     """The same for low-rank models; tasks of one outer fold follow one another, because they share decompositions."""
-    has_colours = bool(np.isfinite(slides.mean_rgb).all())  # features of other tools come without them
-    weights = low_rank.COLOUR_WEIGHTS if has_colours else (0.0,)
+    without = slides.slide_ids[~np.isfinite(slides.mean_rgb).all(1)]  # features of other tools come without colours
+    if len(without):
+        logging.info(f"low-rank models use no colour, because the mean colour is not known of {counted(without)}")
+    weights = (0.0,) if len(without) else low_rank.COLOUR_WEIGHTS
     options = {"model": model_folder.LOW_RANK, "penalties": low_rank.PENALTIES, "ranks": low_rank.RANKS,
                "colour_weights": weights, "colours_sha256": checksums.of_content(slides.mean_rgb)}
     todo, n_finished = [], 0
