@@ -115,6 +115,9 @@ def test_labels_of_the_test_fold_choose_nothing_and_the_ridges_of_all_inner_fold
             (target, [(0, 0), (0, 1)]), (changed, [(0, 0), (0, 1)]), (target, [(0, 0)]), (target, [(0, 1)])))
     assert np.array_equal(both, same)
     assert np.allclose(both, (first + second) / 2, atol=1e-5) and not np.allclose(first, second, atol=1e-3)
+    found = baselines.predict("ridge", slides, target, splits, [(1, 0), (3, 0)], None, 42)
+    fold_of = {patient: k for k in (1, 3) for patient in splits["outer"][k]["test"]}
+    assert dict(zip(found.patient_ids.tolist(), found.groups["folds"].tolist())) == fold_of
 
 
 def test_bulk_is_joined_by_gene_and_patient(cohort, tmp_path):

@@ -1,7 +1,10 @@
 """Tables of collect_results.py against plain computations, and what it refuses."""
+import argparse
 import json
+import logging
 import shutil
 
+import collect_results
 import h5py
 import numpy as np
 import pandas as pd
@@ -11,6 +14,7 @@ from sklearn import metrics
 
 import simulated_cohort
 from evaluation import association, out_of_fold, resampling, result_tables
+from slide_ex import record
 from slide_ex.project import targets_file
 
 SMALL = ("--hidden", "256", "--max-epochs", "200", "--patience", "20")
@@ -55,6 +59,10 @@ def test_gene_table_is_the_plain_computation(collected):
     assert np.allclose(table["pearson_r"], [o.rvalue for o in oracle], atol=1e-4)
     assert np.allclose(table["slope"], [o.slope for o in oracle], atol=1e-4)
     assert np.allclose(table["p_one_sided"], [o.pvalue for o in oracle], rtol=1e-2)
+    splits = json.loads((collected / "splits.json").read_text())
+    fold_of = {patient: k for k, fold in enumerate(splits["outer"]) for patient in fold["test"]}
+    in_folds = drawn_r(predictions, labels, np.arange(60), np.array([fold_of[patient] for patient in patients]))
+    assert np.allclose(table["pearson_r_in_folds"], in_folds, atol=1e-4)
     confidence = targets_file.read_confidence(collected / "targets.h5", "CAFs")
     assert np.allclose(table["confidence"], confidence[table["gene"]], rtol=1e-5)
     with h5py.File(collected / "results" / "predictions.h5") as file:
@@ -90,6 +98,57 @@ def test_summary_counts_signal_and_not_chance(collected):
     assert summary.loc[("CAFs", "ridge"), "median_r"] > 0.6
     assert abs(summary.loc[("CAFs", "shuffled labels"), "median_r"]) < 0.25
     assert summary.loc[("direct", "ridge"), "auc"] > 0.7
+
+
+def drawn_r(predictions, labels, rows, folds=None):
+    """R of each gene in one draw of patients, both centred on the mean of each fold in the draw; with pandas."""
+    x, y = pd.DataFrame(predictions[rows]), pd.DataFrame(labels[rows])
+    if folds is not None:
+        x, y = (table - table.groupby(folds[rows]).transform("mean") for table in (x, y))
+    return x.corrwith(y).to_numpy()
+
+
+def test_rows_of_the_summary_and_their_differences_are_those_of_the_same_resampled_patients():
+    """Medians and counts of R, over all and in folds, with their intervals, and paired differences; by hand."""
+    random, n = np.random.default_rng(0), 40
+    labels, folds = random.normal(size=(n, 7)).astype(np.float32), np.arange(n) % 4
+    labels += 2 * folds[:, None]
+    noise = {"slide-ex": 0.5, "network": 1.5, "mean colour": 3, "shuffled labels": 1}
+    models = {name: out_of_fold.OutOfFold(np.arange(n).astype(str), np.arange(7).astype(str), labels[::-1] if
+                                          name == "shuffled labels" else labels, (labels + scale * random.normal(
+                                              size=(n, 7)) - 3 * folds[:, None]).astype(np.float32), {"folds": folds})
+              for name, scale in noise.items()}
+    rows = result_tables.summary_rows("CAFs", [*models.items(), ("ridge", None)], 30, 5, {
+        "slide-ex": "low-rank", "network": "network"})
+    rows = {row["model"]: row for row in rows}
+    draws, medians = resampling.resampled(n, 30, 5), {}
+    for name, one in models.items():
+        for suffix, groups in (("", None), ("_in_folds", folds)):
+            known = drawn_r(one.predictions, one.labels, np.arange(n), groups)
+            drawn = np.array([drawn_r(one.predictions, one.labels, chosen, groups) for chosen in draws])
+            medians[name] = np.median(drawn, axis=1)
+            count, counts = (known > 0.4).sum(), (drawn > 0.4).sum(1)
+            assert rows[name][f"median_r{suffix}"] == pytest.approx(np.median(known), abs=1e-5)
+            assert rows[name][f"n_r{suffix}_above_0.40"] == count
+            for statistic, values in ((f"median_r{suffix}", medians[name]), (f"n_r{suffix}_0.40", counts)):
+                limits = [rows[name][f"{statistic}_{end}"] for end in ("low", "high")]
+                assert limits == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1e-4)
+    for reference, column in result_tables.REFERENCES.items():
+        for name in {"slide-ex", "network", "mean colour"} - {reference}:
+            found = [rows[name][f"minus_{column}{end}"] for end in ("", "_low", "_high")]
+            difference = rows[name]["median_r_in_folds"] - rows[reference]["median_r_in_folds"]
+            limits = np.percentile(medians[name] - medians[reference], [2.5, 97.5])
+            assert found == pytest.approx([difference, *limits], abs=1e-4)
+        assert not {f"minus_{column}"} & {*rows[reference], *rows["shuffled labels"]}
+
+
+def test_genes_that_are_not_predicted_leave_the_confidence_of_the_others(tmp_path):
+    project = simulated_cohort.write(tmp_path / "project", n_patients=10)
+    genes, random = np.array(["GENE9", "GENE2", "GENE5"]), np.random.default_rng(0)
+    predicted = out_of_fold.OutOfFold(np.arange(10).astype(str), genes, *random.normal(size=(2, 10, 3)))
+    table = result_tables.of_target("CAFs", predicted, project / "targets.h5", 5, 0)
+    known = targets_file.read_confidence(project / "targets.h5", "CAFs")
+    assert list(table["gene"]) == list(genes) and list(table["confidence"]) == list(known[genes])
 
 
 def test_bootstrap_by_weights_is_bootstrap_by_rows():
@@ -151,6 +210,29 @@ def test_a_target_that_cannot_be_collected_is_named_and_nothing_is_left_half_mad
     assert not list((project / "results").glob(".part-*"))
     done = run_script("prediction/collect_results.py", project, "--processes", 0)
     assert done.returncode == 1 and done.stderr == "error: --processes 0: give at least 1\n"
+
+
+def test_tables_are_made_again_for_whatever_changes_them(collected, tmp_path, caplog):
+    project = shutil.copytree(collected, tmp_path / "project", ignore=shutil.ignore_patterns("logs"))
+    caplog.set_level(logging.INFO)
+
+    def is_made_again(**options):
+        caplog.clear()
+        defaults = {"use": None, "partial": False, "baselines": False, "bootstrap": 3, "seed": 0, "processes": 1,
+                    "overwrite": False}
+        collect_results.main(argparse.Namespace(project_path=project, **defaults | options))
+        return "results: finished" not in caplog.text
+    assert is_made_again() and not is_made_again()
+    assert is_made_again(bootstrap=4) and is_made_again(seed=1) and is_made_again(use="network")
+    assert is_made_again(baselines=True) and is_made_again()
+    clinical = pd.read_csv(project / "clinical.csv")
+    clinical.assign(Site=["a", "b"] * 30).to_csv(project / "clinical.csv", index=False)
+    assert is_made_again() and not is_made_again()
+    (project / "bulk_expression.tsv").write_text("gene\tP000\tP001\nGENE1\t1\t2\n")
+    assert is_made_again() and not is_made_again()
+    for path in project.glob("results/CAFs_preds/result_*/config.json"):
+        record.write(path, record.read(path, "a test") | {"seed": 7})
+    assert is_made_again() and not is_made_again()
 
 
 def test_second_run_skips_missing_folds_are_listed_and_other_data_refused(collected, run_script, tmp_path):

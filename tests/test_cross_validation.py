@@ -111,6 +111,21 @@ def test_a_second_run_skips_and_another_config_is_refused_with_the_difference(tr
     assert contents(trained / "results") == before
 
 
+def test_whatever_a_model_is_made_from_is_in_its_record(drawn):
+    """Each field of the configuration, and checksums of all data."""
+    slides, splits = features_file.read_slides(drawn / "features.h5"), splits_file.read(drawn / "splits.json")
+    target, config = targets_file.read_abundance(drawn / "targets.h5"), model_config.Config("regression", "mean", 10, 5)
+
+    def record_of(slides=slides, target=target, splits=splits, **changed):
+        options = dataclasses.replace(config, **changed).record()
+        return cross_validation.record_and_path(drawn, "network", target, 1, 0, slides, splits, options)[0]
+    made = [record_of(**{name: "other" if isinstance(value, str) else value + 1})
+            for name, value in dataclasses.asdict(config).items()]
+    made += [record_of(slides=dataclasses.replace(slides, sha256="1")), record_of(splits=splits | {"seed": 1}),
+             record_of(target=dataclasses.replace(target, sha256="1")), record_of()]
+    assert len(set(map(repr, made))) == len(dataclasses.fields(config)) + 4
+
+
 @pytest.mark.parametrize("kill, survivors", [
     (signal.SIGKILL, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow)])
 def test_a_killed_training_leaves_whole_folds_and_is_taken_up_again(trained, project, run_script, kill, survivors):

@@ -3,6 +3,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+import types
 
 import h5py
 import numpy as np
@@ -140,6 +141,37 @@ def test_the_choice_is_that_of_all_inner_validation_parts_each_centred():
     assert found == pytest.approx(plain) and dataclasses.astuple(choice) == max(plain, key=plain.get)
 
 
+def test_of_candidates_with_equal_scores_the_simplest_is_chosen(monkeypatch):
+    """The least colour, the highest penalty and the lowest rank."""
+    features, colours, labels, train = problem()
+    parts = [(train[:15], train[15:])]
+    monkeypatch.setattr(low_rank, "mean_r", lambda *sums: 0.5)
+    choice, table = low_rank.choose(lambda *of_part: low_rank.kernel(features, colours, *of_part), parts,
+                                    low_rank.prepare(labels, parts), (0.0, 0.3))
+    assert dataclasses.astuple(choice) == (0, 100, 1) == tuple(table[0].values())[:3]
+
+
+def test_response_is_calibrated_on_slides_that_a_model_has_not_seen():
+    """Labels are chance, which many features fit in training: every probability is near the share of pCR."""
+    random = np.random.default_rng(0)
+    slides = types.SimpleNamespace(mean_features=random.normal(size=(90, 200)), mean_rgb=random.normal(size=(90, 3)))
+    labels = (random.random((90, 1)) < 0.3).astype(np.float32)
+    trainer, parts = train_low_rank.Trainer(slides, None), [(np.arange(90) % 3 != k, np.arange(90) % 3 == k)
+                                                            for k in range(3)]
+    parts = [tuple(map(np.flatnonzero, pair)) for pair in parts]
+    prepared, choice = low_rank.prepare(labels, parts), low_rank.Choice(0.3, 0.01, 1)
+    slope, intercept = trainer.calibration(parts, labels, prepared, choice)
+    scores, known = [], []
+    for train, valid in parts:
+        ridge = Ridge(alpha=absolute(trainer.kernel(train, 0.3), 0.01)).fit(trainer.kernel(train, 0.3).z(train),
+                                                                             labels[train, 0])
+        scores.append(ridge.predict(trainer.kernel(train, 0.3).z(valid)))
+        known.append(labels[valid, 0])
+    assert (slope, intercept) == pytest.approx(train_low_rank.platt(*map(np.concatenate, (scores, known))), abs=1e-3)
+    assert trainer.kernel(parts[0][0], 0.3) is trainer.kernel(parts[0][0], 0.3)
+    assert trainer.kernel(parts[0][0], 0.0).z().shape[1] == 200
+
+
 def test_a_calibrated_model_is_the_line_through_its_predictions():
     features, colours, labels, train = problem(n_outputs=1)
     state = fit(low_rank.kernel(features, colours, train, 0.3), labels, 0.1, 1)
@@ -263,6 +295,8 @@ def test_the_blend_is_the_mean_of_both_means_of_all_inner_models(home):
             rows.loc["low-rank", quality] - rows.loc["network", quality], abs=1e-5)
         assert rows.loc["slide-ex", "minus_colour_low"] <= rows.loc["slide-ex", "minus_colour_high"]
         assert np.isnan(rows.loc["shuffled labels", "minus_network"])
+        n_hardly = rows["n_hardly_trained"]
+        assert n_hardly["slide-ex"] == n_hardly["network"] <= 6 and n_hardly.notna().sum() == 2
 
 
 def test_response_is_compared_with_each_kind_of_direct_model(home):
@@ -397,10 +431,12 @@ def test_networks_that_are_hardly_trained_are_counted(tmp_path, n_epochs, best, 
     path = model_folder.folder(tmp_path, "CAFs", 0, 0)
     path.mkdir(parents=True)
     epochs = np.arange(1, n_epochs + 1)
-    pd.DataFrame({"epoch": epochs, "valid_r": 0.5 - 0.01 * abs(epochs - best)}).to_csv(
-        path / "history.csv", index=False)
+    pd.DataFrame({"epoch": epochs, "train_loss": 1 / epochs, "valid_loss": 1 / epochs,
+                  "valid_r": 0.5 - 0.01 * abs(epochs - best)}).to_csv(path / "history.csv", index=False)
     configs = {(0, 0): {"max_epochs": 60, "keep": "best"}, (0, 1): {"imported": True}}
     assert training_length.hardly_trained(tmp_path, "CAFs", configs) == found
+    configs[0, 0]["keep"] = "last"      # then the first epochs are not what is kept
+    assert training_length.hardly_trained(tmp_path, "CAFs", configs) == (found[0], 0, 1)
 
 
 def test_the_learning_rate_is_recorded_and_goes_on(copy, run_script):
@@ -468,7 +504,7 @@ def test_sites_count_where_there_are_two(copy, run_script):
     table = pd.read_csv(copy / "clinical.csv")
     table["Site"] = ["north", "south", ""] * 20
     table.to_csv(copy / "clinical.csv", index=False)
-    done = run_script("prediction/collect_results.py", copy, "--bootstrap", 5, "--no-baselines")
+    done = run_script("prediction/collect_results.py", copy, "--bootstrap", 5)
     assert done.returncode == 0, done.stderr
     genes = pd.read_csv(copy / "results" / "CAFs_genes.csv")
     with h5py.File(copy / "results" / "predictions.h5") as file:
@@ -477,8 +513,9 @@ def test_sites_count_where_there_are_two(copy, run_script):
         known = sites != ""
         oracle = [grouped_by_hand(group["predictions"][known, i], group["labels"][known, i], sites[known])
                   for i in range(len(genes))]
-    assert np.allclose(genes["pearson_r_in_sites"], oracle, atol=1e-5) and "median_r_in_sites" in pd.read_csv(
-        copy / "results" / "summary.csv")
+    assert np.allclose(genes["pearson_r_in_sites"], oracle, atol=1e-5)
+    summary = pd.read_csv(copy / "results" / "summary.csv").set_index("target")
+    assert summary.loc["CAFs", "median_r_in_sites"].notna().all() and len(summary.loc["CAFs"]) == 6
 
 
 @pytest.mark.parametrize("sites, is_grouped", [("aabb", True), ("aab ", True), ("abcd", False), ("ab  ", False),

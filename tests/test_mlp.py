@@ -211,6 +211,13 @@ def test_a_gene_that_is_constant_in_validation_does_not_blind_early_stopping(coh
         mlp.fit(pool, labels, train, valid, REGRESSION)
 
 
+def test_a_regression_begins_at_the_mean_of_its_training_labels(cohort):
+    train, valid, _ = rows_of(cohort)
+    config = dataclasses.replace(REGRESSION, max_epochs=1, learning_rate=1e-9)
+    network, _ = mlp.fit(pooling.MeanPooling(cohort[0], CPU), labels_of(cohort), train, valid, config)
+    assert torch.allclose(network.last.bias, labels_of(cohort)[train].mean(0), atol=1e-6)
+
+
 def test_a_perfect_classifier_stops(cohort):
     train, valid, _ = rows_of(cohort)
     labels = (torch.from_numpy(cohort[0].mean_features[:, :1]) > 1).float()

@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn import metrics
 
 import trained_project
-from slide_ex.project import features_file
-from transfer import cohort_prediction, transfer_tables
+from slide_ex.project import features_file, targets_file
+from transfer import cohort_prediction, trained_models, transfer_tables
 
 N_MODELS = trained_project.N_OUTER * trained_project.N_INNER
 
@@ -111,6 +111,36 @@ def test_overlap_is_the_hypergeometric_tail():
     assert row["p_hypergeometric"] == pytest.approx(stats.fisher_exact([[2, 1], [1, 2]], "greater")[1])
     nothing = transfer_tables.overlap("CAFs", pd.Series([0.1] * 7, list("ABCDEFG")), here)
     assert nothing["n_robust_here"] == 4 and np.isnan(nothing["p_hypergeometric"])  # nothing to test
+
+
+def test_intervals_are_those_of_the_genes_that_have_labels(cohorts):
+    """Labels of another order than predictions, and of fewer genes."""
+    random = np.random.default_rng(0)
+    patients, genes = np.array(["P0", "P1", "P2", "P3"]), np.array(["GENE1", "GENE2", "GENE3"])
+    predicted = cohort_prediction.CohortPrediction(genes, None, patients, random.normal(size=(4, 3)), None, 1)
+    target = targets_file.Target("CAFs", patients[::-1], np.array(["GENE3", "other", "GENE1"]),
+                                 random.normal(size=(4, 3)).astype(np.float32), "")
+    tables = transfer_tables.Tables(cohorts[1] / "targets.h5", 5, 0)
+    tables.add("CAFs", predicted, target, [], np.array([0.5, 9, 1]))
+    table = tables.finished()["CAFs_genes"].set_index("gene")
+    for gene, column, width in (("GENE1", 2, 0.5), ("GENE3", 0, 1)):
+        off = abs(predicted.predictions[:, list(genes).index(gene)] - target.labels[::-1, column])
+        assert table.loc[gene, "half_width_90"] == width and table.loc[gene, "coverage_90"] == (off <= width).mean()
+
+
+def test_predictions_are_made_again_for_other_labels_and_intervals(cohorts, away, caplog, monkeypatch):
+    caplog.set_level("INFO")
+
+    def is_made_again():
+        caplog.clear()
+        predict(away, cohorts[0], "CAFs")
+        return "predictions: finished" not in caplog.text
+    assert is_made_again() and not is_made_again()
+    with h5py.File(away / "targets.h5", "r+") as file:
+        file["expression/CAFs/labels"][0] += 1
+    assert is_made_again() and not is_made_again()
+    monkeypatch.setattr(trained_models.known_residuals, "half_widths", lambda *told: np.ones(15))
+    assert is_made_again() and not is_made_again()
 
 
 def test_p_of_overlaps_are_corrected_over_the_cell_types_that_were_tested():
