@@ -106,16 +106,16 @@ def write_gene_sets(path, n_genes, n_sets=12):
 def predictions(random, cell_types, n_genes, n_patients):
     """OutOfFold by target."""
     patients = np.array([f"P{i:04d}" for i in range(n_patients)])
-    result = {}
+    result, folds = {}, {"folds": np.arange(n_patients) % 5}
     for i, cell_type in enumerate(cell_types):
         labels = random.normal(size=(n_patients, n_genes)).astype("f4")
         noise = np.linspace(0.5, 4, n_genes) * (1 + 0.3 * i) * random.normal(size=labels.shape)
         genes = np.array([f"GENE{gene}" for gene in range(n_genes)])
-        result[cell_type] = out_of_fold.OutOfFold(patients, genes, labels, (labels + noise).astype("f4"))
+        result[cell_type] = out_of_fold.OutOfFold(patients, genes, labels, (labels + noise).astype("f4"), folds)
     fractions = random.dirichlet(np.ones(len(cell_types)), n_patients).astype("f4")
     noise = random.normal(scale=0.05, size=fractions.shape)
     result["abundance"] = out_of_fold.OutOfFold(patients, np.array(cell_types), fractions,
-                                                (fractions + noise).astype("f4"))
+                                                (fractions + noise).astype("f4"), folds)
     response = (random.random((n_patients, 1)) < 0.4).astype("f4")
     probability = np.clip(0.3 + 0.2 * response + random.normal(scale=0.2, size=response.shape), 0.01, 0.99)
     result["direct"] = out_of_fold.OutOfFold(patients, np.array(["pCR"]), response, probability.astype("f4"))

@@ -156,7 +156,10 @@ def test_counts_medians_and_quartiles_are_those_of_the_tables(project):
     assert order == model.loc[list(CELL_TYPES), "median_r"].sort_values(ascending=False).index.tolist()
     assert bars(middle) == model.loc[order].filter(like="n_r_above_").to_numpy().T.tolist()
     shown = points(right)
-    assert list(shown) == [mark.label for name, mark in marks.MARKS.items() if name in set(summary["model"])]
+    assert list(shown) == [mark.label for name, mark in marks.MARKS.items() if name in {
+        *summary["model"], "slide-ex in folds"}]
+    in_folds = model.loc[order, ["median_r_in_folds", "median_r_in_folds_low", "median_r_in_folds_high"]]
+    assert np.allclose(shown["SLIDE-EX in folds"], in_folds.T)
     for axis, statistic in ((right, "median_r"), (paired, "minus_colour")):
         for name, of_model in summary.loc[order].groupby("model"):
             if of_model[statistic].notna().any():

@@ -218,6 +218,15 @@ def test_baselines_that_reach_the_model_are_named(ridge, words):
         assert "1 of 2 targets" in lines[0] and f"CAFs ({ridge:.2f} against 0.50)" in lines[0]
 
 
+def test_baselines_are_compared_by_r_in_folds_where_it_is_known():
+    """R over all patients says more of the levels of folds: here the ridge is ahead by it, and behind in folds."""
+    table = summary(0.6)
+    table["median_r_in_folds"], table["median_r_in_folds_low"] = [0.5, 0.3, None, None], [0.45, 0.2, None, None]
+    assert cautions.about_baselines(table) == []
+    table.loc[1, "median_r_in_folds"] = 0.48
+    assert "by median R in folds or AUC, CAFs (0.48 against 0.50)" in cautions.about_baselines(table)[0]
+
+
 def test_a_cohort_that_is_only_predicted_is_not_told_to_train(tmp_path):
     slides = pd.DataFrame({"slide_id": ["A"], "status": "done", "tiles": 12.0})
     outside = pd.DataFrame({"slide_id": ["A", "B"], "outside": [False, True]})

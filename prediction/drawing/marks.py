@@ -22,6 +22,7 @@ class Mark:
 
 MARKS = {
     "slide-ex": Mark("SLIDE-EX", BLUE, "o"),
+    "slide-ex in folds": Mark("SLIDE-EX in folds", BLUE, "o", False),
     "network": Mark("Network alone", RED, "s"),
     "low-rank": Mark("Low-rank model alone", GREEN, "D"),
     "blend": Mark("Mean of both models", SKY, "^"),

@@ -12,6 +12,7 @@ ROBUST_R, N_BEST_GENES = result_tables.R_THRESHOLDS[0], result_tables.N_TOP_GENE
 ROBUST_COUNT = f"n_r_above_{ROBUST_R:.2f}"
 INTERVAL = f"n_r_{ROBUST_R:.2f}_low", f"n_r_{ROBUST_R:.2f}_high"
 POINT_IN, ROW_IN = 0.055, 0.3  # height of a point, of a row at least
+OWN, IN_FOLDS = "slide-ex", "slide-ex in folds"    # R of the model over all patients, and within outer folds
 KEY_IN = 1.25                  # height of titles, axis labels and keys
 
 
@@ -26,13 +27,13 @@ def predictability(project):
     models = {name: models[name] for name in sorted(models, key=list(marks.MARKS).index)}
     paired = {name: table for name, table in models.items()
               if "minus_colour" in table and table["minus_colour"].notna().any()}
-    n_panels = 4 if paired else 3
+    n_panels, of_medians = 4 if paired else 3, medians_of(models)
     figure, axes = plt.subplots(1, n_panels, sharey=True, width_ratios=[1.7, 0.9, 1.2, 1.2][:n_panels], figsize=(
-        style.PAGE_WIDTH_IN, KEY_IN + max(ROW_IN, POINT_IN * (len(models) + 1)) * len(names)))
+        style.PAGE_WIDTH_IN, KEY_IN + max(ROW_IN, POINT_IN * (len(of_medians) + 1)) * len(names)))
     rows = style.name_rows(axes[0], [f"{target} ({len(r):,})" for target, r in genes.items()])
     texts = [distributions(axes[0], rows, genes), counts(axes[1], rows, model)]
-    drawn = {name: marks.of(name) for name in models}
-    texts.append(medians(axes[2], rows, models, drawn))
+    drawn = {name: marks.of(name) for name in of_medians}
+    texts.append(medians(axes[2], rows, of_medians, drawn))
     if paired:
         texts.append(differences(axes[3], rows, paired, drawn))
     for axis in axes:
@@ -92,13 +93,28 @@ def counts(axis, rows, model):
         + ".")
 
 
-def medians(axis, rows, models, drawn):
-    """Median R of each model with its interval. What it shows."""
-    style.points(axis, rows, {name: columns(table, "median_r") for name, table in models.items()}, drawn)
+def medians_of(models):
+    """Median R of each model, dict of name to its `columns`; of the model itself R in folds, too, where it is known."""
+    shown = {name: columns(table, "median_r") for name, table in models.items()}
+    in_folds = columns(models[OWN], "median_r_in_folds") if OWN in models else None
+    if in_folds is None or in_folds["value"].isna().all():
+        return shown
+    return {OWN: shown.pop(OWN), IN_FOLDS: in_folds, **shown}
+
+
+def medians(axis, rows, shown, drawn):
+    """Median R of each model with its interval, as `medians_of` gives them. What it shows."""
+    style.points(axis, rows, shown, drawn)
     axis.axvline(0, color=GREY, linewidth=0.5)
     axis.set(xlabel="Median R over genes", title="Models and baselines")
-    return (f"Median R over genes of {captions.listed(drawn[name].label for name in models)}, with 95 % intervals. "
-            "Open symbols and crosses: baselines.")
+    said = (f"Median R over genes of {captions.listed(drawn[name].label for name in shown if name != IN_FOLDS)}, with "
+            "95 % intervals. Open symbols and crosses: baselines.")
+    if IN_FOLDS in shown:
+        of_targets = captions.listed(f"{name} {captions.interval(*row)}" for name, row in shown[IN_FOLDS].dropna(
+            subset="value").iterrows())
+        said += (" Open circles: SLIDE-EX with predictions and labels centred in each outer fold, because R over all "
+                 f"patients is biased where folds differ in level: {of_targets}.")
+    return said
 
 
 def differences(axis, rows, models, drawn):
@@ -106,7 +122,7 @@ def differences(axis, rows, models, drawn):
     style.points(axis, rows, {name: columns(table, "minus_colour") for name, table in models.items()}, drawn)
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set(xlabel="Median R minus that\nof the mean colour", title="Paired differences")
-    own = models.get("slide-ex")
+    own = models.get(OWN)
     if own is None:
         return "Median R minus that of the mean colour of a slide."
     said = captions.listed(f"{name} {captions.interval(*row)}" for name, row in columns(
@@ -131,4 +147,4 @@ def read_summary(results):
     """Rows of summary.csv whose targets have a table of genes, and those of the model alone, by target."""
     summary = text_table.read_results(results / "summary.csv", MADE_BY)
     summary = summary[(results / (summary["target"] + "_genes.csv")).map(lambda path: path.is_file())]
-    return summary, summary[summary["model"] == "slide-ex"].set_index("target")
+    return summary, summary[summary["model"] == OWN].set_index("target")

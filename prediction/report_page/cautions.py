@@ -95,12 +95,14 @@ def about_patients(summary):
 
 
 def about_baselines(summary):
-    """Baselines that beat the model, or reach the lower end of its 95 % interval."""
+    """Baselines that beat the model, or reach the lower end of its 95 % interval, by R in folds where it is known."""
     lines, models = [], summary[summary["model"] == MODEL].set_index("target")
+    is_known = "median_r_in_folds" in summary and models["median_r_in_folds"].notna().any()
+    median, words = ("median_r_in_folds", "median R in folds") if is_known else ("median_r", "median R")
     for baseline, rows in summary[summary["model"] != MODEL].groupby("model", sort=False):
         better, as_good = [], []
         for row in rows[rows["target"].isin(models.index)].to_dict("records"):
-            estimate = "auc" if row["target"] == "direct" else "median_r"
+            estimate = "auc" if row["target"] == "direct" else median
             model, value = models.loc[row["target"]], row[estimate]
             text = f"{row['target']} ({value:.2f} against {model[estimate]:.2f})"
             if value >= model[estimate]:
@@ -111,7 +113,7 @@ def about_baselines(summary):
                            (as_good, "is not clearly worse than the model (inside its 95 % interval)")):
             if found:
                 lines.append(f"{BASELINES.get(baseline, baseline)} {how} for {len(found)} of {len(rows)} targets: "
-                             f"by median R or AUC, {', '.join(found)}.")
+                             f"by {words} or AUC, {', '.join(found)}.")
     return lines
 
 
