@@ -40,8 +40,8 @@ def slide(tmp_path):
 
 def extract(path, n_threads=2, **options):
     with slide_reader.SlideReader(path) as reader:
-        coords, n_rows, n_columns = tiling.tile_grid(*reader.size, 512)
-    return extraction.extract(path, coords, n_rows, n_columns, 512, MeanColour(), n_threads, **options)
+        grid = tiling.grid_of(*reader.size, 512)
+    return extraction.extract(path, grid, MeanColour(), n_threads, **options)
 
 
 def test_rows_follow_the_grid(slide):

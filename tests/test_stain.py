@@ -27,7 +27,7 @@ def grey_levels_apart(rgb):
 @pytest.mark.parametrize("name, edge", [("CMU-1-Small-Region.svs", 512), ("TCGA-CR-7395-01A-01-TS1.svs", 512)])
 def test_real_tiles_are_those_of_spams(shared_data, name, edge):
     with slide_reader.SlideReader(shared_data / "slides" / name) as reader:
-        coords, _, _ = tiling.tile_grid(*reader.size, edge)
+        coords = tiling.grid_of(*reader.size, edge).corners
         tiles = [reader.read_tile(x, y, edge) for x, y in coords]
     kept = [tile for tile in tiles if tiling.is_tissue(tile)]
     assert max(grey_levels_apart(tile) for tile in kept) <= 1

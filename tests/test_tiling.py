@@ -18,10 +18,11 @@ def test_edge_at_level_0(magnification, edge):
 
 @pytest.mark.parametrize("width, height", [(0, 0), (511, 5000), (512, 512), (2220, 2967), (1537, 1024)])
 def test_grid_covers_whole_tiles_row_by_row(width, height):
-    coords, n_rows, n_columns = tiling.tile_grid(width, height, 512)
-    expected = [(x, y) for y in range(0, height - 511, 512) for x in range(0, width - 511, 512)]
-    assert coords.tolist() == [list(corner) for corner in expected]
-    assert n_rows * n_columns == len(expected) and coords.dtype == np.int32
+    grid = tiling.grid_of(width, height, 512)
+    expected = [[x, y] for y in range(0, height - 511, 512) for x in range(0, width - 511, 512)]
+    assert grid.corners.tolist() == expected and len(grid) == len(expected) and grid.corners.dtype == np.int32
+    centres = np.stack(np.meshgrid(*grid.centres), axis=-1).reshape(-1, 2)
+    np.testing.assert_array_equal(centres, grid.corners + 256)
 
 
 @pytest.mark.parametrize("seed", range(20))

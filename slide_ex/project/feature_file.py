@@ -133,12 +133,17 @@ def said_now(source, otherwise):
         return otherwise
 
 
-def stored(values, dtype, slide_id):
-    """Features as they are stored, array of `dtype`; ValueError where a number is not finite, before or after."""
+def refuse_not_finite(values, slide_id):
+    """ValueError where a feature is NaN or infinite."""
     if not np.isfinite(values).all():
         n_bad = int((~np.isfinite(values)).any(axis=1).sum())
         raise ValueError(f"features of {slide_id} are not all finite (NaN in {n_bad} of {len(values)} tiles): use "
                          "--precision bf16 or fp32, or extract them again")
+
+
+def stored(values, dtype, slide_id):
+    """Features as they are stored, array of `dtype`; ValueError where a number is not finite, before or after."""
+    refuse_not_finite(values, slide_id)
     with np.errstate(over="ignore"):
         narrowed = np.ascontiguousarray(values, dtype)
     if narrowed.dtype != values.dtype and not np.isfinite(narrowed).all():

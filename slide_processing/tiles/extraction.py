@@ -44,21 +44,19 @@ class Extraction:
     mean_rgb: np.ndarray                # float32 (n_kept, 3)
     measures: np.ndarray                # float32 (n_kept, 4), quality.MEASURES
     n_dropped: int                      # tissue tiles that were left out by `drop`
-    is_tissue: np.ndarray               # bool (n_rows * n_columns,), inside the regions or not
+    is_tissue: np.ndarray               # bool (n_tiles,), inside the regions or not
     unreadable: np.ndarray              # int (n_unreadable,), numbers of the unreadable tiles in the grid
     scanned: np.ndarray                 # uint8 (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
     normalised: np.ndarray              # the same with the kept, normalised tiles on white
 
 
-def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unreadable=0.0, tile_px=tiling.TILE_PX,
-            drop=(), inside=None):
+def extract(path, grid, encoder, n_threads, max_unreadable=0.0, tile_px=tiling.TILE_PX, drop=(), inside=None):
     """Read, select, normalise and encode the tiles of a slide.
 
     Parameters
     ----------
     path : Path
-    coords : ndarray of int, shape (n_rows * n_columns, 2)
-        From `tiling.tile_grid`; `edge` is the side of a tile in level-0 pixels.
+    grid : tiling.Grid
     encoder : TileEncoder
     n_threads : int
     max_unreadable : float
@@ -67,24 +65,24 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
         Side of a tile after resampling.
     drop : tuple of str
         quality.DROPS to leave out.
-    inside : ndarray of bool, shape (n_rows * n_columns,)
+    inside : ndarray of bool, shape (n_tiles,)
         Tiles that may be kept, None for all; the others are read for the picture of the slide only.
     """
-    mosaic = np.full((n_rows, THUMBNAIL_PX, n_columns, THUMBNAIL_PX, 3), 255, np.uint8)
+    mosaic = np.full((grid.n_rows, THUMBNAIL_PX, grid.n_columns, THUMBNAIL_PX, 3), 255, np.uint8)
     scanned, normalised = mosaic, mosaic.copy()
-    inside = np.ones(len(coords), bool) if inside is None else inside
+    inside = np.ones(len(grid), bool) if inside is None else inside
     kept, mean_rgb, measures, dropped, unreadable = [], [], [], [], []
-    is_tissue = np.zeros(len(coords), bool)
+    is_tissue = np.zeros(len(grid), bool)
 
     def tissue():
         """The tissue tiles in order, prepared; notes everything else on the way."""
         for i, tile in enumerate(tiles):
             if tile.error is not None:
                 unreadable.append(i)
-                if len(unreadable) > max_unreadable * len(coords):
+                if len(unreadable) > max_unreadable * len(grid):
                     raise tile.error
                 continue
-            row, column = divmod(i, n_columns)
+            row, column = divmod(i, grid.n_columns)
             scanned[row, :, column] = tile.thumbnail
             is_tissue[i] = tile.is_tissue
             if tile.measures is not None and quality.is_dropped(tile.measures, drop):
@@ -99,27 +97,27 @@ def extract(path, coords, n_rows, n_columns, edge, encoder, n_threads, max_unrea
         readers = stack.enter_context(reader_pool(path))
         pool = stack.enter_context(threads(n_threads))
         encode_pool, n_encoding = pool, n_threads
-        batch_tiles = min(encoder.batch_tiles, math.ceil(len(coords) / MIN_BATCHES))
+        batch_tiles = min(encoder.batch_tiles, math.ceil(len(grid) / MIN_BATCHES))
         if encoder.device.type != "cpu":
             encode_pool, n_encoding, batch_tiles = stack.enter_context(threads(1)), 1, encoder.batch_tiles
         tiles = in_order(pool, WINDOW_TILES * n_threads,
-                         lambda one: prepare(readers, *one[0], edge, tile_px, encoder.prepare, one[1]),
-                         zip(coords.tolist(), inside))
+                         lambda one: prepare(readers, *one[0], grid.level0_tile_px, tile_px, encoder.prepare, one[1]),
+                         zip(grid.corners.tolist(), inside))
         batches = in_order(encode_pool, n_encoding + 1, encoder.encode, batched(tissue(), batch_tiles))
         features, thumbnails = map(np.concatenate, zip(encoder.encode([]), *batches))
     kept = np.array(kept, int)
-    normalised[kept // n_columns, :, kept % n_columns] = thumbnails
-    shape = (n_rows * THUMBNAIL_PX, n_columns * THUMBNAIL_PX, 3)
+    normalised[kept // grid.n_columns, :, kept % grid.n_columns] = thumbnails
+    shape = (grid.n_rows * THUMBNAIL_PX, grid.n_columns * THUMBNAIL_PX, 3)
     return Extraction(features, kept, np.array(mean_rgb, np.float32).reshape(-1, 3),
                       np.array(measures, np.float32).reshape(-1, len(quality.MEASURES)), len(dropped),
                       is_tissue, np.array(unreadable, int), scanned.reshape(shape), normalised.reshape(shape))
 
 
-def prepare(readers, x, y, edge, tile_px, to_prepared, is_inside=True):
+def prepare(readers, x, y, level0_tile_px, tile_px, to_prepared, is_inside=True):
     """Read one tile and, if it is tissue inside the regions, begin its way to features."""
     with readers() as reader:
         try:
-            rgb = reader.read_tile(x, y, edge, tile_px)
+            rgb = reader.read_tile(x, y, level0_tile_px, tile_px)
         except slide_reader.UnreadableTile as error:
             return Tile(error=error)
     is_tissue, thumbnail = tiling.is_tissue(rgb), shrink(rgb)

@@ -222,17 +222,16 @@ def chosen(there, classes, path):
     return found
 
 
-def tiles_inside(region, coords, edge, n_rows, n_columns):
-    """Which tiles of a grid have their centre inside, bool (n_tiles,); ValueError where none has."""
-    corners = coords.reshape(n_rows, n_columns, 2)
-    inside = region.holds(corners[0, :, 0] + edge / 2, corners[:, 0, 1] + edge / 2).ravel()
+def tiles_inside(region, grid):
+    """Which tiles of a tiling.Grid have their centre inside, bool (n_tiles,); ValueError where none has."""
+    inside = region.holds(*grid.centres).ravel()
     if not inside.any():
-        raise ValueError(f"no tile ({edge} level-0 px) has its centre inside the mask: its regions are too small, or "
+        raise ValueError(f"no tile ({grid.level0_tile_px} level-0 px) has its centre inside the mask: its regions are too small, or "
                          "not in level-0 pixels")
     return inside
 
 
-def refuse_misplaced(region, inside, is_tissue, coords, edge, n_rows, n_columns):
+def refuse_misplaced(region, inside, is_tissue, grid):
     """ValueError for a mask that misses the tissue, or looks as if its coordinates were those of another level.
 
     Parameters
@@ -241,24 +240,22 @@ def refuse_misplaced(region, inside, is_tissue, coords, edge, n_rows, n_columns)
         Whether a tile has its centre in the region, whether it is tissue.
     """
     share = is_tissue[inside].mean()
-    hint = ""
-    if share < MIN_TISSUE_SHARE:
-        hint = at_coarser_level(region, coords, edge, n_rows, n_columns, is_tissue, share)
+    hint = at_coarser_level(region, grid, is_tissue, share) if share < MIN_TISSUE_SHARE else ""
     if not share or hint:
         raise ValueError(f"the mask misses the tissue: of {inside.sum()} tiles inside, {(inside & is_tissue).sum()} "
                          f"are tissue (of all {is_tissue.sum()}): give the mask of this slide, in level-0 pixels{hint}")
 
 
-def at_coarser_level(region, coords, edge, n_rows, n_columns, is_tissue, share):
+def at_coarser_level(region, grid, is_tissue, share):
     """In words at which downsample of the regions more than `share` of the tiles inside is tissue; "" at none."""
     if not isinstance(region, Polygons):
         return ""
-    corners, best = coords.reshape(n_rows, n_columns, 2) + edge / 2, (share, None)
-    right, bottom = region.extent()[2:]
+    (x, y), (right, bottom), edge = grid.centres, region.extent()[2:], grid.level0_tile_px
+    best_share, best_downsample = share, None
     for downsample in COARSER:
-        if right * downsample > (n_columns + 1) * edge or bottom * downsample > (n_rows + 1) * edge:
+        if right * downsample > (grid.n_columns + 1) * edge or bottom * downsample > (grid.n_rows + 1) * edge:
             break
-        inside = region.holds(corners[0, :, 0] / downsample, corners[:, 0, 1] / downsample).ravel()
-        if inside.any() and (now := is_tissue[inside].mean()) > best[0]:
-            best = now, downsample
-    return f" (at a downsample of {best[1]} they would fit)" if best[1] else ""
+        inside = region.holds(x / downsample, y / downsample).ravel()
+        if inside.any() and is_tissue[inside].mean() > best_share:
+            best_share, best_downsample = is_tissue[inside].mean(), downsample
+    return f" (at a downsample of {best_downsample} they would fit)" if best_downsample else ""

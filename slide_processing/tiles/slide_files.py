@@ -47,23 +47,23 @@ def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable
         logging.warning("%s: %s", slide.slide_id, note)
     if not allow_upsampling:
         scale.refuse_coarse(found, wanted.magnification)
-    edge = scale.edge_px(found.power, wanted.tile_px, wanted.magnification)
-    coords, n_rows, n_columns = tiling.tile_grid(width, height, edge)
-    if not len(coords):
-        raise ValueError(f"{source} is {width} x {height} px, smaller than one tile of {edge} px at {found.power:g}x")
-    region, mask = region_of(project_path, slide, (width, height), bounds, wanted)
-    inside = region and regions.tiles_inside(region, coords, edge, n_rows, n_columns)
-    tiles = extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted, inside)
+    grid = tiling.grid_of(width, height, scale.edge_px(found.power, wanted.tile_px, wanted.magnification))
+    if not len(grid):
+        raise ValueError(f"{source} is {width} x {height} px, smaller than one tile of {grid.level0_tile_px} px at "
+                         f"{found.power:g}x")
+    region, of_mask = region_of(project_path, slide, (width, height), bounds, wanted)
+    inside = region and regions.tiles_inside(region, grid)
+    tiles = extract(source, grid, encoder, max_unreadable, wanted, inside)
     if region:
-        regions.refuse_misplaced(region, inside, tiles.is_tissue, coords, edge, n_rows, n_columns)
-    attributes = encoder.settings | dataclasses.asdict(wanted) | feature_file.attributes_of(said, found, prefer) | \
-        files.identity(source) | {
+        regions.refuse_misplaced(region, inside, tiles.is_tissue, grid)
+    attributes = {
+        **encoder.settings, **dataclasses.asdict(wanted), **feature_file.attributes_of(said, found, prefer),
+        **files.identity(source), **dataclasses.asdict(grid), **of_mask, **quality.of_slide(tiles.measures),
         "slide_id": slide.slide_id, "patient_id": slide.patient_id, "slide_index": slide.name,
-        "filename": slide.filename, "level0_tile_px": edge, "level0_width": width, "level0_height": height,
-        "n_rows": n_rows, "n_columns": n_columns, "n_tiles_total": len(coords), "n_dropped": tiles.n_dropped,
-        "n_outside": int(tiles.is_tissue[~inside].sum()) if region else 0} | mask | quality.of_slide(tiles.measures)
-    write(paths(project_path, slide.slide_id), tiles, coords, attributes, region)
-    return {"tiles": len(coords), "kept": len(tiles.kept), "unreadable": len(tiles.unreadable)}
+        "filename": slide.filename, "level0_width": width, "level0_height": height, "n_tiles_total": len(grid),
+        "n_dropped": tiles.n_dropped, "n_outside": int(tiles.is_tissue[~inside].sum()) if region else 0}
+    write(paths(project_path, slide.slide_id), tiles, grid.corners, attributes, region)
+    return {"tiles": len(grid), "kept": len(tiles.kept), "unreadable": len(tiles.unreadable)}
 
 
 def region_of(project_path, slide, size, bounds, wanted):
@@ -77,27 +77,27 @@ def region_of(project_path, slide, size, bounds, wanted):
     return region, {"mask_file": slide.mask_file, "mask_sha256": checksums.of_file(path)}
 
 
-def extract(source, coords, n_rows, n_columns, edge, encoder, max_unreadable, wanted, inside=None):
+def extract(source, grid, encoder, max_unreadable, wanted, inside=None):
     """The tiles of a slide (Extraction); of a file that is cut off the error says so."""
     try:
-        return extraction.extract(files.entry(source), coords, n_rows, n_columns, edge, encoder, sharing.n_cpus(),
-                                  max_unreadable, wanted.tile_px, tuple(filter(None, wanted.drop.split(","))), inside)
+        return extraction.extract(files.entry(source), grid, encoder, sharing.n_cpus(), max_unreadable, wanted.tile_px,
+                                  tuple(filter(None, wanted.drop.split(","))), inside)
     except UnreadableTile as error:
         cut = opening.cut_off(files.entry(source))
         raise UnreadableTile(f"{error}; {source.name} {cut}" if cut else str(error)) from None
 
 
-def write(outputs, tiles, coords, attributes, region=None):
+def write(outputs, tiles, corners, attributes, region=None):
     """Both files of a slide, of its tiles (Extraction), the corners of all tiles and its regions; the feature file is
     made last."""
     mask, features = outputs
     features.unlink(missing_ok=True)
-    feature_file.stored(tiles.features, tiles.features.dtype, attributes["slide_id"])
+    feature_file.refuse_not_finite(tiles.features, attributes["slide_id"])
     with whole(mask) as part:
         slide_mask.write_mask(part, tiles.scanned, tiles.normalised, title(attributes, len(tiles.kept)),
                               region, attributes["level0_tile_px"])
     with whole(features) as part:
-        feature_file.write(part, tiles.features, coords[tiles.kept], tiles.mean_rgb, coords[tiles.unreadable],
+        feature_file.write(part, tiles.features, corners[tiles.kept], tiles.mean_rgb, corners[tiles.unreadable],
                            attributes, tiles.measures)
 
 

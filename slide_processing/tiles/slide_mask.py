@@ -16,7 +16,7 @@ PIXELS_PER_INCH = 100
 JPEG_QUALITY = 70
 
 
-def write_mask(path, scanned, normalised, title, region=None, edge=0):
+def write_mask(path, scanned, normalised, title, region=None, level0_tile_px=0):
     """Write one page: left the mosaic as scanned, right the kept, normalised tiles on white, both with a grid.
 
     Parameters
@@ -26,14 +26,14 @@ def write_mask(path, scanned, normalised, title, region=None, edge=0):
     title : list of str
         Lines above the mosaics.
     region : Polygons or Picture
-        Its outline is drawn over both; `edge` is the side of a tile in level-0 pixels.
+        Its outline is drawn over both; `level0_tile_px` is the side of a tile.
     """
     height, width = scanned.shape[:2]
     top = GAP_PX + TITLE_PX * len(title)
     page = Image.new("RGB", (max(2 * width + 3 * GAP_PX, MIN_PAGE_PX), top + height + 2 * GAP_PX), "white")
     draw = ImageDraw.Draw(page)
     draw.multiline_text((GAP_PX, GAP_PX // 2), "\n".join(title), "black", ImageFont.load_default(TITLE_PX * 0.7))
-    lines = region and outline(region, height, width, edge)
+    lines = region and outline(region, height, width, level0_tile_px)
     for mosaic, left in ((scanned, GAP_PX), (normalised, width + 2 * GAP_PX)):
         lined = with_grid(mosaic)
         if region:
@@ -44,9 +44,9 @@ def write_mask(path, scanned, normalised, title, region=None, edge=0):
               modDate=epoch)
 
 
-def outline(region, height, width, edge):
+def outline(region, height, width, level0_tile_px):
     """The pixels of a mosaic at the border of regions, bool (height, width)."""
-    x, y = ((np.arange(side) + 0.5) * edge / THUMBNAIL_PX for side in (width, height))
+    x, y = ((np.arange(side) + 0.5) * level0_tile_px / THUMBNAIL_PX for side in (width, height))
     inside = np.pad(region.holds(x, y), OUTLINE_PX).astype(np.uint8)   # what reaches the slide's border has one there
     thin = cv2.erode(inside, np.ones((2 * OUTLINE_PX + 1, 2 * OUTLINE_PX + 1), np.uint8))
     return (inside > thin)[OUTLINE_PX:-OUTLINE_PX, OUTLINE_PX:-OUTLINE_PX]

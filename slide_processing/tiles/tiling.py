@@ -26,18 +26,31 @@ class TileSettings:
 PUBLISHED = TileSettings()
 
 
-def tile_grid(width, height, edge):
-    """Top-left corners of the whole tiles of an image, without overlap; incomplete border tiles are dropped.
+@dataclass(frozen=True)
+class Grid:
+    """The whole tiles of a slide, numbered row by row, without overlap; incomplete border tiles are dropped."""
+    n_rows: int
+    n_columns: int
+    level0_tile_px: int     # side of a tile, level-0 pixels
 
-    Returns
-    -------
-    coords : ndarray of int32, shape (n_rows * n_columns, 2)
-        Columns x, y, row by row. Zero rows when the image is smaller than a tile.
-    n_rows, n_columns : int
-    """
-    n_rows, n_columns = height // edge, width // edge
-    y, x = np.divmod(np.arange(n_rows * n_columns, dtype=np.int32), max(n_columns, 1))
-    return np.stack([x, y], axis=1) * np.int32(edge), n_rows, n_columns
+    def __len__(self):
+        return self.n_rows * self.n_columns
+
+    @property
+    def corners(self):
+        """Top-left corners x, y of all tiles, level-0 pixels; int32 (n_tiles, 2)."""
+        y, x = np.divmod(np.arange(len(self), dtype=np.int32), max(self.n_columns, 1))
+        return np.stack([x, y], axis=1) * np.int32(self.level0_tile_px)
+
+    @property
+    def centres(self):
+        """x of the centres of each column and y of those of each row, level-0 pixels; float (n_columns,), (n_rows,)."""
+        return tuple((np.arange(n) + 0.5) * self.level0_tile_px for n in (self.n_columns, self.n_rows))
+
+
+def grid_of(width, height, level0_tile_px):
+    """The Grid of an image of `width` x `height` level-0 pixels; without a tile where it is smaller than one."""
+    return Grid(height // level0_tile_px, width // level0_tile_px, level0_tile_px)
 
 
 def is_tissue(rgb):

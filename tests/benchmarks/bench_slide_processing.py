@@ -93,20 +93,20 @@ def bench(path, magnification, network, weights):
         print(f"  {name:22s} published {published_ms:7.2f} ms a tile, ours {ours_ms:6.2f} ms, "
               f"{published_ms / ours_ms:5.1f} times faster (one CPU)")
     with slide_reader.SlideReader(path) as reader:
-        coords, n_rows, n_columns = tiling.tile_grid(*reader.size, edge)
+        grid = tiling.grid_of(*reader.size, edge)
     n_cpus = sharing.n_cpus()
     runs = {}
     devices = [("fp32", "cpu"), ("bf16", "cpu")] + [(p, "cuda") for p in ("fp32", "bf16") if torch.cuda.is_available()]
-    print(f"whole stage, {len(coords)} tiles, {n_cpus} CPUs")
+    print(f"whole stage, {len(grid)} tiles, {n_cpus} CPUs")
     for precision, device in devices:
         encoder = TileEncoder("resnet50", str(weights), 0, precision, device)
         runs[precision, device] = timed(f"ours, {precision} on {device}", lambda: extraction.extract(
-            path, coords, n_rows, n_columns, edge, encoder, n_cpus), len(coords))
+            path, grid, encoder, n_cpus), len(grid))
     torch.set_num_threads(n_cpus)
     plain_s, (corners, features) = timed(
-        "published", lambda: published_way.slide_features(path, edge, network), len(coords))
+        "published", lambda: published_way.slide_features(path, edge, network), len(grid))
     for (precision, device), (seconds, found) in runs.items():
-        assert np.array_equal(coords[found.kept], corners), "the tiles differ"
+        assert np.array_equal(grid.corners[found.kept], corners), "the tiles differ"
         print(f"  {precision} on {device}: {plain_s / seconds:4.1f} times faster, {len(corners)} tiles kept by both, "
               f"least cosine of a tile's features {cosines(found.features, features).min():.7f}")
 
