@@ -12,17 +12,17 @@ MISSING = ["NA", "NaN", "nan", "N/A", "n/a", "NULL", "null", "<NA>", "#N/A"]    
 TOO_LARGE = 1e12       # no expression, in any unit
 
 
-def read(path, separator=None, left_out=None):
+def read(path, separator=None):
     """Table of numbers (rows x columns, names as strings) from text; see text_table for what is understood.
 
-    The first column holds the row names; its header may be anything or missing, as R writes it. Columns for whose name
-    `left_out` is true are skipped, whatever they hold. Raises ValueError that names file, rows and columns.
+    The first column holds the row names; its header may be anything or missing, as R writes it. Raises ValueError that
+    names file, rows and columns.
     """
-    return read_parts(path, separator, left_out or (lambda name: False))[0]
+    return read_parts(path, separator, lambda name: False)[0]
 
 
 def read_parts(path, separator, left_out):
-    """The table as `read` gives it, and the columns that are left out, as strings."""
+    """The table as `read` gives it without the columns for whose names `left_out` is true, and these, as strings."""
     found = text_table.layout(path, separator=separator)
     if len(found.header) < 2:
         raise ValueError(f"{path}: one column only; a table with names in the first line and column, separated by "

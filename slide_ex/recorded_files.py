@@ -32,7 +32,8 @@ def check(path, made_by=None):
         lacking |= recorded is None and name in RECORDS
         if own in (recorded or ()):
             named = True
-            (refuse_cut if name in OF_INPUTS else record.refuse_changed)(path, recorded[own], made_by or writer)
+            compare = compare_input if name in OF_INPUTS else record.refuse_changed
+            compare(path, recorded[own], made_by or writer)
     if lacking and not named and made_by:   # else the file without checksums is the record of other tables, or of none
         checksums.say_unverified(path, made_by)
 
@@ -46,12 +47,13 @@ def of_record(path, made_by):
 def read_once(path, made_by, time_ns):
     """Checksums by path in a record as it was at that time."""
     try:
-        return (record if path.suffix == ".json" else hdf5).files_sha256(path, made_by)
+        owner = record if path.suffix == ".json" else hdf5
+        return owner.files_sha256(path, made_by)
     except (ValueError, OSError):   # who reads the record itself says what is wrong with it; or it is somebody's own
         return {}
 
 
-def refuse_cut(path, sha256, made_by):
+def compare_input(path, sha256, made_by):
     """A line for an input that is not as it was written; ValueError where it was cut off within a line."""
     if checksums.of_file(path) == sha256:
         return

@@ -159,17 +159,16 @@ def refuse_repeated(header, path):
         raise ValueError(f"{path}: column names occur twice: {some(repeated)}: rename or remove one of them")
 
 
-def read_strings(path, what, n_skipped=0):
+def read_strings(path, what):
     """All cells as strings without blanks at their ends, empty ones as ""; columns without a name are "".
 
     Columns without a name and without content are left out. Raises FileNotFoundError, and ValueError for a file that is
     no table, has rows of other lengths than its header or a column name twice; both say `what` to give.
     """
     found = layout(path, what)
-    n_skipped = max(n_skipped, found.n_before)
     try:
         with opened(path, found.encoding) as file:
-            for _ in range(n_skipped):
+            for _ in range(found.n_before):
                 next(file)
             rows = [row for row in csv.reader(file, delimiter=found.separator) if any(cell.strip() for cell in row)]
     except NOT_A_TABLE as error:

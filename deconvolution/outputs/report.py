@@ -14,7 +14,7 @@ PAGE_INCHES = (8.3, 5.8)  # A5 landscape
 def draw(path, result, summary):
     """Write the pages: fractions, confidence, mirror of bulk, abundance, notes.
 
-    `result`: deconvolution_outputs.Result; `summary`: its table per cell type."""
+    `result`: result_files.Result; `summary`: its table per cell type."""
     colours = plt.get_cmap("tab20")(np.arange(len(summary)) % 20)
     with PdfPages(path, metadata={"CreationDate": None}) as pdf:  # no date: the same run gives the same file
         for page in (draw_fractions, draw_confidence, draw_mirror, draw_abundance, draw_notes):

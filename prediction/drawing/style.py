@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from drawing.marks import GREY
-from slide_ex import script
+from slide_ex import ids, script
 
 matplotlib.use("Agg")
 plt.rcParams.update({"font.size": 7, "axes.titlesize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6,
@@ -94,13 +94,13 @@ def bands(axis, rows):
         axis.axhspan(row - 0.5, row + 0.5, color=GREY, alpha=0.15, linewidth=0, zorder=0)
 
 
-def by_value(values, last="Bulk"):
+def by_value(values):
     """Names from the highest value down; bulk, which is no cell type, stands last.
 
     values : Series by name
     """
     order = values.sort_values(ascending=False, kind="stable").index
-    return [name for name in order if name != last] + [name for name in order if name == last]
+    return [name for name in order if name != ids.BULK] + [name for name in order if name == ids.BULK]
 
 
 def save(drawn, folder, name, formats):

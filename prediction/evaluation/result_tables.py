@@ -84,11 +84,6 @@ def response(predicted, n_bootstrap, seed):
         "recall": metrics.recall_score(labels, called, zero_division=0)}])
 
 
-def write(table, path):
-    """Write a table as all of them are: CSV without row numbers, six digits."""
-    table.to_csv(path, index=False, float_format="%.6g")
-
-
 def summary_rows(name, models, n_bootstrap, seed, heads):
     """Rows of the summary, one a model, with the differences to the REFERENCES.
 

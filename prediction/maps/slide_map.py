@@ -31,7 +31,7 @@ class SlideMaps:
     patient_id: str
     layout: slide_tiles.Layout
     picture: slide_tiles.Picture  # or None: no slide file
-    maps: list                    # of (map_choice.Wanted, values of the tiles float64 (n_tiles,))
+    maps: list                    # of (choice.Wanted, values of the tiles float64 (n_tiles,))
     models: str                   # which they are
     limits: list = None           # low, high: ends of the colours, None for those of the values
 

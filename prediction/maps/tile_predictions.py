@@ -64,7 +64,7 @@ def predict(features, target, folds, wanted, colours=None):
 
     features : float32 (n_tiles, n_features)
     colours : float32 (n_tiles, 3), or None where nobody recorded them
-    wanted : list of map_choice.Wanted; a program is the mean of its members, so its tiles too average to the slide's
+    wanted : list of choice.Wanted; a program is the mean of its members, so its tiles too average to the slide's
     """
     row_of = {output: row for row, output in enumerate(target.outputs)}
     rows = [row_of[member] for one in wanted for member in one.members]

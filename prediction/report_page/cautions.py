@@ -25,7 +25,7 @@ def of_project(project, slides, tables, features):
 
     Kinds that weigh most come first: what is out of date, what cannot work, what does no better than something simple.
 
-    slides : DataFrame of report_slides.read_table
+    slides : DataFrame of slide_pictures.read_table
     tables : dict of path relative to the project to DataFrame
     features : features_file.Slides or None
     """

@@ -117,10 +117,10 @@ def read_index(path):
         if odd:
             raise ValueError(", ".join(odd))
         first_tile, shape = file["first_tile"][:], file["features"].shape if "features" in file else (None, None)
-        n_coords = len(file["coords"]) if "coords" in file else None
+        n_rows = {len(file[name]) for name in ("features", "coords") if name in file}
         fits = (len(slide_ids) == len(patient_ids) == len(first_tile) - 1 == len(file["mean_features"])
                 and first_tile[0] == 0 and (np.diff(first_tile.astype(np.int64)) >= 0).all() and len(shape) == 2
-                and {shape[0], n_coords} <= {None, first_tile[-1]} and len(set(slide_ids)) == len(slide_ids))
+                and n_rows <= {first_tile[-1]} and len(set(slide_ids)) == len(slide_ids))
         if not fits:
             raise ValueError(f"{path} is damaged (slides, tiles and means are not as many as it says, or a slide is "
                              f"there twice): make it again with {MADE_BY} --overwrite")

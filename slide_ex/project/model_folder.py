@@ -167,10 +167,11 @@ def checked_state(state, n_outputs=None):
     if odd:
         raise ValueError(", ".join(odd))
     matrices, biases = ([values for name, values in state.items() if name.endswith(end)] for end in ("weight", "bias"))
-    if [len(matrix) for matrix in matrices] != [len(bias) for bias in biases] or any(
-            matrix.ndim != 2 or bias.ndim != 1 for matrix, bias in zip(matrices, biases)) or any(
-            len(before) != after.shape[1] for before, after in zip(matrices, matrices[1:])) or n_outputs not in (
-            None, len(biases[-1])):
+    fits = (all(matrix.ndim == 2 for matrix in matrices) and all(bias.ndim == 1 for bias in biases)
+            and [len(matrix) for matrix in matrices] == [len(bias) for bias in biases]
+            and all(len(before) == after.shape[1] for before, after in zip(matrices, matrices[1:]))
+            and n_outputs in (None, len(biases[-1])))
+    if not fits:
         raise ValueError("layers of shape " + ", ".join(str(values.shape) for values in state.values())
                          + (f" for {n_outputs} outputs" if n_outputs else ""))
     return state

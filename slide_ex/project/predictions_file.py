@@ -20,6 +20,7 @@ from slide_ex import checksums, hdf5
 
 NAME = "predictions.h5"
 GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
+RESPONSE = "response"       # the output of the direct model: its probability, whatever the project's word for it
 OUT_OF_FOLD_MADE_BY = "prediction/collect_results.py"
 
 
@@ -27,7 +28,7 @@ OUT_OF_FOLD_MADE_BY = "prediction/collect_results.py"
 class Predicted:
     """One target of the file."""
     patient_ids: np.ndarray     # str (n_patients,)
-    outputs: np.ndarray         # str (n_outputs,)
+    outputs: np.ndarray         # str (n_outputs,)   genes, cell types or RESPONSE
     predictions: np.ndarray     # float32 (n_patients, n_outputs)
     labels: np.ndarray | None   # the same shape
     by_model: dict = dataclasses.field(default_factory=dict)   # of direct: kind of other models to their predictions
@@ -116,13 +117,13 @@ def read_names(path, made_by=OUT_OF_FOLD_MADE_BY):
         return [*sorted(file.get("expression", ())), *(name for name in GROUPS if name in file)]
 
 
-def read_target(path, name, made_by=OUT_OF_FOLD_MADE_BY, responder="pCR"):
+def read_target(path, name, made_by=OUT_OF_FOLD_MADE_BY):
     """Predicted of one target; ValueError where its parts do not fit one another."""
     group_name, outputs_name = GROUPS.get(name, (f"expression/{name}", "genes"))
     with hdf5.reading(path, made_by) as file:
         group = file[group_name]
         patients = hdf5.strings(group, "patient_ids")
-        outputs = hdf5.strings(group, outputs_name) if outputs_name else np.array([responder])
+        outputs = hdf5.strings(group, outputs_name) if outputs_name else np.array([RESPONSE])
         values = {"predictions": group["predictions"][:], "labels": group["labels"][:] if "labels" in group else None}
         by_model = {kind: of_kind[:] for kind, of_kind in group.get("by_model", {}).items()}
     n_columns = (len(outputs),) if outputs_name else ()

@@ -1,7 +1,7 @@
 """The one table of the stages: which script makes what, from what, and what it asks of a cluster.
 
 Everything that knows the stages reads it here: what "finished" means for a script (its outputs), check_project.py and
-submit_slurm.py (states.py), the demo, the table of files in data/README.md.
+submit_slurm.py (project_states.py), the demo, the table of files in data/README.md.
 
 Outputs are paths from the project folder; <Slide.ID>, <cell type>, <outer>, <inner>, <name> and <setting> stand for the
 names of units. The output that has the record of what the others were made from is the last one: scripts write it last
