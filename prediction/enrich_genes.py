@@ -17,6 +17,7 @@ import pandas as pd
 
 from evaluation import gene_sets, result_tables
 from slide_ex import checksums, record, text_table
+from slide_ex.ids import counted
 from slide_ex.stages import plan
 
 MADE_BY = "prediction/enrich_genes.py"
@@ -35,17 +36,22 @@ def main(args):
     if not args.overwrite and output.is_file() and marker.is_file() and record.read(marker, MADE_BY) == settings:
         logging.info(f"enrichment: finished, tables and gene sets have not changed ({output})")
         return
-    tables = []
+    tables, predicted = [], set()
     for path in paths:
         cell_type = path.name.removesuffix("_genes.csv")
         table = text_table.read_results(path, "prediction/collect_results.py", ["gene", "pearson_r"])
         genes = table.dropna(subset="pearson_r").set_index("gene")["pearson_r"]
+        predicted.update(genes.index)
         robust = genes[genes > result_tables.R_THRESHOLDS[0]] if args.top is None else genes.nlargest(args.top)
         table = gene_sets.over_representation(set(robust.index), set(genes.index), sets, args.min_genes)
         table.insert(0, "cell_type", cell_type)
         logging.info(f"{cell_type}: {report(table, robust, genes)}")
         if len(robust):
             tables.append(table)
+    described = gene_sets.genes_as_descriptions(args.gmt, predicted)
+    if described:
+        logging.info(f"genes in the column of descriptions of {counted(described)}: they do not count; a line is name, "
+                     "description and genes between tabs")
     enrichment = scaled(pd.concat(tables)) if tables else pd.DataFrame()
     if not len(enrichment):
         raise ValueError(f"nothing to test, see the lines above: give --top N for the best N genes of each cell type, "

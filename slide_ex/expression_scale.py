@@ -82,6 +82,8 @@ def advice(values, declared):
     """What values without a declaration look like that cannot be linear."""
     if is_centred(values):
         return "they look centred (z-scores or ratios), which cannot be undone: give linear values (TPM)"
+    if 0 <= values.min() and values.max() <= 1:
+        return "they look like shares: give TPM, which are shares times a million"
     if not declared.is_bulk:
         return "they look like logarithms: give linear values (TPM)"
     fits = f"; {worded(*found)} fits" if (found := fitting(values)) else ""

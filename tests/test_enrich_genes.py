@@ -114,6 +114,12 @@ def test_more_genes_than_there_are_cannot_be_the_best(project, run_script):
     assert done.returncode == 0 and "CAFs: all 50 genes are chosen, so that no gene set can be over-" in done.stdout
 
 
+def test_a_gene_in_the_place_of_the_description_is_told(project, run_script):
+    (project.parent / "sets.gmt").write_text("PLANTED\t" + "\t".join(f"G{i}" for i in range(12)) + "\nB\tx\tG1\n")
+    done = run_script("prediction/enrich_genes.py", project, "--gmt", project.parent / "sets.gmt")
+    assert done.returncode == 0 and "genes in the column of descriptions of 1 (PLANTED: G0): they do" in done.stdout
+
+
 def test_nothing_to_test_is_one_clear_line(project, run_script):
     gmt = project.parent / "mouse.gmt"
     gmt.write_text("A\t\tCol1a1\tCol3a1\tFn1\tVim\tSparc\n")

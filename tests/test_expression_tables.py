@@ -54,6 +54,12 @@ def test_a_wrong_declaration_is_refused_and_the_right_one_named(made, declared, 
     assert words in str(refused.value)
 
 
+def test_shares_are_no_logarithms():
+    shares = pd.DataFrame({"T-cells": [.2, .8], "CAFs": [.5, .5]}, ["A", "B"])
+    with pytest.raises(ValueError, match="signature.tsv: values from 0.2 to 0.8: they look like shares: give TPM, which"):
+        expression_scale.linear(shares, "signature.tsv", expression_scale.Declared())
+
+
 @pytest.mark.parametrize("made", [lambda t: np.log2(t + 1), lambda t: np.log(t + 1), lambda t: np.log10(t + 1)])
 def test_a_sample_of_logarithms_among_linear_ones_is_named(made):
     table = tpm().assign(**{"P-04": lambda t: made(t["P-04"]), "P-07": lambda t: made(t["P-07"])})

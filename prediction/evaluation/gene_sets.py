@@ -27,6 +27,13 @@ def read_gmt(path):
     return gene_sets
 
 
+def genes_as_descriptions(path, genes):
+    """Lines 'name: description' of a GMT file whose descriptions are genes: of a file without descriptions the first
+    gene of each set."""
+    rows = [line.split("\t") for line in text_table.read_lines(path, "a GMT file, one gene set a line") if line.strip()]
+    return [f"{name.strip()}: {description.strip()}" for name, description, *_ in rows if description.strip() in genes]
+
+
 def over_representation(chosen, background, gene_sets, min_genes):
     """Test of each gene set for more `chosen` genes than a draw from the background has; one row a set, lowest p first.
 
