@@ -80,7 +80,7 @@ def check(args):
     for name in ("search", "repeats", "bootstrap", "processes"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)}: give at least 1")
-    if args.endpoint and (len(args.endpoint) != 2 or not all(args.endpoint)):
+    if args.endpoint and (len(set(args.endpoint)) != 2 or len(args.endpoint) != 2 or not all(args.endpoint)):
         raise ValueError(f"--endpoint {','.join(args.endpoint)}: give two columns of clinical.csv, as Time,Event")
     ids.refuse_unsafe(args.endpoint[1:], "the column of events", "--endpoint")
     telling = [column for column in args.clinical_columns

@@ -192,6 +192,7 @@ def test_it_is_finished_and_beside_other_endpoints(compared, project, run_script
 
 @pytest.mark.parametrize("endpoint, clinical_columns, message", [
     (("Time",), [], "--endpoint Time: give two columns of clinical.csv"), (("Time", ""), [], "give two columns"),
+    (("Event", "Event"), [], "give two columns"),
     (("Time", "Dead"), [], "has no column Dead"), (("Time", "Grade"), [], "column Grade: '2', '3' is no event"),
     (("Time", "a/b"), [], "cannot be the name of a file"), (("Time", "Event"), ["Time"], "it tells the endpoint"),
     *((("Time", "Event"), [column], "it tells the endpoint") for column in (
@@ -236,6 +237,14 @@ def test_too_few_events(project, tmp_path, run_script):
     clinical.to_csv(tmp_path / "p" / "clinical.csv", index=False)
     done = run_script(SCRIPT, tmp_path / "p", *QUICK)
     assert done.returncode == 1 and "4 events among the patients with all feature sets; it takes 10" in done.stderr
+
+
+def test_nobody_lives_longer_where_all_times_are_alike(project, tmp_path, run_script):
+    shutil.copytree(project, tmp_path / "p", ignore=shutil.ignore_patterns("survival"))
+    clinical = pd.read_csv(project / "clinical.csv", dtype=str).assign(Alike="5")
+    clinical.to_csv(tmp_path / "p" / "clinical.csv", index=False)
+    done = run_script(SCRIPT, tmp_path / "p", *QUICK[:-1], "Alike,Event")
+    assert done.returncode == 1 and "Alike is the same for all patients" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("prefix", [("", "", ""), ("demographic.", "demographic.", "diagnoses.")])

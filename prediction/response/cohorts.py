@@ -201,6 +201,9 @@ def responses(cohort, patients, n_least):
             raise ValueError(f"{cohort.source.project}: {n_events} events among the patients with all feature sets; it "
                              f"takes {n_least}: fill {' and '.join(cohort.endpoint)} of clinical.csv, or name fewer "
                              "sets with --features")
+        if n_least and np.unique(y[~np.isnan(y[:, 0]), 0]).size == 1:
+            raise ValueError(f"{cohort.source.project}: {cohort.endpoint[0]} is the same for all patients, so that "
+                             "nobody lives longer than another: name another column of times with --endpoint")
         return y
     y = np.array([cohort.response.get(patient, np.nan) for patient in patients])
     n_pcr, n_rd = int((y == 1).sum()), int((y == 0).sum())
