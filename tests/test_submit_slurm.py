@@ -703,11 +703,10 @@ def test_status_asks_accounting_where_a_log_has_no_end(project, tmp_path, stand_
     assert any("failed: slides S 2, S 3: CANCELLED: did not start" in line for line in lines)
 
 
-def test_a_dry_run_of_5000_tasks_takes_seconds_and_writes_nothing(project, stand_in_slurm):
+def test_a_dry_run_of_5000_tasks_writes_nothing(project, stand_in_slurm):
     write_metadata(project, [f"S{n}" for n in range(5000)])
-    started = time.monotonic()
     done = submit(project, "--dry-run", "--slides-per-task", 1, "--max-running", 50, **stand_in_slurm)
-    assert done.returncode == 0 and time.monotonic() - started < 10
+    assert done.returncode == 0, done.stderr
     assert done.stdout.count("1main_processing.py") == 5000 and done.stdout.count("--job-name='slides") == 0
     assert done.stdout.count("sbatch --parsable") == 1667 + 6
     assert not (project / "logs").exists()
