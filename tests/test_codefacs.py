@@ -25,6 +25,8 @@ assert bulk.columns[0] == "GENE" and (bulk["GENE"] == bulk["GENE"].str.upper()).
 bulk = bulk.set_index("GENE")
 types = pd.read_csv(options["-s"], sep="\\t", index_col=0).columns
 print("Running CODEFACS", flush=True)
+if os.environ.get("DAMAGE") == "nothing":
+    sys.exit()
 if os.environ.get("FAIL"):
     print("Error in slurm_call: out of memory"); sys.exit(1)
 out, damage = options["-o"] + "/", os.environ.get("DAMAGE")
@@ -96,6 +98,14 @@ def test_outputs_that_disagree_are_refused(cohort, run_script, damage, words):
     done = run_script(SCRIPT, *arguments(project, scripts), env=environment | {"DAMAGE": damage})
     assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
     assert not (project / "deconvolution/expression.h5").exists()
+
+
+def test_outputs_of_an_earlier_run_are_not_taken_for_those_of_one_that_wrote_nothing(cohort, run_script):
+    project, scripts, environment = cohort
+    assert run_script(SCRIPT, *arguments(project, scripts), env=environment).returncode == 0
+    again = run_script(SCRIPT, *arguments(project, scripts), "--overwrite", env=environment | {"DAMAGE": "nothing"})
+    assert again.returncode == 1 and "are of an earlier run: see its log" in again.stderr
+    assert run_script(SCRIPT, *arguments(project, scripts), "--overwrite", env=environment).returncode == 0
 
 
 def test_failures_are_one_line(cohort, run_script, tmp_path):

@@ -107,6 +107,15 @@ def files(folder):
     return {path.name: path for path in sorted(folder.glob("*.txt"))} if folder else {}
 
 
+def refuse_older(folder, than):
+    """ValueError for outputs in a folder that are older than the inputs in another one: of an earlier run."""
+    begun = (than / "bulk.txt").stat().st_mtime_ns
+    older = [name for name, path in files(folder).items() if path.stat().st_mtime_ns < begun]
+    if older:
+        raise ValueError(f"CODEFACS ended without an error, but {some(older)} in {folder} are of an earlier run: see its "
+                         "log, move that folder away, and run again")
+
+
 def read_expression(path, genes, patients):
     """One cell type: float32 (n_genes, n_patients)."""
     table = numeric_table.read(path, BLANK)

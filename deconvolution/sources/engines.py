@@ -44,6 +44,7 @@ def run_codefacs(folder, data, codefacs_folder, arguments):
     codefacs.write_inputs(work, data.bulk, data.signature)
     for line in codefacs.follow(script, work, output, arguments):
         logging.info(f"CODEFACS: {line}")
+    codefacs.refuse_older(output, than=work)
     return output
 
 
