@@ -30,22 +30,16 @@ OF_NATIVE = "fractions", "purity", "malignant", "no_states", "batch"
 
 
 def main(args):
-    folder = args.project_path / "deconvolution"
     refuse_contradictions(args)
+    folder = args.project_path / "deconvolution"
     files = inputs_of_project.paths(args.project_path)
-    batch = batch_column.read(args.project_path, args.batch) if args.batch else None
     states = {} if args.no_states or args.method == "codefacs" else state_tables.paths(args.project_path)
     if args.malignant and not args.purity and state_tables.DONORS not in states:
         raise ValueError("--malignant is about --purity and reference_donors.tsv[.gz]: there is neither, leave it out")
     purity_file = args.project_path / clinical_file.NAME if args.purity is True else args.purity
     purity = purity_table.read(purity_file) if purity_file else None
-    extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
-    inputs = {name: checksums.of_file(path) for name, path in (files | states | extra).items() if path}
-    inputs |= {"purity": checksums.of_content(purity)} if purity else {}
-    inputs |= {"batches": checksums.of_content(batch)} if batch else {}
-    parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
-        {"seed": args.seed} if args.method == "native" else {"codefacs_args": args.codefacs_args})
-    parameters |= {name: getattr(args, name) for name in DECLARED if getattr(args, name)}
+    batch = batch_column.read(args.project_path, args.batch) if args.batch else None
+    parameters, inputs = made_from(args, files | states, purity, batch)
     if result_files.is_finished(args.project_path, {"parameters": parameters, "inputs": inputs}, args.overwrite):
         logging.info(f"{folder} is finished: skipped")
         return
@@ -54,12 +48,7 @@ def main(args):
     logging.info(f"{data.bulk.shape[0]} genes, {data.bulk.shape[1]} patients, {data.signature.shape[1]} cell types, "
                  f"{len(data.markers)} markers, reference for {data.reference.notna().all(axis=1).sum()} genes")
     if args.method == "native":
-        known = args.fractions and inputs_of_project.known_fractions(args.fractions, data, args.scale_fractions)
-        malignant = malignant_types.of(list(data.signature), args.malignant)
-        states = state_tables.read(states, data, args.gene_map, malignant)
-        result = engines.run_native(data, args.seed, known, states, purity and purity_table.of_patients(
-            purity, data, malignant, purity_file), batch and batch_column.of_patients(
-                batch, args.batch, data.bulk.columns))
+        result = native_result(args, data, states, purity, purity_file, batch)
     else:
         output = args.codefacs_output or engines.run_codefacs(folder, data, args.codefacs_dir,
                                                               shlex.split(args.codefacs_args))
@@ -70,6 +59,30 @@ def main(args):
     for cell_type, row in summary.iterrows():
         logging.info(f"{cell_type}: mean fraction {row['mean_fraction']:.3f}, {row['n_confident_0.95']:.0f} genes with "
                      f"confidence >= 0.95, median r with bulk {row['median_r_with_bulk']:.2f}")
+
+
+def made_from(args, files, purity, batch):
+    """Parameters and checksums of the inputs, two dicts, that decide the result."""
+    extra = {"gene_map": args.gene_map, "fractions": args.fractions} | codefacs.files(args.codefacs_output)
+    inputs = {name: checksums.of_file(path) for name, path in (files | extra).items() if path}
+    inputs |= {name: checksums.of_content(value) for name, value in (("purity", purity), ("batches", batch)) if value}
+    parameters = {"method": args.method, "min_markers_found": args.min_markers_found, "text": args.text} | (
+        {"seed": args.seed} if args.method == "native" else {"codefacs_args": args.codefacs_args})
+    return parameters | {name: getattr(args, name) for name in DECLARED if getattr(args, name)}, inputs
+
+
+def native_result(args, data, state_files, purity, purity_file, batch):
+    """Result of the native model, with all that is known of the patients beside their bulk."""
+    fractions = None
+    if args.fractions:
+        fractions = inputs_of_project.known_fractions(args.fractions, data, args.scale_fractions)
+    malignant = malignant_types.of(list(data.signature), args.malignant)
+    states = state_tables.read(state_files, data, args.gene_map, malignant)
+    if purity:
+        purity = purity_table.of_patients(purity, data, malignant, purity_file)
+    if batch:
+        batch = batch_column.of_patients(batch, args.batch, data.bulk.columns)
+    return engines.run_native(data, args.seed, fractions, states, purity, batch)
 
 
 def refuse_contradictions(args):

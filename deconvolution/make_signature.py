@@ -38,32 +38,20 @@ def main(args):
     now = {"label_column": args.label_column, "state_column": args.state_column, "seed": args.seed,
            "inputs": {path.name: checksums.of_file(path) for path in files}, "finished": True}
     now |= {name: getattr(args, name) for name in ("layer", "allow_fractional", "donor_column") if getattr(args, name)}
-    there = [path for path in outputs if path.exists()]
-    if there and not marker.exists() and not args.overwrite:
-        raise ValueError(f"{there[0]} exists: it may be your own; --overwrite replaces it")
-    if marker.exists() and not args.overwrite:
-        made = record.read(marker, MADE_BY)
-        record.refuse_other(marker, made | {"finished": True}, now)
-        if made["finished"] and len(there) == len(outputs):
-            logging.info(f"{marker} is finished: skipped")
-            return
+    if is_finished(outputs, now, args.overwrite):
+        logging.info(f"{marker} is finished: skipped")
+        return
     counts, genes, labels = single_cells.read(args.single_cells, args.labels, args.label_column, args.layer,
                                               args.allow_fractional)
     counts, genes, n_copies = without_copies(counts, genes)
-    n_cells = labels[args.label_column].value_counts()
-    types = sorted(n_cells.index[n_cells >= cell_profiles.MIN_CELLS])
-    for name in sorted(n_cells.index[n_cells < cell_profiles.MIN_CELLS]):
-        logging.info(f"note: {name} left out: {n_cells[name]} cells, {cell_profiles.MIN_CELLS} are needed")
-    if len(types) < 2:
-        raise ValueError(f"{args.single_cells}: {len(types)} cell types have enough cells; two are needed")
-    ids.refuse_cell_types(types, args.single_cells)
+    types = types_with_cells(labels[args.label_column], args.single_cells)
     logging.info(f"{counts.shape[0]} cells, {len(genes)} genes ({n_copies} rows of repeated symbols left out), "
                  f"{len(types)} cell types")
     codes = pd.Index(types).get_indexer(labels[args.label_column])
     profile = cell_profiles.add_up(counts, codes, len(types))
     ranked = marker_genes.rank(marker_genes.random_halves(counts, codes, len(types), np.random.default_rng(args.seed)))
-    for name, own in zip(types, ranked):
-        logging.info(f"{name}: {n_cells[name]} cells, {len(own)} markers")
+    for name, n_cells, own in zip(types, np.bincount(codes[codes >= 0]), ranked):
+        logging.info(f"{name}: {n_cells} cells, {len(own)} markers")
         if len(own) == 0:
             raise ValueError(f"{args.single_cells}: {name} has no marker gene: merge it with the type it resembles")
     rows, conditions = marker_genes.choose(ranked, profile)
@@ -81,6 +69,30 @@ def main(args):
         with whole(path) as part:
             table.to_csv(part, sep=text_table.separator_of(path), float_format="%.6g")
     record.write(marker, now, outputs[:len(tables)])
+
+
+def is_finished(outputs, now, overwrite):
+    """Whether all outputs are there and were made so; ValueError where other ones, or somebody's own, are there."""
+    there, marker = [path for path in outputs if path.exists()], outputs[-1]
+    if there and not marker.exists() and not overwrite:
+        raise ValueError(f"{there[0]} exists: it may be your own; --overwrite replaces it")
+    if overwrite or not marker.exists():
+        return False
+    made = record.read(marker, MADE_BY)
+    record.refuse_other(marker, made | {"finished": True}, now)
+    return made["finished"] and len(there) == len(outputs)
+
+
+def types_with_cells(labels, path):
+    """Cell types that have enough cells, sorted, with a note about each other one; ValueError below two."""
+    n_cells = labels.value_counts()
+    types = sorted(n_cells.index[n_cells >= cell_profiles.MIN_CELLS])
+    for name in sorted(n_cells.index[n_cells < cell_profiles.MIN_CELLS]):
+        logging.info(f"note: {name} left out: {n_cells[name]} cells, {cell_profiles.MIN_CELLS} are needed")
+    if len(types) < 2:
+        raise ValueError(f"{path}: {len(types)} cell types have enough cells; two are needed")
+    ids.refuse_cell_types(types, path)
+    return types
 
 
 def left_by_earlier_run(marker, parts):

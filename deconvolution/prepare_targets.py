@@ -31,24 +31,11 @@ SOURCES = ("expression.h5", "confidence_score.txt", "estimated_cell_fractions.tx
 
 
 def main(args):
-    settings = {"min_confidence": args.confidence, "min_nonzero_fraction": args.min_nonzero,
-                "min_variance": args.min_variance, "log_base": args.log_base}
     if args.log_base <= 1:
         raise ValueError(f"--log-base {args.log_base:g}: it must be above 1")
-    said = label_tables.Said(args.genes_in_rows, args.log2, args.scale_fractions, args.divide_by_fractions)
-    if not args.labels and said != label_tables.Said():
-        raise ValueError("--genes-in-rows, --log2, --scale-fractions and --divide-by-fractions are about --labels")
-    if args.labels:
-        if args.bulk:
-            raise ValueError("--bulk takes bulk from the deconvolution: with --labels, put a Bulk.tsv into the folder")
-        files = label_tables.table_files(args.labels)
-        source = label_tables.from_tables(files, said, f"tables of {args.labels.name}")
-    else:
-        files = {name: args.project_path / "deconvolution" / name for name in SOURCES}
-        for path in files.values():
-            if not path.exists():
-                raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
-        source = label_tables.from_deconvolution(files, args.bulk)
+    settings = {"min_confidence": args.confidence, "min_nonzero_fraction": args.min_nonzero,
+                "min_variance": args.min_variance, "log_base": args.log_base}
+    source, files = source_of(args)
     parameters = settings | {"bulk": args.bulk, "genes_in_rows": args.genes_in_rows, "source": source.method}
     parameters |= {name: getattr(args, name) for name in DECLARED if getattr(args, name)}
     inputs = {name: checksums.of_file(path) for name, path in (files | {"genes": args.genes}).items() if path}
@@ -57,7 +44,54 @@ def main(args):
                           remedy="run with --overwrite to redo it"):
         logging.info(f"{targets} is finished: skipped")
         return
-    wanted = gene_names.read_list(args.genes) if args.genes else None
+    kept, counts, r = labels_of(source, args.genes, settings)
+    if not any(len(genes) for _, genes, _, _ in kept):
+        raise ValueError(f"no gene of any cell type is left, see the counts above: lower --confidence (now "
+                         f"{args.confidence}), or deconvolve more patients")
+    if args.labels:
+        target_labels.refuse_abundance(r, len(source.patient_ids), args.labels)
+    targets.unlink(missing_ok=True)
+    with whole(counts_path) as part:
+        counts.to_csv(part, index=False, float_format="%.4g")
+    attributes = settings | {"deconvolution_method": source.method, "parameters": record.as_text(parameters),
+                             "inputs": record.as_text(inputs)}
+    tables = [counts_path]
+    if args.labels and not plan.outputs(args.project_path, "deconvolution")[-1].exists():
+        tables.append(write_summary(args.project_path, source.abundance, r))
+    if not args.labels:
+        attributes["deconvolution_sha256"] = inputs["expression.h5"]
+    with whole(targets) as part:
+        targets_file.write(part, source.patient_ids, kept, source.abundance, attributes,
+                           checksums.of_files(tables, targets.parent))
+
+
+def source_of(args):
+    """Where labels come from (label_tables.Source), and its files, {name: path}."""
+    said = label_tables.Said(args.genes_in_rows, args.log2, args.scale_fractions, args.divide_by_fractions)
+    if args.labels:
+        if args.bulk:
+            raise ValueError("--bulk takes bulk from the deconvolution: with --labels, put a Bulk.tsv into the folder")
+        files = label_tables.table_files(args.labels)
+        return label_tables.from_tables(files, said, f"tables of {args.labels.name}"), files
+    if said != label_tables.Said():
+        raise ValueError("--genes-in-rows, --log2, --scale-fractions and --divide-by-fractions are about --labels")
+    files = {name: args.project_path / "deconvolution" / name for name in SOURCES}
+    for path in files.values():
+        if not path.exists():
+            raise FileNotFoundError(f"no {path}: run deconvolution/1main_deconvolution.py first")
+    return label_tables.from_deconvolution(files, args.bulk), files
+
+
+def labels_of(source, genes_file, settings):
+    """Labels of all cell types, of the genes of a list where there is one.
+
+    Returns
+    -------
+    kept : list of (cell type, genes, labels, confidence), as targets_file.write takes them
+    counts : DataFrame, how many genes of each cell type each filter left
+    r : dict of cell type to the median over its genes of r between label and own fraction
+    """
+    wanted = gene_names.read_list(genes_file) if genes_file else None
     kept, counts, r, known = [], [], {}, set()
     for cell_type, genes, expression, scores in source.tables:
         known.update(genes)
@@ -69,25 +103,8 @@ def main(args):
         logging.info(f"{cell_type}: " + ", ".join(f"{n} {what}" for what, n in left.items())
                      + ("" if len(rows) else ": no labels for this cell type"))
     if wanted is not None:
-        target_labels.check_list(wanted, known, args.genes)
-    if not any(len(genes) for _, genes, _, _ in kept):
-        raise ValueError(f"no gene of any cell type is left, see the counts above: lower --confidence (now "
-                         f"{args.confidence}), or deconvolve more patients")
-    if args.labels:
-        target_labels.refuse_abundance(r, len(source.patient_ids), args.labels)
-    targets.unlink(missing_ok=True)
-    with whole(counts_path) as part:
-        pd.DataFrame(counts).to_csv(part, index=False, float_format="%.4g")
-    attributes = settings | {"deconvolution_method": source.method, "parameters": record.as_text(parameters),
-                             "inputs": record.as_text(inputs)}
-    tables = [counts_path]
-    if args.labels and not plan.outputs(args.project_path, "deconvolution")[-1].exists():
-        tables.append(write_summary(args.project_path, source.abundance, r))
-    if not args.labels:
-        attributes["deconvolution_sha256"] = inputs["expression.h5"]
-    with whole(targets) as part:
-        targets_file.write(part, source.patient_ids, kept, source.abundance, attributes,
-                           checksums.of_files(tables, targets.parent))
+        target_labels.check_list(wanted, known, genes_file)
+    return kept, pd.DataFrame(counts), r
 
 
 def write_summary(project, abundance, r):
