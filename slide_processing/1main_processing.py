@@ -129,7 +129,7 @@ def main(args):
     encoder = TileEncoder(args.encoder, args.weights, args.seed, args.precision, args.device,
                           wanted.normalisation)
     logging.info("encoder %s, weights %s%s, %s on %s", args.encoder, encoder.settings["weights"],
-                 RANDOM * (args.weights == "random"), args.precision, encoder.device)
+                 RANDOM if args.weights == "random" else "", args.precision, encoder.device)
     failed = []
     for i in tqdm(todo, unit="slide", disable=None):
         slide = slides.loc[i]

@@ -29,14 +29,14 @@ CHANGE = .5             # of the fractions beside an unknown type, that much mor
 REFERENCE_FLOOR = .05   # in units of a gene's mean: what counts as "about nothing" in that logarithm
 MIN_SHARE_OF_MEAN = .02  # expression is not drawn below this share of its mean
 N_SWEEPS = 20           # of the factors of a simulation
-N_BINS = 100            # of genes of similar score, whose accuracy is counted,
-MIN_GENES_PER_BIN = 25  # or fewer, with at least so many genes
-DOUBTFUL = .49          # at most this, rather not right than right, for what cannot be known:
-MIN_MEAN_FRACTION = .02  # types below this mean abundance,
-MIN_SHARE_OF_BULK = .01  # types that make less than this of a gene's bulk,
-MIN_SAMPLES = 50         # and cohorts below this size,
-FOLLOWS = .2, 1.5        # estimates whose rank correlation with the amount of an unknown type is above this plus, by
-                         # chance, this / sqrt(n_samples)
+N_BINS = 100            # of genes of similar score, whose accuracy is counted; fewer where genes are few
+MIN_GENES_PER_BIN = 25
+DOUBTFUL = .49          # the confidence of what cannot be known, rather not right than right, is at most this
+MIN_MEAN_FRACTION = .02  # a type of lower mean abundance cannot be known
+MIN_SHARE_OF_BULK = .01  # nor a type that makes less than this of a gene's bulk
+MIN_SAMPLES = 50         # nor anything in a smaller cohort
+MIN_RHO = .2             # nor an estimate that follows an unknown type: rank correlation with its amount above this
+MIN_RHO_BY_CHANCE = 1.5  # and, for chance, this / sqrt(n_samples) more
 
 
 def by_simulation(model, noise, markers, reference, platform_log_sd, rank, random, change, states=None, purity=None):
@@ -83,7 +83,7 @@ def follows(expression, amount):
     """Whether each row of expression (n_genes, n_samples) goes with the amount (n_samples,) of a type that nobody
     knows: then it is rather what that type makes, left in the wrong place."""
     rho = spearman(expression, np.broadcast_to(amount, expression.shape))
-    return np.abs(rho) > FOLLOWS[0] + FOLLOWS[1] / np.sqrt(len(amount))
+    return np.abs(rho) > MIN_RHO + MIN_RHO_BY_CHANCE / np.sqrt(len(amount))
 
 
 def permuted(model, random):

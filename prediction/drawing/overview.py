@@ -26,7 +26,7 @@ def overview(project):
     filters = (text_table.read_results(path, "deconvolution/prepare_targets.py").set_index("cell_type").drop(
         columns=NO_FILTER, errors="ignore") if path.is_file() else pd.DataFrame())
     shown = slide_shown(project)
-    heights_in = [FLOW_IN, *[PICTURES_IN] * bool(shown), max(1.9, 0.9 + ROW_IN * len(filters))]
+    heights_in = [FLOW_IN, *([PICTURES_IN] if shown else []), max(1.9, 0.9 + ROW_IN * len(filters))]
     figure = plt.figure(figsize=(style.PAGE_WIDTH_IN, sum(heights_in)))
     top, *middle, bottom = figure.subfigures(len(heights_in), 1, height_ratios=heights_in)
     panels = [flow(top.add_subplot(), steps)]

@@ -32,10 +32,9 @@ def response(project, external):
     for row, (name, table) in zip(rows, shown.items()):
         every, scores = settings[name]
         curves, *bars = row.subplots(1, 3, width_ratios=[1.2, 1, 1])
-        left_out = len(every) - len(table)
-        row.suptitle(f"{name}: {table['n_patients'].max():.0f} patients, "
-                     f"{table['n_pcr'].max():.0f} with {responder}"
-                     + f", without {left_out} weaker ensembles" * (left_out > 0))
+        left_out = f", without {len(every) - len(table)} weaker ensembles" if len(every) > len(table) else ""
+        row.suptitle(f"{name}: {table['n_patients'].max():.0f} patients, {table['n_pcr'].max():.0f} with {responder}"
+                     f"{left_out}")
         panels.append((curves, f"{name}. {roc_curves(curves, table, scores)}"))
         panels += [(axis, metric_points(axis, table, *metric)) for axis, metric in zip(bars, METRICS.items())]
         bars[1].tick_params(labelleft=False)
@@ -96,15 +95,16 @@ def roc_curves(axis, table, scores):
     for row, of_many in chosen:
         known, mark = scores[["response", row["features"]]].dropna(), marks.of(row["kind"])
         false_positive, true_positive, _ = roc_curve(known["response"], known[row["features"]])
+        star = "*" if of_many else ""
         axis.plot(false_positive, true_positive, color=mark.colour, linestyle=mark.line, drawstyle="steps-post",
-                  label=f"{style.broken(name_of(row['features']))}{'*' * of_many}, {captions.number(row['auc'])}")
+                  label=f"{style.broken(name_of(row['features']))}{star}, {captions.number(row['auc'])}")
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
     axis.set(xlabel="False positive rate", ylabel="True positive rate", aspect="equal", title="ROC curves",
              xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], anchor="NW")
     some = any(of_many for _, of_many in chosen)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=2.4, borderaxespad=0.2,
                 title="AUC (* best of its kind\non these patients)" if some else "AUC")
-    said = captions.listed(f"{row['features']} ({row['kind']}{', best of its kind' * of_many}) "
+    said = captions.listed(f"{row['features']} ({row['kind']}{', best of its kind' if of_many else ''}) "
                            f"{captions.number(row['auc'])}" for row, of_many in chosen)
     return f"ROC curves of one feature set of each kind, with AUC: {said}." + (
         " Those called best were chosen on the patients that are shown, so their AUC leans upwards." if some else "")
@@ -134,9 +134,10 @@ def metric_points(axis, table, metric, label):
     axis.set(yticks=rows, yticklabels=names, xlim=(0, 1), ylim=(-max(n_lines.sum(), MIN_ROWS), 0),
              title=f"{label}; p against the direct model" if is_tested else label)
     columns = [metric, f"{metric}_low", f"{metric}_high"]
-    p = table[P_DIRECT] if is_tested else np.full(len(table), np.nan)
-    said = captions.listed(f"{name} {captions.interval(*values)}{f' ({captions.p_value(p)})' * bool(np.isfinite(p))}"
-                           for name, values, p in zip(table["features"], table[columns].to_numpy(), p))
+    tested = table[P_DIRECT] if is_tested else np.full(len(table), np.nan)
+    said = captions.listed(f"{name} {captions.interval(*values)}"
+                           + (f" ({captions.p_value(p)})" if np.isfinite(p) else "")
+                           for name, values, p in zip(table["features"], table[columns].to_numpy(), tested))
     return f"{label} with 95 % interval, dotted at {captions.number(chance)} (chance): {said}."
 
 

@@ -58,7 +58,8 @@ def target_names(args):
         raise ValueError("nothing to draw: give --cell-type with --gene or --program, or --abundance")
     if args.cell_type in ("abundance", "direct"):
         raise ValueError(f"'{args.cell_type}' is no cell type: give --abundance with cell types instead")
-    return [args.cell_type] * bool(args.cell_type) + ["abundance"] * bool(args.abundance)
+    targets = [args.cell_type] if args.cell_type else []
+    return [*targets, "abundance"] if args.abundance else targets
 
 
 def wanted_maps(args, outputs, unit):

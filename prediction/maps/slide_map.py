@@ -39,7 +39,7 @@ class SlideMaps:
 def draw(drawn):
     """A figure with a panel of the slide alone and one per map."""
     width, height = drawn.picture.size_px if drawn.picture else drawn.layout.size_px
-    panels = [None] * bool(drawn.picture) + drawn.maps
+    panels = [None, *drawn.maps] if drawn.picture else drawn.maps
     n_rows = -(-len(panels) // MAX_COLUMNS)
     n_columns = -(-len(panels) // n_rows)
     panel_in = np.clip(0.9 * PAGE_WIDTH_IN / n_columns * height / width, *PANEL_IN)

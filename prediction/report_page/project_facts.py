@@ -39,7 +39,7 @@ def read_tables(project):
 def of_cohort(project, slides, features):
     """The cohort in numbers, list of (name, value)."""
     counts, said = slides["status"].value_counts(), description_file.read(project)
-    facts = [("tissue", said.tissue)] * bool(said.tissue)
+    facts = [("tissue", said.tissue)] if said.tissue else []
     facts += [("slides", f"{len(slides)} ({', '.join(f'{n} {status}' for status, n in counts.items())})"),
               ("patients", slides["patient_id"].nunique())]
     if features:

@@ -101,7 +101,7 @@ def as_numbers(train, new):
     columns = {}
     for name in train:
         tables = train[name], new[name]
-        both = pd.concat([column.rename_axis(None) for column in tables[:1 + (train is not new)]])
+        both = pd.concat([column.rename_axis(None) for column in (tables if train is not new else tables[:1])])
         numbers = clinical_words.as_numbers(both, name, "clinical.csv")
         if numbers is not None:
             columns[name] = [numbers.iloc[:len(tables[0])], numbers.iloc[-len(tables[1]):]]
@@ -133,8 +133,8 @@ def say_telling(clinical, responded):
     parted = [name for name in clinical if any(
         low[name].max() < high[name].min() for low, high in (groups, groups[::-1]))]
     if parted:
-        logging.warning(f"clinical: {' or '.join(parted)} alone tells the response of every patient who has it without an "
-                        "error: leave out of --clinical-columns what is the response in other words, or was known "
+        logging.warning(f"clinical: {' or '.join(parted)} alone tells the response of every patient who has it without "
+                        "an error: leave out of --clinical-columns what is the response in other words, or was known "
                         "after treatment only")
 
 

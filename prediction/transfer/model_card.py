@@ -71,5 +71,9 @@ def shape(name, content):
     target = content["targets"].get(name.removesuffix(".safetensors"))
     if target is None:
         return "what the distance to the training slides needs"
-    parts = ["the mean of all models as one matrix"] * (name != "direct.safetensors")
-    return ", ".join(parts + ["the layers of each model"] * bool(target["folds"]))
+    parts = []
+    if name != "direct.safetensors":
+        parts.append("the mean of all models as one matrix")
+    if target["folds"]:
+        parts.append("the layers of each model")
+    return ", ".join(parts)

@@ -41,8 +41,8 @@ def joined(name, predicted, target):
                 logging.info(f"{name}: {kind} {what}: {counted(only)}")
     labels = pd.DataFrame(target.labels, target.patient_ids, target.outputs).loc[patients, outputs].to_numpy()
     if len(patients) < MIN_PATIENTS or not len(outputs) or name == "direct" and len(np.unique(labels)) < 2:
-        logging.info(f"{name}: no statistics of {len(patients)} patients and {len(outputs)} outputs"
-                     + " of one class" * (name == "direct"))
+        of_what = "one class" if name == "direct" else f"{len(outputs)} outputs"
+        logging.info(f"{name}: no statistics of {len(patients)} patients and {of_what}")
         return None
     predictions = pd.DataFrame(predicted.predictions, predicted.patient_ids, predicted.outputs).loc[patients, outputs]
     return out_of_fold.OutOfFold(patients, outputs, labels, predictions.to_numpy())

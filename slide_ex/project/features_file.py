@@ -156,8 +156,8 @@ def read_slides(path, with_sources=True):
         broken = slide_ids[kept][~np.isfinite(means[kept]).all(1)]
         raise ValueError(f"{path} has features that are not finite in {ids.counted(broken)}: process them again with "
                          "slide_processing/1main_processing.py --overwrite")
-    sha256 = checksums.of_content(slide_ids[kept], patient_ids[kept], n_tiles[kept], means[kept], attributes,
-                                   *[changed] * bool(changed))
+    content = [slide_ids[kept], patient_ids[kept], n_tiles[kept], means[kept], attributes]
+    sha256 = checksums.of_content(*content, changed) if changed else checksums.of_content(*content)
     return Slides(path, slide_ids[kept], patient_ids[kept], np.flatnonzero(kept), first_tile[:-1][kept], n_tiles[kept],
                   means[kept], rgb[kept], attributes, sha256, None if sums is None else sums[kept])
 

@@ -52,7 +52,10 @@ def read_table(path, patient_column="Patient.ID", needs_files=False, remedy="add
 
 def checked(table, path, patient_column="Patient.ID", needs_files=False, remedy="add or fill the column Patient.ID"):
     """The same of a table of text that stands, or will stand, in the file; `path` is where a fault is to be mended."""
-    for column in ["Slide.ID"] + ["Filename"] * needs_files + [patient_column] * (patient_column != "Patient.ID"):
+    needed = ["Slide.ID", "Filename"] if needs_files else ["Slide.ID"]
+    if patient_column != "Patient.ID":
+        needed.append(patient_column)
+    for column in needed:
         if column not in table:
             raise ValueError(f"{path} has no column {ids.with_near_matches([column], table)}, its columns are "
                              f"{ids.some(table, 12)}: rename one")

@@ -138,7 +138,8 @@ def unusable(said):
     """In words what the slide says that cannot be true, "" where it says nothing."""
     read = [f"{mpp:.4g} um per pixel, outside {MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}"
             for mpp in {said.mpp_x, said.mpp_y} if not math.isnan(mpp) and not is_mpp(mpp)]
-    read += [f"power {said.power:.4g}"] * (not math.isnan(said.power) and not is_power(said.power))
+    if not math.isnan(said.power) and not is_power(said.power):
+        read.append(f"power {said.power:.4g}")
     return f" (it says {', '.join(read)})" if read else ""
 
 
