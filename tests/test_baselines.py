@@ -90,6 +90,10 @@ def test_bulk_target_is_trained_on_bulk_and_compared_with_labels(cohort, tmp_pat
     (tmp_path / "bulk.tsv").write_text("\n".join([f"gene\t{columns}", *rows]))
     of_bulk = r_of(cohort, "bulk target", bulk_path=tmp_path / "bulk.tsv")
     assert len(of_bulk) == 5 and np.median(of_bulk) > 0.4
+    noise = np.random.default_rng(0).random((5, len(target.patient_ids)))
+    rows = ["\t".join([gene, *map(str, values)]) for gene, values in zip(target.outputs, noise)]
+    (tmp_path / "noise.tsv").write_text("\n".join([f"gene\t{columns}", *rows]))
+    assert abs(np.median(r_of(cohort, "bulk target", bulk_path=tmp_path / "noise.tsv"))) < 0.3
 
 
 def test_what_only_test_slides_know_gains_nothing(cohort):

@@ -77,7 +77,9 @@ def test_predictions_are_mean_and_spread_of_all_models(cohorts, group, folder):
         assert np.allclose(file[group]["predictions"][:], models.mean(0), atol=1e-5)
         assert np.allclose(file[group]["spread"][:], models.std(0, ddof=1), atol=1e-5)
         assert file.attrs["n_models"] == N_MODELS and file.attrs["trained"] == "home"
-        assert file[f"slides/{group}/predictions"].shape[0] == len(file["slides/slide_ids"]) > len(patients)
+        of_slides = pd.DataFrame(file[f"slides/{group}/predictions"][:]).groupby(file["slides/patient_ids"].asstr()[:])
+        assert len(of_slides.obj) == len(file["slides/slide_ids"]) > len(patients)
+        assert np.allclose(of_slides.mean().loc[patients], models.mean(0).reshape(len(patients), -1), atol=1e-5)
 
 
 def test_statistics_are_the_plain_ones(cohorts):

@@ -107,14 +107,15 @@ def medians(axis, rows, shown, drawn):
     style.points(axis, rows, shown, drawn)
     axis.axvline(0, color=GREY, linewidth=0.5)
     axis.set(xlabel="Median R over genes", title="Models and baselines")
-    said = (f"Median R over genes of {captions.listed(drawn[name].label for name in shown if name != IN_FOLDS)}, with "
-            "95 % intervals. Open symbols and crosses: baselines.")
+    of_folds, open_symbols = "", "Open symbols"
     if IN_FOLDS in shown:
-        of_targets = captions.listed(f"{name} {captions.interval(*row)}" for name, row in shown[IN_FOLDS].dropna(
+        said = captions.listed(f"{name} {captions.interval(*row)}" for name, row in shown[IN_FOLDS].dropna(
             subset="value").iterrows())
-        said += (" Open circles: SLIDE-EX with predictions and labels centred in each outer fold, because R over all "
-                 f"patients is biased where folds differ in level: {of_targets}.")
-    return said
+        of_folds = ("Open circles: SLIDE-EX with predictions and labels centred in each outer fold, because R over all "
+                    f"patients is biased where folds differ in level: {said}. ")
+        open_symbols = "Other open symbols"
+    return (f"Median R over genes of {captions.listed(drawn[name].label for name in shown if name != IN_FOLDS)}, with "
+            f"95 % intervals. {of_folds}{open_symbols} and crosses: baselines.")
 
 
 def differences(axis, rows, models, drawn):
