@@ -308,10 +308,11 @@ def test_folds_of_one_class_fail_and_the_others_are_trained(project, run_script)
     table = pd.read_csv(project / "clinical.csv").set_index("Patient.ID")
     table.loc[splits["outer"][0]["inner"][0]["valid"], "Response"] = "RD"
     table.to_csv(project / "clinical.csv")
-    done = run_script(DIRECT, project, 0, "all", *SMALL)
+    done = run_script(DIRECT, project, 0, "all", *SMALL, "--overwrite")
     assert "one class only in the valid part of fold 0 0" in done.stdout
     assert (project / "results" / "direct_preds" / "result_0_1").is_dir() == (done.stderr.count("result_0_1") == 0)
-    fails(done, "models failed", "result_0_0", "one class only in the valid part of fold 0 0")
+    fails(done, "models failed", "result_0_0", "one class only in the valid part of fold 0 0",
+          "run the same command again without --overwrite, which trains only what is left")
 
 
 def test_a_cell_type_without_genes_fails_and_the_others_are_trained(project, run_script):
