@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import predict_response
 import pytest
+from scipy import stats
 from sklearn import metrics
 
 import simulated_response
-from response import classifiers
+from response import classifiers, cohorts, comparison_table
 
 SCRIPT = "prediction/predict_response.py"
 QUICK = ("--search", 1, "--repeats", 1, "--bootstrap", 50, "--processes", 1)
@@ -86,6 +87,23 @@ def test_the_table_follows_from_the_scores(within):
         assert row["auc_low"] <= row["auc"] <= row["auc_high"] and row["dor_low"] < row["dor"] < row["dor_high"]
     assert np.isnan(table.loc["direct", "p_delong_direct"]) and table.loc["direct", "p_delong_bulk"] <= 1
     assert not (within[0] / "response" / "out_of_fold" / "new_patients.csv").exists()
+
+
+def test_odds_are_of_scores_above_the_share_of_responders_who_train():
+    """And the test of ranks is one-sided: scores the wrong way round have a p above one half."""
+    random, ids = np.random.default_rng(0), [f"P{i}" for i in range(30)]
+    patients = cohorts.Patients(ids, np.arange(30) % 5 == 0, ids, (random.random(30) < 0.5) * 1.0)
+    right = 0.3 * patients.new_y + 0.3 * random.random(30)
+    scores = pd.DataFrame({"CAFs": right, "Bulk": 1 - right}, ids)
+    table = comparison_table.comparison(scores, patients, {name: (name,) for name in scores}, {
+        name: (scores[[name]],) * 2 for name in scores}, 5, 0).set_index("features")
+    called = right > 0.2
+    (a, b), (c, d) = ([(called[patients.new_y == of] == is_called).sum() + 0.5 for is_called in (True, False)]
+                      for of in (1, 0))
+    assert table.loc["CAFs", "dor"] == pytest.approx(a * d / (b * c)) and 0.2 < right.max() < 1
+    expected = [stats.mannwhitneyu(scores.loc[patients.new_y == 1, name], scores.loc[patients.new_y == 0, name],
+                                   alternative="greater").pvalue for name in scores]
+    assert list(table["p_mann_whitney"]) == pytest.approx(expected) and expected[1] > 0.5
 
 
 def test_the_direct_model_is_scored_by_its_own_probability(within):
