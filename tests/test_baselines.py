@@ -82,6 +82,17 @@ def test_signal_is_found_and_chance_is_not(cohort):
     assert r_of(cohort, "bulk target") is None
 
 
+def test_labels_are_shuffled_as_the_seed_says(cohort):
+    target = cohort[2]
+    first, same, other = (baselines.shuffled(target, seed).labels for seed in (0, 0, 1))
+    assert np.array_equal(first, same) and not np.array_equal(first, other)
+    assert sorted(map(tuple, first)) == sorted(map(tuple, target.labels))
+    _, slides, _, splits = cohort
+    predicted = [baselines.predict("shuffled labels", slides, target, splits, [(0, 0)], None, seed).predictions
+                 for seed in (0, 1)]
+    assert not np.allclose(*predicted)
+
+
 def test_bulk_target_is_trained_on_bulk_and_compared_with_labels(cohort, tmp_path):
     _, _, target, _ = cohort
     columns = "\t".join(target.patient_ids)

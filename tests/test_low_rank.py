@@ -51,6 +51,8 @@ def test_at_full_rank_it_is_the_ridge_of_scikit_learn(colour_weight):
     assert np.allclose(linear_head.predict(state, features, colours), oracle.predict(kernel.z()))
     standardised = (features - features[train].mean(0)) / features[train].std(0) / features.shape[1] ** 0.5
     assert np.allclose(kernel.z()[:, :12], standardised)
+    of_features, of_colours = (np.square(kernel.z(train)[:, columns]).sum() for columns in (slice(12), slice(12, None)))
+    assert of_colours == pytest.approx(colour_weight * of_features)
 
 
 def test_labels_that_are_prepared_together_change_no_model():
@@ -340,6 +342,7 @@ def away(tmp_path_factory):
 def test_another_hospital_gets_the_same_from_project_and_bundle(home, away, tmp_path, run_script):
     bundle = tmp_path / "bundle"
     assert run_script("prediction/export_model.py", home, bundle, "--all-models").returncode == 0
+    assert json.loads((bundle / "bundle.json").read_text())["targets"]["CAFs"]["n_models"] == 12
     found, widths = [], []
     for models in (home, bundle):
         done = run_script("prediction/predict_cohort.py", away, "--models", models, "--bootstrap", 5, "--overwrite")
