@@ -69,7 +69,7 @@ def report(table, robust, genes):
     if not len(table):
         return "no gene set has enough genes, left out"
     if len(robust) == len(genes):
-        return f"all {len(genes)} genes are chosen, so that no gene set can be over-represented: give a --top N below that"
+        return f"all {len(genes)} genes are chosen, so that no gene set can be over-represented: give a smaller --top"
     n_enriched = (table["p_benjamini_hochberg"] < FALSE_DISCOVERY_RATE).sum()
     return (f"{len(robust)} of {len(genes)} genes, {n_enriched} of {len(table)} gene sets enriched (false discovery "
             f"rate {FALSE_DISCOVERY_RATE:.0%}), first {table['term'][0]} (p {table['p'][0]:.2g})")

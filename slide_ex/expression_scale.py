@@ -20,8 +20,8 @@ FEWEST_OF_ALL = 15000       # genes: as many have all protein-coding ones, so th
 OF_TPM = (.4 * MILLION, 1.1 * MILLION)    # median total of such a table
 MOST_CLIPPED = .05          # share of negative values that can be noise of a batch correction
 REPEATED = .01              # share of the values that equal the smallest one: these are zeros
-FLAT = 1 / 3                # a sample of logarithms: its highest value by its mean is below this share of that of others
-LIKE_OTHERS = 2             # a sample of logarithms: its total, once they are undone, is the others' up to this factor
+FLAT = 1 / 3                # a sample of logarithms: its highest value by its mean is below this share of others'
+LIKE_OTHERS = 2             # the same sample: its total, once they are undone, is the others' up to this factor
 CENTRED = .2                # share of negative values above which values were centred
 LOOKED_AT = 50              # samples
 

@@ -10,7 +10,7 @@ N_STATES = 3  # hidden states of a patient, seen in features, expression, abunda
 
 def write(folder, n_patients=40, n_second_slides=4, n_tiles=(2, 6), n_features=24, n_genes=15, noise=1.0, seed=0,
           precision="f4"):
-    """Write the files. Labels are linear in a patient's states, with `noise`; features show the states, tile by tile."""
+    """Write the files. Labels are linear in a patient's states, with `noise`; features show the states in each tile."""
     random = np.random.default_rng(seed)
     patients = [f"P{i:03d}" for i in range(n_patients)]
     states = random.normal(size=(n_patients, N_STATES))

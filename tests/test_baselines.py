@@ -23,8 +23,8 @@ def cohort(tmp_path_factory):
 
 def r_of(cohort, model, slides=None, bulk_path=None):
     project, own_slides, target, splits = cohort
-    predicted = baselines.predict(model, slides or own_slides, target, splits, [(k, i) for k in range(5) for i in (0, 1)],
-                                  bulk_path, 42)
+    folds = [(k, i) for k in range(5) for i in (0, 1)]
+    predicted = baselines.predict(model, slides or own_slides, target, splits, folds, bulk_path, 42)
     return predicted and association.pearson(predicted.predictions, predicted.labels)
 
 

@@ -156,7 +156,8 @@ def make_direct(project):
 
 
 def make_tables(project):
-    touch(project, "results/summary.csv", "results/missing_slides.csv", "results/abundance.csv", "results/CAFs_genes.csv")
+    touch(project, "results/summary.csv", "results/missing_slides.csv", "results/abundance.csv",
+          "results/CAFs_genes.csv")
     splits = splits_file.read(project / "splits.json")
     configs = model_folder.read_all_configs(project / "results", ["CAFs", "T-cells"], splits)
     predicted = predictions_file.Predicted(np.array(PATIENTS), np.array(["A"]), np.ones((8, 1)), np.ones((8, 1)))
@@ -401,7 +402,8 @@ def test_slides_whose_scale_is_not_known_are_told_by_kind(finished):
     silent, contradicting, crooked = problems
     assert silent.startswith("1 slides do not tell their magnification: P1-S1; ") and "fill" in silent
     assert contradicting.startswith("1 slides contradict themselves about their scale: P2-S1; power says 20x, MPP says")
-    assert crooked.startswith("1 slides cannot be used: P3-S1; the slide's pixels are not square") and "fill" not in crooked
+    assert crooked.startswith("1 slides cannot be used: P3-S1; the slide's pixels are not square")
+    assert "fill" not in crooked
     assert not any(problem.endswith("; ") for problem in problems)
 
 
@@ -410,7 +412,8 @@ def test_slides_whose_scale_is_not_known_are_told_by_kind(finished):
      "metadata.csv has no column Slide.ID (slide_id?)"),
     (lambda p: SLIDES.drop(columns="Patient.ID").to_csv(p / "metadata.csv", index=False),
      "no patient for 8 of 8 slides"),
-    (lambda p: pd.concat([SLIDES, SLIDES]).to_csv(p / "metadata.csv", index=False), "Slide.ID must be unique, repeated"),
+    (lambda p: pd.concat([SLIDES, SLIDES]).to_csv(p / "metadata.csv", index=False),
+     "Slide.ID must be unique, repeated"),
     (lambda p: (p / "bulk_expression.tsv.gz").unlink(), "bulk_expression.tsv[.gz] is missing"),
     (lambda p: SLIDES.assign(**{"Patient.ID": "Q" + SLIDES["Patient.ID"]}).to_csv(p / "metadata.csv", index=False),
      "no patient has both slides and bulk: QP0 (P0?)"),

@@ -112,7 +112,7 @@ def test_other_words_are_said_once(tmp_path):
     ('{"responders": "pCR"}', "responders is 'pCR', and should be a list of words"),
     ('{"non_responders": ["RD", 3]}', "non_responders is .* should be a list of words"),
     ('{"tissue": ["lung"]}', "tissue is .* should be a text"),
-    ('{"responder": ["CR"], "tissue": "lung"}', "'responder' is no entry; there are tissue, response_column, responders")])
+    ('{"responder": ["CR"], "tissue": "lung"}', "'responder' is no entry; there are tissue, response_column")])
 def test_entries_that_would_be_misread_are_refused(tmp_path, content, words):
     (tmp_path / "project.json").write_text(content)
     with pytest.raises(ValueError, match=words):

@@ -168,7 +168,8 @@ def test_two_processes_on_one_fold(trained, project, run_script):
     with claim.held(folds / ".part-result_0_1.lock"):
         done = run_script(EXPRESSION, project, 0, "all", "CAFs", *SMALL)
     assert done.returncode == 0, done.stderr
-    assert f"CAFs result_0_1: process {os.getpid()} on {os.uname().nodename} is at work on it; left to that" in done.stdout
+    owner = f"process {os.getpid()} on {os.uname().nodename}"
+    assert f"CAFs result_0_1: {owner} is at work on it; left to that" in done.stdout
     assert [path.name for path in sorted(folds.iterdir())] == ["result_0_0"]
     assert run_script(EXPRESSION, project, 0, "all", "CAFs", *SMALL).returncode == 0
     assert contents(folds / "result_0_1") == contents(trained / "results" / "CAFs_preds" / "result_0_1")

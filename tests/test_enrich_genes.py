@@ -99,7 +99,8 @@ def test_script_finds_the_planted_set_and_repeats_only_for_other_inputs(project,
     path = project / "results" / "enrichment.csv"
     table = pd.read_csv(path)
     assert table["term"].tolist() == ["PLANTED", "ELSEWHERE"] and set(table["cell_type"]) == {"CAFs"}
-    assert table["p"][0] == pytest.approx(stats.fisher_exact([[10, 0], [2, 38]], alternative="greater").pvalue, rel=1e-5)
+    expected = stats.fisher_exact([[10, 0], [2, 38]], alternative="greater").pvalue
+    assert table["p"][0] == pytest.approx(expected, rel=1e-5)
     assert "finished" in run_script(*command).stdout
     done = run_script(*command, "--top", 5)
     assert done.returncode == 0 and "T-cells: 5 of 50 genes" in done.stdout

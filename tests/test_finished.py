@@ -126,7 +126,8 @@ def test_scripts_of_other_inputs_too(make, tmp_path):
     script, words, every = make(before)
     found = disturbed(every, script, words.split(), before, tmp_path / "work")
     assert not found["kills"]["faults"], found
-    refused = {name: said for name, said in found["deletions"]["faults"].items() if "made by something else" not in said}
+    refused = {name: said for name, said in found["deletions"]["faults"].items()
+               if "made by something else" not in said}
     assert not refused, found    # tables without their record may be somebody's own
 
 

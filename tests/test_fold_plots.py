@@ -5,7 +5,8 @@ import pytest
 
 from training import fold_plots
 
-HISTORY = [{"epoch": i, "train_loss": 1 / i, "valid_loss": 2 / i, "valid_r": 0.5 - abs(i - 7) / 50} for i in range(1, 21)]
+HISTORY = [{"epoch": i, "train_loss": 1 / i, "valid_loss": 2 / i, "valid_r": 0.5 - abs(i - 7) / 50}
+           for i in range(1, 21)]
 
 
 def predictions(seed, n_outputs=5):

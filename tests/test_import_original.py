@@ -154,7 +154,8 @@ def test_the_check_leads_from_the_import_to_the_tables(imported, run_script, tmp
     shutil.copytree(imported[0], project)
     shutil.rmtree(project / "results" / "T-cells_preds" / "result_0_1")
     scripts, _ = follow(run_script, project, with_options=False)
-    assert scripts == ["prediction/1main_cs_exp_regression.py", "prediction/collect_results.py", "prediction/figures.py"]
+    assert scripts == ["prediction/1main_cs_exp_regression.py", "prediction/collect_results.py",
+                       "prediction/figures.py"]
 
 
 def test_weights_load_into_the_model_of_prediction(imported, original):

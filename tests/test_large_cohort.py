@@ -45,7 +45,8 @@ def test_a_thousand_slides(tmp_path, weights, run_script):
     """Every tenth slide is glass, every fiftieth is missing; all are links to two files."""
     project = painted_slides.make_project(tmp_path / "project", {f"s{i:03d}": None for i in range(N_SLIDES)})
     metadata = pd.read_csv(project / "metadata.csv")
-    metadata.assign(**{"Patient.ID": "P"}).to_csv(project / "metadata.csv", index=False)    # who may have one scan twice
+    metadata["Patient.ID"] = "P"    # who may have one scan twice
+    metadata.to_csv(project / "metadata.csv", index=False)
     kinds = np.select([np.arange(N_SLIDES) % 50 == 7, np.arange(N_SLIDES) % 10 == 0], ["failed", "empty"], "done")
     for kind, glass in (("done", ()), ("empty", "all")):
         painted_slides.write_svs(tmp_path / f"{kind}.svs", painted_slides.slide_picture(1, 1, glass=glass))

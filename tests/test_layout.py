@@ -91,7 +91,8 @@ def test_folders_are_small():
 
 def test_imports_match_requirements():
     always = required(ROOT / "requirements.txt")
-    optional = set().union(*(required(path) for folder in FOLDERS for path in (ROOT / folder).glob("requirements*.txt")))
+    optional = set().union(*(required(path) for folder in FOLDERS
+                             for path in (ROOT / folder).glob("requirements*.txt")))
     own = set().union(*(rooms(folder) for folder in FOLDERS), {"slide_ex"})
     used = set().union(*(imported_tops(path) for path in SOURCES)) - sys.stdlib_module_names - own
     assert used - always - optional == set(), "imported but in no requirements file"

@@ -84,7 +84,8 @@ def test_no_other_matrix_of_that_rank_has_a_lower_penalised_loss(rank, penalty):
                 key=lambda result: result.fun)
     coefficients = found.x[:6 * rank].reshape(6, rank) @ found.x[6 * rank:].reshape(rank, 4)
     state = fit(kernel, labels, penalty, rank)
-    assert np.allclose(linear_head.predict(state, features), kernel.z() @ coefficients + labels[train].mean(0), atol=1e-4)
+    expected = kernel.z() @ coefficients + labels[train].mean(0)
+    assert np.allclose(linear_head.predict(state, features), expected, atol=1e-4)
     assert np.linalg.matrix_rank(linear_head.matrix(state)[0]) == rank
 
 
@@ -306,11 +307,11 @@ def test_response_is_compared_with_each_kind_of_direct_model(home):
     found = cohorts.read(cohorts.Source(home, "results"), ())
     summary = pd.read_csv(home / "results" / "summary.csv").set_index(["target", "model"]).loc["direct"]
     for kind in (*model_folder.MODELS, "ridge"):
-        scores = found.sets[f"direct {kind}"]["pCR"]
+        scores = found.sets[f"direct {kind}"]["response"]
         assert feature_sets.kind_of((f"direct {kind}",)) == "direct"
         labels = [found.response[patient] for patient in scores.index]
         assert metrics.roc_auc_score(labels, scores) == pytest.approx(summary.loc[kind, "auc"], abs=1e-6)
-    assert len({tuple(found.sets[name]["pCR"]) for name in feature_sets.DIRECT}) == 4
+    assert len({tuple(found.sets[name]["response"]) for name in feature_sets.DIRECT}) == 4
 
 
 @pytest.mark.parametrize("use", model_folder.MODELS)

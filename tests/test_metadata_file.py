@@ -58,7 +58,8 @@ def test_bad_tables(tmp_path, text, message):
 
 def test_words_for_missing_values_are_none(tmp_path):
     """R writes NA for an empty cell."""
-    found = table(tmp_path, "Slide.ID,Filename,Patient.ID,Magnification,MPP,Mask\na,a,p,NA,0.5,NA\nb,b,p,40,nan,b.png\n")
+    found = table(tmp_path, "Slide.ID,Filename,Patient.ID,Magnification,MPP,Mask\n"
+                            "a,a,p,NA,0.5,NA\nb,b,p,40,nan,b.png\n")
     assert np.isnan(found.magnification[0]) and np.isnan(found.mpp[1]) and found.mpp[0] == .5
     assert found.mask_file.tolist() == ["", "b.png"]
 

@@ -8,7 +8,8 @@ import simulated_cohort
 from slide_ex.project import features_file, splits_file
 from training import patient_splits
 
-PATIENTS = [f"TCGA-{site}-{i:04d}" for i in range(60) for site in ["A2", "BH", "E9", "AR", "D8", "C8", "GM"][i % 7:i % 7 + 1]]
+SITES = "A2", "BH", "E9", "AR", "D8", "C8", "GM"
+PATIENTS = [f"TCGA-{SITES[i % 7]}-{i:04d}" for i in range(60)]
 
 
 @pytest.fixture(scope="module")

@@ -242,7 +242,7 @@ def test_states_and_purity_are_used_said_and_recorded(cohort, tmp_path, run_scri
     assert summary["n_states"].tolist() == [12, 5, 5, 5]
     assert "skipped" in run_script(SCRIPT, project, "--purity").stdout
     done = run_script(SCRIPT, project, "--purity", "clinical.csv", cwd=tmp_path)
-    assert done.returncode == 1 and "clinical.csv" in done.stderr, "a file that is named is that file, not the project's"
+    assert done.returncode == 1 and "clinical.csv" in done.stderr, "a file that is named is not the project's"
     for change, words in ((["--no-states", "--purity"], "no_states"), ([], "purity was"),
                           (["--purity", "--malignant", "T-cells"], "malignant")):
         done = run_script(SCRIPT, project, *change)

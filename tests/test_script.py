@@ -233,7 +233,8 @@ def test_a_signal_to_a_worker_is_not_one_to_the_script(in_python):
 
 @pytest.mark.parametrize("library", [
     "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n",
-    "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    raise ImportError('half')\n"])
+    "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    "except KeyboardInterrupt:\n    raise ImportError('half')\n"])
 def test_ctrl_c_while_libraries_are_imported_is_one_line(in_python, tmp_path, library):
     """Also where a library makes another exception of it."""
     (tmp_path / "library.py").write_text(library)

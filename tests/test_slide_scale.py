@@ -47,7 +47,8 @@ def test_who_comes_first(statements, expected):
 
 
 @pytest.mark.parametrize("power, mpp, is_used", [(20, .25, False), (20, .2325, False), (40, .5, False),
-                                                 (20, .45, False), (40, .2325, True), (20, .46, True), (20, .545, True)])
+                                                 (20, .45, False), (40, .2325, True), (20, .46, True),
+                                                 (20, .545, True)])
 def test_a_slide_that_contradicts_itself_says_nothing(power, mpp, is_used):
     if is_used:
         assert decide(power, mpp).power == power
@@ -84,12 +85,15 @@ def test_impossible_scales_in_the_table_are_refused(tmp_path, column, value):
 
 
 OME = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Instrument ID="I:0">
-<Objective ID="O:0" NominalMagnification="{power}"/></Instrument><Image ID="Image:0"><ObjectiveSettings ID="O:0"/>
+<Objective ID="O:0" NominalMagnification="{power}"/></Instrument>
+<Image ID="Label"><Pixels ID="P:1" SizeX="99" SizeY="99" PhysicalSizeX="9" PhysicalSizeY="9"/></Image>
+<Image ID="Image:0"><ObjectiveSettings ID="O:0"/>
 <Pixels ID="P:0" DimensionOrder="XYCZT" Type="uint8" SizeX="1024" SizeY="1024" SizeC="3" SizeZ="1" SizeT="1"
 PhysicalSizeX="{size}" PhysicalSizeXUnit="{unit}" PhysicalSizeY="{size}" PhysicalSizeYUnit="{unit}"/></Image></OME>"""
 
 
-@pytest.mark.parametrize("size, unit, power", [("0.25", "µm", 40), ("250", "nm", 40), ("0.0005", "mm", 20)])
+@pytest.mark.parametrize("size, unit, power", [
+    ("0.25", "µm", 40), ("0.25", "um", 40), ("250", "nm", 40), ("0.0005", "mm", 20)])
 def test_ome_xml_counts(tmp_path, size, unit, power):
     path = tmp_path / "slides" / "s.tif"
     path.parent.mkdir()
@@ -197,7 +201,7 @@ def test_coarse_slides_are_foreseen(tmp_path, run_script):
         painted_slides.write_svs(tmp_path / "slides" / f"{name}.svs", picture, power=10)
     checked = run_script("data/check_project.py", tmp_path).stdout
     assert "slides: 2 slides are too coarse: coarse, coarser; the slide was scanned at 10x (objective power of the " \
-           "slide), tiles need 20x: take it out of metadata.csv, or accept blurred tiles with --allow-upsampling" in checked
+           "slide), tiles need 20x: take it out of metadata.csv, or accept blurred tiles with --allow-up" in checked
     slide_files.process(tmp_path, row_of("coarse", "coarse.svs", patient_id="P0"), MeanColour(), allow_upsampling=True)
     slides, = (state for state in project_states.of_project(tmp_path) if state.name == "slides")
     assert not slides.problems and "--allow-upsampling" in project_states.next_words(slides)

@@ -105,7 +105,8 @@ def test_other_cohort_that_was_not_predicted_is_named(run_script, project):
 
 def test_kinds_of_models_stand_beside_one_another(run_script, project):
     """A row of the summary is named by what its model is; a baseline has no head, a target without networks a gap."""
-    rows = [("CAFs", "slide-ex", "blend", .5), ("CAFs", "network", "network", .4), ("CAFs", "low-rank", "low-rank", .45),
+    rows = [("CAFs", "slide-ex", "blend", .5), ("CAFs", "network", "network", .4),
+            ("CAFs", "low-rank", "low-rank", .45),
             ("CAFs", "ridge", "", .3), ("CAFs", "mean colour", "", .2), ("T-cells", "slide-ex", "low-rank", .1)]
     table = pd.DataFrame(rows, columns=["target", "model", "head", "median_r_in_folds"])
     table.loc[len(table)] = ["direct", "slide-ex", "network", np.nan]

@@ -112,8 +112,8 @@ def refuse_older(folder, than):
     begun = (than / "bulk.txt").stat().st_mtime_ns
     older = [name for name, path in files(folder).items() if path.stat().st_mtime_ns < begun]
     if older:
-        raise ValueError(f"CODEFACS ended without an error, but {some(older)} in {folder} are of an earlier run: see its "
-                         "log, move that folder away, and run again")
+        raise ValueError(f"CODEFACS ended without an error, but {some(older)} in {folder} are of an earlier run: see "
+                         "its log, move that folder away, and run again")
 
 
 def read_expression(path, genes, patients):

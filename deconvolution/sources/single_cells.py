@@ -12,7 +12,7 @@ from slide_ex.ids import counted, some
 from slide_ex.project import clinical_words
 
 KINDS = "genes", "features", "barcodes"
-EXPRESSION = "Gene Expression"      # what 10x Genomics calls genes, beside "Antibody Capture", "Peaks", "CRISPR Guide ..."
+EXPRESSION = "Gene Expression"      # what 10x Genomics calls genes, beside "Antibody Capture", "Peaks", ...
 FEATURE_TYPES = "feature_types"     # the column of that in .var, as scanpy reads it
 COUNT_LAYERS = "counts", "raw_counts", "raw", "count"   # where people keep counts in AnnData, before .raw and X
 NO_TYPE = {"doublet", "doublets", "multiplet", "multiplets", "unassigned", "unclassified", "undefined", "undetermined",
@@ -95,8 +95,8 @@ def read_labels(path, cells, counts_path):
             raise ValueError(f"{of}: cells that are there twice: {counted(twice)}: which is which cannot be known")
     without = cells[~cells.isin(table.index)]
     if len(without) == len(cells):
-        raise ValueError(f"{path} has no row for any cell of {counts_path.name} ({some(cells, 2)}); its first column has "
-                         f"{some(table.index, 2)}: write the ids of cells there as they are with the counts")
+        raise ValueError(f"{path} has no row for any cell of {counts_path.name} ({some(cells, 2)}); its first column "
+                         f"has {some(table.index, 2)}: write the ids of cells there as they are with the counts")
     if len(without):
         logging.info(f"note: {path.name} has no row for {len(without)} of {len(cells)} cells: {some(without, 3)}")
     return table.reindex(cells, fill_value="")

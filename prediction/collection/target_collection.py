@@ -1,4 +1,4 @@
-"""What is collected of one target, by itself: its table, its rows of the summary, its predictions; and of all at a time.
+"""What is collected of one target, by itself: its table, its rows of the summary, its predictions; and of all.
 
 Forked processes share what was read and decomposed before. What each leaves for the files of all targets is in a file
 of its own, so that predictions of no more than one target a process are in memory.
@@ -72,7 +72,7 @@ def collect_all(collection, folder):
 
 
 def shared_of_baselines(collection, targets_path):
-    """Read and decompose, before processes are forked, what the baselines of most targets need; see baselines.predict."""
+    """Read and decompose, before processes are forked, what baselines of most targets need; see baselines.predict."""
     if collection.bulk_path:
         baselines.bulk_table(collection.bulk_path)
     folds = sorted({fold for of_target in collection.configs.values()

@@ -114,9 +114,9 @@ def train(args, targets, config):
     if model_folder.NETWORK in kinds:
         failed += train_networks(args, targets, slides, splits, numbers, config)
     if failed:
-        again = " without --overwrite" * args.overwrite
-        raise ValueError(f"{sum(task.n_models for task, _ in failed)} models failed: {sharing.listed(failed)}; when that "
-                         f"is fixed, run the same command again{again}, which trains only what is left")
+        again = " without --overwrite" if args.overwrite else ""
+        raise ValueError(f"{sum(task.n_models for task, _ in failed)} models failed: {sharing.listed(failed)}; when "
+                         f"that is fixed, run the same command again{again}, which trains only what is left")
 
 
 def train_networks(args, targets, slides, splits, numbers, config):

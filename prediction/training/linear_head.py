@@ -25,7 +25,8 @@ def inputs(features, colours, weight):
         return features
     if colours is None or not np.isfinite(colours).all():
         raise ValueError("the low-rank models use the mean colour, which is not recorded for these slides: process "
-                         "them with slide_processing/1main_processing.py, or give --use network")
+                         "them with slide_processing/1main_processing.py, or give --use network where there are "
+                         "networks")
     return np.concatenate([features, colours.astype(float)], axis=1)
 
 

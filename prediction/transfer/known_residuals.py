@@ -8,7 +8,7 @@ from slide_ex.project import model_folder, predictions_file, targets_file
 
 
 def kinds(project, splits):
-    """Which models made the predictions out of fold in results/, dict by target; none where they are of other models."""
+    """Which models made the predictions out of fold in results/, dict by target; none where these are of others."""
     path = project / "results" / predictions_file.NAME
     attributes = predictions_file.read_attributes(path) if path.is_file() else {}
     cell_types = targets_file.read_cell_types(project / targets_file.NAME)

@@ -44,7 +44,8 @@ def is_bundle(path):
 
 def is_part_of_one(path):
     """Whether a folder holds nothing but what a bundle has, such as one of which files are gone."""
-    return path.is_dir() and all(file.name in (CONTENT, CARD) or file.suffix == ".safetensors" for file in path.iterdir())
+    return path.is_dir() and all(file.name in (CONTENT, CARD) or file.suffix == ".safetensors"
+                                 for file in path.iterdir())
 
 
 def is_whole(path):

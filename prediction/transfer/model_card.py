@@ -31,8 +31,8 @@ def text(content):
         "Out of fold, that is in patients of this cohort whom the models had not seen:", "",
         "| target | models | outputs | patients | median R | outputs with R > 0.4 | AUC (95 % interval) |",
         "|---|---|---|---|---|---|---|", *(row(name, content) for name in content["targets"]), "",
-        *intervals_of(content), "On other scanners, stains and populations it can do worse: with labels of your own, `summary.csv` of the "
-        "predictions tells how much.", "",
+        *intervals_of(content), "On other scanners, stains and populations it can do worse: with labels of your own, "
+        "`summary.csv` of the predictions tells how much.", "",
         "## Files", "",
         "Weights are safetensors and contain no code; `bundle.json` has the order of the outputs and the SHA-256 of "
         "each file. It also has the SHA-256 of the ids of the training patients, by which cohorts that share patients "

@@ -200,7 +200,8 @@ def refuse_other_features(models, slides):
         is_imported = here.get("weights") == features_file.WEIGHTS_OF_IMPORTS["weights"]
         remedy = ("import features that were extracted as those were" if is_imported else
                   "run slide_processing/1main_processing.py with the same encoder, weights and settings")
-        raise ValueError(f"{slides.path} was not made as the features of {models.name} ({'; '.join(different)}): {remedy}")
+        raise ValueError(f"{slides.path} was not made as the features of {models.name} ({'; '.join(different)}): "
+                         f"{remedy}")
     if not there["weights_sha256"]:  # of imported features
         logging.info(f"features: the weights of {there['encoder']} were not recorded, take care that they are the same")
     for name, nothing in TOLD_FEATURES.items():

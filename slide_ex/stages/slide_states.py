@@ -188,7 +188,8 @@ def unusable(project, unfinished, made):
                 scale.refuse_coarse(decided, magnification_of(made))
         except ValueError as error:
             found[type(error)][slide.slide_id] = str(error)
-    return [f"{len(names)} {UNUSABLE[kind][0]}: {some(names, 3)}; {reasons(names)}{UNUSABLE[kind][1]}".removesuffix("; ")
+    return [f"{len(names)} {UNUSABLE[kind][0]}: {some(names, 3)}; {reasons(names)}{UNUSABLE[kind][1]}"
+            .removesuffix("; ")
             for kind, names in found.items() if names]
 
 

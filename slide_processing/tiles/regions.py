@@ -226,8 +226,8 @@ def tiles_inside(region, grid):
     """Which tiles of a tiling.Grid have their centre inside, bool (n_tiles,); ValueError where none has."""
     inside = region.holds(*grid.centres).ravel()
     if not inside.any():
-        raise ValueError(f"no tile ({grid.level0_tile_px} level-0 px) has its centre inside the mask: its regions are too small, or "
-                         "not in level-0 pixels")
+        raise ValueError(f"no tile ({grid.level0_tile_px} level-0 px) has its centre inside the mask: its regions are "
+                         "too small, or not in level-0 pixels")
     return inside
 
 

@@ -4,8 +4,8 @@
 
 Without --data, on simulated data of another law than the model's (deconvolution_data.py): multiplicative programmes,
 correlated between cell types, in counts. --samples and --genes cut the data for a quicker look. --out gets
-reliability.csv: per cell type and confidence, the share of (gene, type) pairs with Kendall's tau of at least 0.3 against
-the truth.
+reliability.csv: per cell type and confidence, the share of (gene, type) pairs with Kendall's tau of at least 0.3
+against the truth.
 """
 import argparse
 import resource

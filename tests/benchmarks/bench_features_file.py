@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_features_file.py FOLDER [N_SLIDES] [N_TILES]
 
 Makes slides of N_TILES x 2,048 features in FOLDER. Prints seconds of both and their ratio: of the collection, of a
-start (what every script reads first), of all tiles slide by slide, of 16 tiles of each slide; warm, which means that the
-machine has the files in memory, and cold, after it was told to forget them.
+start (what every script reads first), of all tiles slide by slide, of 16 tiles of each slide; warm, which means that
+the machine has the files in memory, and cold, after it was told to forget them.
 """
 import os
 import sys

@@ -31,8 +31,8 @@ def main(args):
         script = "prediction/1main_cs_exp_regression.py"
         seconds, cpu, gib = measured_run.run(script, project, "all", "all", "all", "--model", "low-rank")
         n_models = N_MODELS * args.cell_types
-        print(f"low-rank: {n_models} models of {args.slides} slides x {args.genes} genes in {seconds:.0f} s, {cpu:.0f} s "
-              f"of CPU, {seconds / n_models:.2f} s a model; peak memory of all processes together {gib:.1f} GiB")
+        print(f"low-rank: {n_models} models of {args.slides} slides x {args.genes} genes in {seconds:.0f} s, {cpu:.0f} "
+              f"s of CPU, {seconds / n_models:.2f} s a model; peak memory of all processes together {gib:.1f} GiB")
         for inner in range(args.networks):
             seconds, cpu, gib = measured_run.run(script, project, 0, inner, "CAFs", "--processes", 1)
             print(f"network: one model on one core in {seconds:.0f} s, {cpu:.0f} s of CPU, {gib:.1f} GiB")

@@ -1,4 +1,4 @@
-"""Bulk deconvolved by another tool, as its documentation shows: a process of its own for bench_deconvolution.py --peers.
+"""Bulk deconvolved by another tool, as its documentation shows; a process of its own for bench_deconvolution --peers.
 
     <python of the tool> tests/benchmarks/deconvolution_peers.py BayesPrism input.npz output.npz
 
