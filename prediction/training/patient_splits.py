@@ -83,7 +83,7 @@ def from_table(path, slides, patients):
     def chosen(named):
         return sorted(named & set(patients))
 
-    outer = [{"test": chosen(test_set(test, k, path)),
+    outer = [{"test": chosen(tested(test, k, path)),
               "inner": [{"train": chosen(of_train), "valid": chosen(of_valid)}
                         for of_train, of_valid in zip(train, valid)]}
              for k, (test, train, valid) in enumerate(zip(sets["test"], sets["train"], sets["valid"]))]
@@ -134,7 +134,7 @@ def refuse_uneven(lists, path):
                          "same, at least one")
 
 
-def test_set(of_inner, outer, path):
+def tested(of_inner, outer, path):
     """The test part of an outer fold, which all of its inner folds that name one (sets of ids) name alike."""
     named = [one for one in of_inner if one]
     if any(one != named[0] for one in named):

@@ -125,11 +125,13 @@ def read_content(path):
     try:
         content = record.read(path / CONTENT, "prediction/export_model.py")
         known = (content["format"], content["version"]) == (FORMAT, VERSION)
-        listed, *_ = (content[name] for name in NEEDED) if known else ([],)
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path / 'bundle.json'} is damaged, or was edited: get the bundle again") from None
+        raise ValueError(f"{path / CONTENT} is damaged, or was edited: get the bundle again") from None
     if not known:
-        raise ValueError(f"{path / 'bundle.json'} is not of version {VERSION} of the format: export the bundle again")
+        raise ValueError(f"{path / CONTENT} is not of version {VERSION} of the format: export the bundle again")
+    if absent := [name for name in NEEDED if name not in content]:
+        raise ValueError(f"{path / CONTENT} is damaged, or was edited (no {', '.join(absent)}): get the bundle again")
+    listed = content["files"]
     ids.refuse_unsafe([content["name"], *content["targets"], *listed], "the name", path / CONTENT)
     for name in [*listed, *(f"{target}.safetensors" for target in content["targets"]), "training_range.safetensors"]:
         if not (path / name).is_file():
