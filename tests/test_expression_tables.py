@@ -87,6 +87,15 @@ def test_few_negative_values_among_linear_ones_have_their_own_words():
         linear(table.sub(table.quantile(.5), axis=1), clip_negative=True)
 
 
+@pytest.mark.parametrize("n_genes, total, is_told", [
+    (400, .2e6, False), (400, 1.2e6, False), (400, 1.6e6, True), (15000, .3e6, True), (15000, .5e6, False),
+    (15000, 1.2e6, True)])
+def test_totals_that_no_tpm_have_are_told(n_genes, total, is_told):
+    """Few genes may add up to less than a million, never to much more; all protein-coding ones add up to most of it."""
+    notes = linear(tpm(n_genes) * (total / 1e6))[1]
+    assert bool(notes) == is_told and all(f"the samples add up to {total:.3g}" in note for note in notes)
+
+
 def test_counts_are_named_and_become_tpm_with_lengths():
     random = np.random.default_rng(1)
     lengths = pd.Series(random.integers(300, 9000, 400).astype(str), tpm().index)
