@@ -62,8 +62,8 @@ def main(args):
     layout = slide_tiles.read_layout(project, slides, row)
     predicted = {output for target, *_ in targets.values() for output in target.outputs}
     cell_types = targets["abundance"][0].outputs if "abundance" in targets else ()
-    measured, tile = spots.in_tiles(spots.read(args.spots, predicted, cell_types), layout.coords, layout.edge_px,
-                                    args.min_inside)
+    measured, tile = spots.in_tiles(spots.read(args.spots, predicted, cell_types), layout.coords,
+                                    layout.level0_tile_px, args.min_inside)
     marker = plan.outputs(project, "spatial truth", slide_id=slide.slide_id)[-1]
     now = settings_of(args, slides, row, targets)
     if record.is_finished_folder(marker, MADE_BY, now, args.overwrite):
@@ -115,7 +115,7 @@ def compared(args, slides, row, targets, layout, measured, tile):
     """Tables by name of their file, and what is drawn: the best outputs (name, measured, values of tiles, R)."""
     features = slides.read_tiles("features", row).astype(np.float32)
     colours = slide_tiles.read_colours(args.project_path, slides, row)
-    blocks = comparison.blocks_of(measured.place, args.block_tiles * layout.edge_px)
+    blocks = comparison.blocks_of(measured.place, args.block_tiles * layout.level0_tile_px)
     if blocks.max() + 1 < comparison.MIN_BLOCKS:
         logging.warning(f"{blocks.max() + 1} blocks of {args.block_tiles} x {args.block_tiles} tiles: too few for "
                         "intervals; give a smaller --block-tiles")
@@ -124,7 +124,7 @@ def compared(args, slides, row, targets, layout, measured, tile):
                              ("cell_types.csv", measured.fractions)):
         opponents = comparison.of_opponents(
             measured, truth.to_numpy(float), tile, None if colours is None else colours[tile].astype(float),
-            layout.edge_px, blocks, *bootstrap) if truth.shape[1] else {}
+            layout.level0_tile_px, blocks, *bootstrap) if truth.shape[1] else {}
         for name, (target, folds, _) in targets.items():
             outputs = [output for output in target.outputs if output in truth]
             if (name == "abundance") != (file_name == "cell_types.csv") or not outputs:

@@ -245,15 +245,15 @@ def test_limits_are_those_asked_for_and_another_pair_is_another_picture(project,
 
 def test_size_of_tiles_is_that_of_the_slide_s_own_file_else_of_features_h5(project):
     slides = features_file.read_slides(project / "features.h5")
-    assert slide_tiles.read_layout(project, slides, 0).edge_px == 64
+    assert slide_tiles.read_layout(project, slides, 0).level0_tile_px == 64
     (project / "features").mkdir()
     with h5py.File(project / "features" / "S0.h5", "w") as file:
         for name, n_columns, kind in (("features", 2, "f4"), ("coords", 2, "i4"), ("mean_rgb", 3, "f4")):
             file[name] = np.zeros((20, n_columns), kind)
         file.attrs.update(level0_tile_px=32, level0_width=400, level0_height=300)
     layout = slide_tiles.read_layout(project, slides, 0)
-    assert (layout.edge_px, layout.size_px) == (32, (400, 300))
-    assert slide_tiles.read_layout(project, slides, 1).edge_px == 64
+    assert (layout.level0_tile_px, layout.size_px) == (32, (400, 300))
+    assert slide_tiles.read_layout(project, slides, 1).level0_tile_px == 64
 
 
 @pytest.mark.parametrize("max_px", [384, 100])

@@ -156,6 +156,15 @@ def test_what_is_no_mask_of_the_slide(tmp_path, content, message):
         read(tmp_path, content)
 
 
+def test_regions_may_reach_beyond_each_side_by_its_hundredth(tmp_path):
+    """Of 2,000 x 1,000 px."""
+    assert read(tmp_path, feature(square(1915, 10, 100))).extent()[2] == 2015
+    assert read(tmp_path, feature(square(-15, 10, 100))).extent()[0] == -15
+    for x, y in ((10, 915), (10, -15)):
+        with pytest.raises(ValueError, match="reaches from"):
+            read(tmp_path, feature(square(x, y, 100)))
+
+
 def test_other_files_are_named(tmp_path):
     for content in (b"", b"\x89PNG\r\n", b"PK\x03\x04", "\N{SNOWMAN}".encode("utf-16")):
         (tmp_path / "m").write_bytes(content)
@@ -186,7 +195,7 @@ def test_kinds_of_pictures(tmp_path):
     coloured = Image.fromarray(grey // 255, "P")
     coloured.putpalette([255, 0, 0, 0, 255, 0] + [0, 0, 9] * 254)
     transparent = np.dstack([np.full_like(grey, 9)] * 3 + [grey])
-    for image in (grey, np.dstack([grey] * 3), transparent, coloured, Image.fromarray(grey > 0),
+    for image in (grey, np.dstack([grey] * 3), transparent, transparent[..., 2:], coloured, Image.fromarray(grey > 0),
                   Image.fromarray(grey.astype(np.uint16) * 200)):
         region = picture(tmp_path, image)
         assert holds(region, 1500, 500) and not holds(region, 500, 500)
@@ -206,7 +215,8 @@ def test_values_of_a_picture_are_its_classes(tmp_path):
 
 @pytest.mark.parametrize("pixels, message", [
     (half(0), "marks nothing"), (half(shape=(20, 20)), "20 x 20 px, level 0 of the slide 2000 x 1000"),
-    (np.dstack([half(), half(0), half()]), "is coloured")])
+    (np.dstack([half(), half(0), half()]), "is coloured"),
+    (np.dstack([half(), half(), half(0), half()]), "is coloured")])
 def test_pictures_that_are_no_masks(tmp_path, pixels, message):
     with pytest.raises(ValueError, match=message):
         picture(tmp_path, pixels)

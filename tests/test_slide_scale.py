@@ -26,7 +26,7 @@ def decide(power=NAN, mpp=NAN, table_power=NAN, table_mpp=NAN, prefer="", mpp_y=
 
 
 def edge(**statements):
-    return scale.edge_px(decide(**statements).power, 512, 20)
+    return scale.level0_tile_px(decide(**statements).power, 512, 20)
 
 
 def row_of(slide_id="s", filename="s.svs", magnification=NAN, mpp=NAN, patient_id="p"):

@@ -13,7 +13,7 @@ published = runpy.run_path(ROOT / "tests" / "benchmarks" / "published_way.py")
 
 @pytest.mark.parametrize("magnification, edge", [(20, 512), (40, 1024), (82.44, 2110), (20.04, 513), (39.6, 1014)])
 def test_edge_at_level_0(magnification, edge):
-    assert scale.edge_px(magnification, tiling.TILE_PX, tiling.MAGNIFICATION) == edge
+    assert scale.level0_tile_px(magnification, tiling.TILE_PX, tiling.MAGNIFICATION) == edge
 
 
 @pytest.mark.parametrize("width, height", [(0, 0), (511, 5000), (512, 512), (2220, 2967), (1537, 1024)])

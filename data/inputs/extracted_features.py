@@ -147,14 +147,14 @@ def with_patches(bag, slide, folder):
     try:
         with h5py.File(path, "r", locking=False) as file:
             coords, said = np.asarray(file["coords"][:], np.int32), dict(file["coords"].attrs)
-            edge = float(said["patch_size"]) * float(np.ravel(said["downsample"])[0])
+            level0_tile_px = float(said["patch_size"]) * float(np.ravel(said["downsample"])[0])
     except (OSError, KeyError) as error:
         raise ValueError(f"{path} is no file of CLAM's patches/ ({error})") from None
     same = len(coords) == len(bag.features) and (bag.coords is None or np.array_equal(coords, bag.coords))
     if not same:
         raise ValueError(f"{path} has other tiles than {slide.path} ({len(coords)} and {len(bag.features)}): give the "
                          "patches that the features were made from")
-    recorded = {"patch_size_level0": edge}
+    recorded = {"patch_size_level0": level0_tile_px}
     if "level_dim" in said:
         width, height = np.ravel(said["level_dim"]) * np.ravel(said["downsample"])
         recorded |= {"level0_width": float(width), "level0_height": float(height)}

@@ -90,10 +90,10 @@ def slide_and_tiles(part, project, slide_id):
     slides = features_file.read_slides(project / "features.h5")
     recorded, coords = features_file.read_geometry(slides.path).loc[slide_id], slides.read_tiles(
         "coords", slides.row_of(slide_id))
-    edge = recorded["patch_size_level0"]
-    n_rows, n_columns = (int(recorded[side] // edge) for side in ("level0_height", "level0_width"))
+    level0_tile_px = recorded["patch_size_level0"]
+    n_rows, n_columns = (int(recorded[side] // level0_tile_px) for side in ("level0_height", "level0_width"))
     mosaics = mask_file.read_mosaics(mask_file.path_of(project, slide_id), n_rows, n_columns)
-    x, y = (coords[len(coords) // 2] / edge).astype(int) * mask_file.THUMBNAIL_PX
+    x, y = (coords[len(coords) // 2] / level0_tile_px).astype(int) * mask_file.THUMBNAIL_PX
     inside = tuple(slice(corner + LINE_PX, corner + mask_file.THUMBNAIL_PX - LINE_PX) for corner in (y, x))
     titles = ("Slide and grid", "Kept tiles, normalised", "A tile, scanned", "The same, normalised")
     axes = part.subplots(1, 4, width_ratios=[1.3, 1.3, 1, 1])
@@ -103,7 +103,7 @@ def slide_and_tiles(part, project, slide_id):
         axis.set_axis_off()
         axis.set_anchor("W")
     return [(axes[0], f"Slide {slide_id}, which has the median number of tiles, with the grid of {n_rows} × "
-             f"{n_columns} tiles ({edge:.0f} pixels of level 0 a side)."),
+             f"{n_columns} tiles ({level0_tile_px:.0f} pixels of level 0 a side)."),
             (axes[1], f"The {len(coords)} tiles with tissue, after stain normalisation, at 1/16."),
             (axes[2], "One of these tiles as scanned, at 1/16."), (axes[3], "The same tile after normalisation.")]
 

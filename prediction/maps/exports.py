@@ -52,7 +52,7 @@ def record_of(drawn):
             for one, of_map in drawn.maps]
     return {"slide_id": drawn.slide_id, "patient_id": drawn.patient_id, "n_tiles": len(drawn.layout.coords),
             "models": drawn.models, "note": slide_map.NOTE, "maps": maps, "limits": drawn.limits,
-            "sha256": checksums.of_content(drawn.layout.coords, drawn.layout.edge_px, *values, *picture)}
+            "sha256": checksums.of_content(drawn.layout.coords, drawn.layout.level0_tile_px, *values, *picture)}
 
 
 def write_png(path, drawn):
@@ -75,7 +75,7 @@ def tile_table(drawn):
     """One row a tile: slide and place."""
     x, y = drawn.layout.coords.T
     return pd.DataFrame({"slide_id": drawn.slide_id, "x_level0_px": x, "y_level0_px": y,
-                         "tile_level0_px": drawn.layout.edge_px})
+                         "tile_level0_px": drawn.layout.level0_tile_px})
 
 
 def write_geojson(path, drawn):
@@ -101,7 +101,7 @@ def write_anndata(path, drawn):
     """
     import anndata
     layout, picture = drawn.layout, drawn.picture
-    spatial = {"scalefactors": {"spot_diameter_fullres": float(layout.edge_px), "tissue_hires_scalef": 1.0},
+    spatial = {"scalefactors": {"spot_diameter_fullres": float(layout.level0_tile_px), "tissue_hires_scalef": 1.0},
                "images": {}, "metadata": {"slide_id": drawn.slide_id, "patient_id": drawn.patient_id}}
     if picture is not None:
         spatial["images"]["hires"] = picture.rgb
@@ -112,6 +112,6 @@ def write_anndata(path, drawn):
     obs = tile_table(drawn).astype({"slide_id": "category"})
     obs.index = [f"{x}_{y}" for x, y in layout.coords]
     values = np.stack([values for _, values in drawn.maps], axis=1).astype(np.float32)
-    anndata.AnnData(values, obs, var, obsm={"spatial": layout.coords + layout.edge_px / 2},
+    anndata.AnnData(values, obs, var, obsm={"spatial": layout.coords + layout.level0_tile_px / 2},
                     uns={"spatial": {drawn.slide_id: spatial}, "note": slide_map.NOTE, "models": drawn.models}
                     ).write_h5ad(path, compression="gzip")

@@ -106,7 +106,7 @@ def on_white(colours):
 
 def outlines(layout):
     """Closed outlines of the tiles; int64 (n_tiles, 5, 2)."""
-    return layout.coords[:, None] + layout.edge_px * np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
+    return layout.coords[:, None] + layout.level0_tile_px * np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
 
 
 def draw_scale_bar(axis, size_px, mpp):

@@ -15,7 +15,7 @@ MAX_OTHER_SIZE = 0.01       # relative difference of a slide's side from what is
 class Layout:
     """Where the analysed tiles of a slide lie."""
     coords: np.ndarray  # int64 (n_tiles, 2)   x, y of the top-left corners
-    edge_px: int        # side of a tile
+    level0_tile_px: int        # side of a tile
     size_px: tuple      # width, height of the slide; what the tiles cover where the slide's size is not recorded
     mpp: float = np.nan     # microns per pixel of level 0 by which the tiles were cut, NaN where it is not recorded
     is_size_recorded: bool = False
@@ -37,14 +37,15 @@ def read_layout(project, slides, row):
         raise ValueError(f"{slides.path} does not say where the tiles of {slide_id} lie (coords of -1, as imported): "
                          "extract its features again, with coords")
     found = recorded_of(project, slides, slide_id)
-    edge = found.get("patch_size_level0")
-    if not edge:
+    level0_tile_px = found.get("patch_size_level0")
+    if not level0_tile_px:
         raise ValueError(f"the size of the tiles of {slide_id} is recorded nowhere: for imported features run "
                          "data/import_features.py --overwrite with --clam-patches or --tile-level0-px, else process "
                          "the slide with slide_processing/1main_processing.py (level0_tile_px)")
-    covered, sides = coords.max(0) + edge, ("level0_width", "level0_height")
+    covered, sides = coords.max(0) + level0_tile_px, ("level0_width", "level0_height")
     size_px = tuple(int(found.get(side, of_tiles)) for side, of_tiles in zip(sides, covered))
-    return Layout(coords, int(round(edge)), size_px, found.get("level0_mpp", np.nan), set(sides) <= set(found))
+    return Layout(coords, int(round(level0_tile_px)), size_px, found.get("level0_mpp", np.nan),
+                  set(sides) <= set(found))
 
 
 def read_colours(project, slides, row):

@@ -68,7 +68,7 @@ def is_tile(layout, picture):
     else:
         (height, width, _), scale = picture.rgb.shape, picture.rgb.shape[1] / picture.size_px[0]
     shown = np.zeros((height, width), bool)
-    corners = np.hstack([layout.coords, layout.coords + layout.edge_px]) * scale
+    corners = np.hstack([layout.coords, layout.coords + layout.level0_tile_px]) * scale
     for left, top, right, bottom in np.round(corners).astype(int):
         shown[top:bottom, left:right] = True
     return shown

@@ -65,7 +65,7 @@ def correlations(predicted, values, blocks, n_bootstrap, seed):
     return r(np.ones((1, n_blocks)))[0], r(weights) if n_blocks >= MIN_BLOCKS else np.full((1, x.shape[1]), np.nan)
 
 
-def of_opponents(spots, values, tile, colours, edge_px, blocks, n_bootstrap, seed):
+def of_opponents(spots, values, tile, colours, level0_tile_px, blocks, n_bootstrap, seed):
     """What `correlations` gives for each of OPPONENTS, dict.
 
     Parameters
@@ -76,7 +76,7 @@ def of_opponents(spots, values, tile, colours, edge_px, blocks, n_bootstrap, see
     unknown = np.full((len(tile), 3), np.nan)
     predicted = {"colour": by_regression(unknown if colours is None else colours, values),
                  "total": by_regression(spots.log_total[:, None], values),
-                 "position": by_position(spots.place, tile, values, SMOOTH_TILES * edge_px)}
+                 "position": by_position(spots.place, tile, values, SMOOTH_TILES * level0_tile_px)}
     return {name: correlations(predicted[name], values, blocks, n_bootstrap, seed) for name in OPPONENTS}
 
 

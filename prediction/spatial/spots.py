@@ -132,26 +132,27 @@ def read_table(path, cell_types):
             fractions.astype(float))
 
 
-def tiles_of(place, coords, edge_px):
+def tiles_of(place, coords, level0_tile_px):
     """The tile that each spot's centre lies in, int (n_spots,), -1 in none; coords: int (n_tiles, 2), corners."""
-    number = {tuple(corner): i for i, corner in enumerate((coords // edge_px).tolist())}
-    if len(number) < len(coords) or (coords % edge_px).any():     # overlapping, or not on the grid of level 0
-        inside = ((place[:, None] >= coords) & (place[:, None] < coords + edge_px)).all(axis=2)
+    number = {tuple(corner): i for i, corner in enumerate((coords // level0_tile_px).tolist())}
+    if len(number) < len(coords) or (coords % level0_tile_px).any():     # overlapping, or not on the grid of level 0
+        inside = ((place[:, None] >= coords) & (place[:, None] < coords + level0_tile_px)).all(axis=2)
         return np.where(inside.any(1), inside.argmax(1), -1)
-    return np.array([number.get(tuple(cell), -1) for cell in np.floor(place / edge_px).astype(int).tolist()], int)
+    cells = np.floor(place / level0_tile_px).astype(int).tolist()
+    return np.array([number.get(tuple(cell), -1) for cell in cells], int)
 
 
-def in_tiles(spots, coords, edge_px, min_inside=MIN_INSIDE):
+def in_tiles(spots, coords, level0_tile_px, min_inside=MIN_INSIDE):
     """Spots that lie in an analysed tile, and its number; ValueError where so few do that they are of another image."""
-    tile = tiles_of(spots.place, coords, edge_px)
+    tile = tiles_of(spots.place, coords, level0_tile_px)
     inside = tile >= 0
-    exchanged = (tiles_of(spots.place[:, ::-1], coords, edge_px) >= 0).mean()
+    exchanged = (tiles_of(spots.place[:, ::-1], coords, level0_tile_px) >= 0).mean()
     hint = ""
     if exchanged > inside.mean() + EXCHANGED:
         hint = f"; with x and y exchanged {exchanged:.0%} would: are they in the right order?"
     if inside.sum() < MIN_SPOTS or inside.mean() < min_inside:
         spot_from, spot_to = spots.place.min(0), spots.place.max(0)
-        tile_from, tile_to = coords.min(0), coords.max(0) + edge_px
+        tile_from, tile_to = coords.min(0), coords.max(0) + level0_tile_px
         raise ValueError(f"{inside.sum()} of {len(tile)} spots lie in tiles of the slide: spots reach from "
                          f"({spot_from[0]:.0f}, {spot_from[1]:.0f}) to ({spot_to[0]:.0f}, {spot_to[1]:.0f}), tiles "
                          f"from ({tile_from[0]}, {tile_from[1]}) to ({tile_to[0]}, {tile_to[1]}): give pixels "

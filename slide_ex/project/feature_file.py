@@ -100,7 +100,7 @@ def now_of(project_path, slide, made, choice=None):
             said = scale.Said(made.get("slide_magnification", math.nan), math.nan, math.nan)
         prefer = made.get("scale_choice", "") if choice is None else choice
         power = scale.decide(said, slide.magnification, slide.mpp, prefer).power
-        now["level0_tile_px"] = scale.edge_px(power, made["tile_px"], made["magnification"])
+        now["level0_tile_px"] = scale.level0_tile_px(power, made["tile_px"], made["magnification"])
         if now["level0_tile_px"] != made["level0_tile_px"]:
             now["slide_magnification"] = power  # says why
     except (ValueError, OSError) as error:

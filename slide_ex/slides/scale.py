@@ -155,7 +155,7 @@ def is_coarse(power, magnification):
     return power < MIN_POWER_SHARE * magnification
 
 
-def edge_px(power, tile_px, magnification):
+def level0_tile_px(power, tile_px, magnification):
     """Side of a tile on the scanned image, pixels of level 0: `tile_px` px wide at `magnification`."""
     return round(tile_px * power / magnification)
 

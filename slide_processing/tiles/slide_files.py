@@ -47,7 +47,7 @@ def process(project_path, slide, encoder, allow_upsampling=False, max_unreadable
         logging.warning("%s: %s", slide.slide_id, note)
     if not allow_upsampling:
         scale.refuse_coarse(found, wanted.magnification)
-    grid = tiling.grid_of(width, height, scale.edge_px(found.power, wanted.tile_px, wanted.magnification))
+    grid = tiling.grid_of(width, height, scale.level0_tile_px(found.power, wanted.tile_px, wanted.magnification))
     if not len(grid):
         raise ValueError(f"{source} is {width} x {height} px, smaller than one tile of {grid.level0_tile_px} px at "
                          f"{found.power:g}x")

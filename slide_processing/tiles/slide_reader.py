@@ -38,24 +38,24 @@ class SlideReader:
     def __exit__(self, *error):
         self.slide.close()
 
-    def read_tile(self, x, y, edge, tile_px=tiling.TILE_PX):
-        """The square of level 0 at (x, y), `edge` pixels wide, as uint8 (tile_px, tile_px, 3).
+    def read_tile(self, x, y, level0_tile_px, tile_px=tiling.TILE_PX):
+        """The square of level 0 at (x, y), `level0_tile_px` pixels wide, as uint8 (tile_px, tile_px, 3).
 
         Tiles outside the scanned bounds are background, without being read: OpenSlide has no pixels there.
         """
         left, top, right, bottom = self.bounds
-        if x >= right or y >= bottom or x + edge <= left or y + edge <= top:
+        if x >= right or y >= bottom or x + level0_tile_px <= left or y + level0_tile_px <= top:
             return np.full((tile_px, tile_px, 3), self.background, np.uint8)
-        region = over(self.read_region(x, y, edge), self.background)
-        if edge != tile_px:
+        region = over(self.read_region(x, y, level0_tile_px), self.background)
+        if level0_tile_px != tile_px:
             region = region.resize((tile_px, tile_px), Image.Resampling.BICUBIC)
         return np.asarray(region)
 
-    def read_region(self, x, y, edge):
+    def read_region(self, x, y, level0_tile_px):
         """RGBA picture of a square of level 0; a failed read is repeated on a fresh handle."""
         for pause in pauses():
             try:
-                return self.slide.read_region((int(x), int(y)), 0, (edge, edge))
+                return self.slide.read_region((int(x), int(y)), 0, (level0_tile_px, level0_tile_px))
             except openslide.OpenSlideError as error:
                 self.slide.close()
                 if pause is None:

@@ -87,7 +87,7 @@ def cosines(a, b):
 
 def bench(path, magnification, network, weights):
     """Both ways on one slide."""
-    edge = scale.edge_px(magnification, tiling.TILE_PX, tiling.MAGNIFICATION)
+    edge = scale.level0_tile_px(magnification, tiling.TILE_PX, tiling.MAGNIFICATION)
     print(f"\n{path.name} at {magnification:g}x")
     for name, (published_ms, ours_ms) in steps(path, edge, network, weights).items():
         print(f"  {name:22s} published {published_ms:7.2f} ms a tile, ours {ours_ms:6.2f} ms, "
