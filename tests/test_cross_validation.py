@@ -225,7 +225,7 @@ def test_the_epoch_is_not_chosen_by_labels_of_the_test_fold(eighty, tmp_path):
         labels[rows] = 3 - 2 * labels[rows]
         train_in(tmp_path / part, slides, dataclasses.replace(target, labels=labels), splits, [(0, 0)], keep="best")
         path = model_folder.folder(tmp_path / part, "CAFs", 0, 0)
-        found[part] = model_folder.read_predictions(path, "test")[-1]
+        found[part] = model_folder.read_predictions(path, "test").predictions
     assert np.array_equal(found["none"], found["test"]) and not np.array_equal(found["none"], found["valid"])
 
 

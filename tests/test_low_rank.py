@@ -218,7 +218,7 @@ def home(tmp_path_factory, run_script):
 
 def predictions_of(project, target, outer, inner, part="test"):
     path = model_folder.folder(model_folder.root(project / "results", "low-rank"), target, outer, inner)
-    return model_folder.read_predictions(path, part)[-1]
+    return model_folder.read_predictions(path, part).predictions
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ def write_model(source, target, folder):
     """
     folder.mkdir(parents=True)
     for part in PARTS:
-        slide_ids, _, outputs, labels, predictions = model_folder.read_predictions(source, part)
-        write_part(folder, part, slide_ids, labels, predictions, target == "direct")
+        found = model_folder.read_predictions(source, part)
+        write_part(folder, part, found.slide_ids, found.labels, found.predictions, target == "direct")
     table = source / "correlation.csv"
     if target != "direct" and table.is_file():
         write_correlations(folder, text_table.read_results(table, model_folder.made_by(target)))
@@ -46,7 +46,7 @@ def write_model(source, target, folder):
         history = text_table.read_results(source / "history.csv", model_folder.made_by(target))
         columns = EPOCHS.get(target, EPOCHS_OF_REGRESSION)
         np.savetxt(folder / "train_valid_loss.txt", history.reindex(columns=columns).to_numpy(float), fmt="%.6f")
-    return outputs
+    return found.outputs
 
 
 def write_part(folder, part, slide_ids, labels, predictions, is_direct):

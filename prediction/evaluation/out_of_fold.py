@@ -25,15 +25,15 @@ def collect(results, target_name, folds):
     for outer in sorted({outer for outer, _ in folds}):
         inner_models = [model_folder.read_predictions(model_folder.folder(results, target_name, outer, inner), "test")
                         for k, inner in folds if k == outer]
-        slide_ids, patient_ids, outputs, labels, _ = inner_models[0]
+        first = inner_models[0]
         for other in inner_models:
-            if list(other[0]) != list(slide_ids) or list(other[2]) != list(outputs):
+            if list(other.slide_ids) != list(first.slide_ids) or list(other.outputs) != list(first.outputs):
                 raise ValueError(f"{model_folder.folder(results, target_name, outer, 0).parent}: the models of outer "
                                  f"fold {outer} predict different slides or outputs; train them again with --overwrite")
-        numbers |= dict.fromkeys(patient_ids, outer)
-        blocks.append((patient_ids, labels, np.mean([model[-1] for model in inner_models], axis=0)))
+        numbers |= dict.fromkeys(first.patient_ids, outer)
+        blocks.append((first.patient_ids, first.labels, np.mean([one.predictions for one in inner_models], axis=0)))
     patient_ids, labels, predictions = (np.concatenate(parts) for parts in zip(*blocks))
-    return of_slides(patient_ids, labels, predictions, outputs, numbers)
+    return of_slides(patient_ids, labels, predictions, first.outputs, numbers)
 
 
 def of_slides(patient_ids, labels, predictions, outputs, fold_of):

@@ -170,8 +170,8 @@ def train_low_rank_models(args, targets, slides, splits, numbers):
 
     def work(task):
         with contextlib.ExitStack() as claims:
-            left = [model for model in task.models
-                    if claims.enter_context(left_to_do(task.label, model[2], model[1], args.overwrite))]
+            left = [(inner, record, path) for inner, record, path in task.models
+                    if claims.enter_context(left_to_do(task.label, path, record, args.overwrite))]
             if left:
                 trainer.train(dataclasses.replace(task, models=left))
     return sharing.share(todo, work, args.processes)

@@ -17,6 +17,8 @@ three more columns where it uses the mean colour. Of direct it is weight (1, n_i
 
 Imported models have the first three of IMPORTED and "imported" in config.json.
 """
+import typing
+
 import numpy as np
 
 from slide_ex import checksums, hdf5, record
@@ -125,12 +127,21 @@ def write(path, config, state, outputs, parts):
     (path / CONFIG).write_text(record.text(config, files, path), encoding="utf-8")
 
 
+class OfFold(typing.NamedTuple):
+    """What a model predicts of the validation or test slides of its fold."""
+    slide_ids: np.ndarray       # str (n_slides,)
+    patient_ids: np.ndarray     # str (n_slides,)
+    outputs: np.ndarray         # str (n_outputs,)
+    labels: np.ndarray          # float32 (n_slides, n_outputs)
+    predictions: np.ndarray     # float32 (n_slides, n_outputs)
+
+
 def read_predictions(path, part):
-    """Slide ids, patient ids, outputs, labels, predictions of the part "valid" or "test" of a model's folder."""
+    """OfFold of the part "valid" or "test" of a model's folder."""
     with hdf5.reading(path / PREDICTIONS, made_by(target_of(path.parent.name))) as file:
         group = file[part]
-        return (*(hdf5.strings(group, name) for name in ("slide_ids", "patient_ids")), hdf5.strings(file, "outputs"),
-                group["labels"][:], group["predictions"][:])
+        return OfFold(hdf5.strings(group, "slide_ids"), hdf5.strings(group, "patient_ids"),
+                      hdf5.strings(file, "outputs"), group["labels"][:], group["predictions"][:])
 
 
 def read_outputs(path):
