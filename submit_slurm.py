@@ -104,8 +104,6 @@ def prepare(args):
     own = plan.ROOT / ".venv" / "bin" / "python"
     args.python = args.python or (str(own) if own.exists() else sys.executable)
     args.cpus = max(1, sharing.n_cpus() // args.local) if args.local else None
-    models = plan.BY_NAME["expression"]
-    args.cpus_of_models = args.cpus or requests.setting(args.cpus_per_task, models, models.needs.cpus)
 
 
 def positive(text):

@@ -440,6 +440,16 @@ def test_folds_are_named_as_short_as_can_be(finished, size, named):
     assert re.findall(r"(\w+ \w+) T-cells", "\n".join(lines)) == named
 
 
+def test_models_are_trained_in_as_many_processes_as_their_stage_has_cpus(finished):
+    shutil.rmtree(finished / "results")
+
+    def processes(stage, *options):
+        return set(re.findall("--processes (.*)", submit(finished, "--commands", stage, *options).stdout))
+    given = ["--cpus-per-task", "2", "--cpus-per-task", "abundance:8"]
+    assert processes("expression", *given) == {"2"} and processes("abundance", *given) == {"8"}
+    assert processes("abundance", "--cpus-per-task", "expression:8") == {"4"}
+
+
 def test_what_slurm_is_asked_for(project, tmp_path, stand_in_slurm):
     done = submit(project, "--partition", "norm", "--partition", "slides:gpu", "--gres", "gpu:a100:1",
                   "--account", "lab", "--mem", "slides:64G", "--constraint", "targets:x 'y'",
@@ -630,8 +640,11 @@ def test_memory_in_all_its_spellings_and_what_a_retry_asks_for(project, monkeypa
 @pytest.mark.parametrize("given, complaint", [
     (["--mem", "1.5G"], "--mem 1.5G: give a whole number"), (["--mem", "slides:lots"], "--mem slides:lots: give"),
     (["--mem-per-cpu", "2P"], "--mem-per-cpu 2P"), (["--mem", "2G", "--mem-per-cpu", "2G"], "are both given"),
-    (["--mem", "slides:2G", "--mem-per-cpu", "slides:2G"], "both given for slides")])
-def test_memory_that_slurm_cannot_read(project, given, complaint):
+    (["--mem", "slides:2G", "--mem-per-cpu", "slides:2G"], "both given for slides"),
+    (["--cpus-per-task", "none"], "--cpus-per-task none: give a whole number from 1 up"),
+    (["--cpus-per-task", "direct:0"], "--cpus-per-task direct:0: give"),
+    (["--cpus-per-task", "nonsense:8"], "--cpus-per-task nonsense:8: give")])
+def test_memory_and_cpus_that_cannot_be_asked_for(project, given, complaint):
     done = submit(project, "--dry-run", *given)
     assert done.returncode == 1 and complaint in done.stderr and done.stderr.count("\n") == 1
 

@@ -4,6 +4,7 @@ import shlex
 
 NONE = "none"                                                  # a value: do not ask for it
 MEMORY = re.compile(r"(\d+)([KMGT]?B?)", re.IGNORECASE)        # as sbatch reads it; 0 is all of a node
+COUNT = re.compile(r"0*[1-9][0-9]*")
 MEMORY_OPTIONS = ("--mem", "--mem-per-cpu", "--mem-per-gpu")   # of which it takes one
 PASSING = re.compile(r"unable to contact|timed out|connection (refused|reset|failure|timed)|temporarily|zero bytes|"
                      r"load_jobs", re.IGNORECASE)    # not "contact us" or "try again with", as sites end a refusal
@@ -30,14 +31,22 @@ def setting(values, stage, default):
 
 
 def check(args):
-    """ValueError for memory that sbatch cannot read, or that is given in two ways."""
+    """ValueError for memory or CPUs that cannot be asked for, and for memory that is given in two ways."""
     for option in ("mem", "mem_per_cpu"):
         for stage_name, value in getattr(args, option).items():
             if value != NONE and not MEMORY.fullmatch(value):
-                raise ValueError(f"--{option.replace('_', '-')} {stage_name}{':' * bool(stage_name)}{value}: give a "
-                                 "whole number with K, M, G or T, such as 1536M, or none")
+                raise ValueError(f"--{option.replace('_', '-')} {as_given(stage_name, value)}: give a whole number "
+                                 "with K, M, G or T, such as 1536M, or none")
+    for stage_name, value in args.cpus_per_task.items():    # the commands of a task are told, too, how many it has
+        if not COUNT.fullmatch(value):
+            raise ValueError(f"--cpus-per-task {as_given(stage_name, value)}: give a whole number from 1 up")
     for stage_name in set(args.mem) & set(args.mem_per_cpu):
         raise ValueError(f"--mem and --mem-per-cpu are both given{f' for {stage_name}' if stage_name else ''}: give one")
+
+
+def as_given(stage_name, value):
+    """[STAGE:]VALUE, as it was given."""
+    return f"{stage_name}:{value}" if stage_name else value
 
 
 def resources(stage, n_units, args, is_retry=False):

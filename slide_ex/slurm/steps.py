@@ -5,7 +5,7 @@ A task is what one process tree does: some commands of a stage, which make some 
 import shlex
 from dataclasses import dataclass, replace
 
-from slide_ex.slurm import task_lists
+from slide_ex.slurm import requests, task_lists
 from slide_ex.stages import model_states, plan, project_states
 from slide_ex.stages.state import NOT_NEEDED
 
@@ -110,7 +110,7 @@ def tasks(state, units, args):
 
 def fold_commands(state, units, args):
     """Commands that train some models of one target: `all` for all folds, or all inner ones of an outer."""
-    target = units[0].rsplit(" ", 2)[0]
+    stage, target = plan.BY_NAME[state.name], units[0].rsplit(" ", 2)[0]
     every, inner_of = [unit.rsplit(" ", 2) for unit in state.units if unit.rsplit(" ", 2)[0] == target], {}
     for unit in units:
         _, outer, inner = unit.rsplit(" ", 2)
@@ -120,7 +120,8 @@ def fold_commands(state, units, args):
         fold for outer, inner in inner_of.items()
         for fold in ([(outer, "all")] if len(inner) == n_inner else [(outer, i) for i in inner])]
     after_folds = project_states.words(state, units)[2:]
-    return [command(state, args, [*fold, *after_folds, "--processes", str(args.cpus_of_models)]) for fold in folds]
+    cpus = args.cpus or requests.setting(args.cpus_per_task, stage, stage.needs.cpus)
+    return [command(state, args, [*fold, *after_folds, "--processes", str(cpus)]) for fold in folds]
 
 
 def command(state, args, words):
