@@ -23,7 +23,7 @@ from pathlib import Path
 
 from slide_ex import script, sharing
 from slide_ex.project import model_folder
-from slide_ex.slurm import jobs, requests, status, steps, task_lists
+from slide_ex.slurm import jobs, requests, status, steps, submission, task_lists
 from slide_ex.stages import plan, project_states
 
 SLIDES_PER_TASK = 16  # 7 s of start-up are 5 % of a task on a GPU (300 tiles/s, 2,400 tiles a slide), less on CPUs
@@ -182,7 +182,7 @@ def submit(args):
     given = [word for word in args.given if word != "--dry-run"]
     again = [sys.executable, str(Path(__file__).resolve()), *given, "--continue", args.since or folder.name]
     todo.append(steps.Step(steps.CONTINUE, (steps.Task((shlex.join(again),), (steps.CONTINUE.name,)),)))
-    jobs.submit(folder, todo, queued, args)
+    submission.submit(folder, todo, queued, args)
     return 0
 
 

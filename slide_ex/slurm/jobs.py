@@ -1,4 +1,4 @@
-"""Tasks as job arrays: the queue, what Slurm is asked for, and the submission.
+"""Jobs of Slurm: what is in the queue, and how a job array gets there and is recorded.
 
 Slurm knows a job by the path of its script, so jobs of a project are recognised in the queue even when sbatch was cut
 off before it could say which id it got.
@@ -9,21 +9,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from slide_ex.slurm import requests, task_lists
-from slide_ex.stages import plan
+from slide_ex.slurm import task_lists
 
 JOB_ID = re.compile(r"\s*(\d+)(?:;[\w.-]+)?\s*")    # of sbatch --parsable: id, and cluster
 OURS, COMMAND = "slide-ex|", "|COMMAND"             # begin each line of squeue's reply, and end the first of them
 IN_QUEUE = re.compile(r"(\d+)\|([^|]*)\|([A-Z_]+)\|([^|]*)\|(.*)")    # the others, as `queue` asks for them
-SCRIPT = """#!/bin/bash
-cd {cwd} || exit 1
-{setup}
-exec {command} "$SLURM_ARRAY_TASK_ID"
-"""
 
 
 @dataclass(frozen=True)
@@ -81,112 +74,8 @@ def max_array_size():
     return int(answer[1]) if answer else 1001
 
 
-def submit(folder, steps, queued, args):
-    """Submit the job arrays of the steps, each after all that come before its stage; the last one after everything.
-
-    All or nothing: Slurm is asked first whether it would take every one of them.
-
-    queued : list of Job
-    With args.dry_run everything is printed instead.
-    """
-    order, limit, submitted, own = [stage.name for stage in plan.PIPELINE], max_array_size(), {}, []
-    for job in queued:
-        submitted.setdefault(job.stage_name, {})[job.job_id] = None  # a dict for its order
-    if not args.dry_run:
-        steps = [step for step in steps if is_accepted(folder, step, limit, args)]
-    for step in steps:
-        name = step.stage.name
-        before = plan.ancestors(name) | {name} if name in order else set(order)
-        after = [job_id for other in order if other in before for job_id in submitted.get(other, ())]
-        for script, tasks in arrays(folder, step, limit):
-            command = sbatch(script, step, tasks, after, args)
-            try:
-                job_id = (show(script, command, files(script, tasks, args)) if args.dry_run
-                          else hand_over(script, command))
-            except OSError as error:
-                raise OSError(f"{script.stem}: {error}; {take_back(own)}; {requests.advice(str(error))}") from None
-            own.append(job_id)
-            submitted.setdefault(name, {})[job_id] = None
-            if args.max_running:
-                after = [*after, job_id]  # Slurm's limit is for one array: the next one of the step waits
-
-
-def arrays(folder, step, max_array_size):
-    """(script, tasks) of the job arrays of a step: Slurm accepts no index above MaxArraySize - 1."""
-    pieces = [step.tasks[i:i + max_array_size] for i in range(0, len(step.tasks), max_array_size)]
-    return [(folder / (f"{step.name}.sh" if len(pieces) == 1 else f"{step.name}-{n}.sh"), piece)
-            for n, piece in enumerate(pieces, 1)]
-
-
-def is_accepted(folder, step, max_array_size, args):
-    """Write the files of a step, and whether Slurm would take it.
-
-    OSError, and nothing is left of the submission, when it would not. A retry that asks for more memory than a node has
-    is left out, and said, in the logs of its tasks, too: what it is for has failed, and its task list tells the next
-    submission that it was tried.
-    """
-    for script, tasks in arrays(folder, step, max_array_size):
-        for path, text in files(script, tasks, args).items():
-            path.write_text(text)
-        command = sbatch(script, step, tasks, [], args)
-        try:
-            ask([command[0], "--test-only", *command[1:]])
-        except OSError as error:
-            if step.is_retry and not requests.PASSING.search(str(error)):
-                print(f"not tried again: {script.stem}: {error}")
-                for index in range(len(tasks)):
-                    with open(task_lists.log_of(script, index), "w") as log:
-                        task_lists.begin_log(log, "not submitted")
-                        print("error: killed for memory, and twice as much is refused:", *str(error).split(), file=log)
-                return False
-            shutil.rmtree(folder)
-            raise OSError(f"{script.stem}: {error}; nothing was submitted; {requests.advice(str(error))}") from None
-    return True
-
-
-def take_back(job_ids):
-    """Cancel what was submitted of a submission that breaks off; says how it went."""
-    if not job_ids:
-        return "nothing was submitted"
-    try:
-        ask(["scancel", *job_ids])
-    except OSError:
-        return f"in the queue: {', '.join(job_ids)}"
-    return f"cancelled again: {', '.join(job_ids)}"
-
-
-def files(script, tasks, args):
-    """Text of the task list and of the script of a job array, by path."""
-    list_path = script.with_suffix(".tsv")
-    return {list_path: task_lists.task_list(tasks), script: job_script(list_path, args)}
-
-
-def job_script(list_path, args):
-    """Text of the script that all tasks of a list run."""
-    command = [sys.executable, str(plan.ROOT / "submit_slurm.py"), str(args.project_path), "--run-task", str(list_path)]
-    return SCRIPT.format(cwd=shlex.quote(os.getcwd()), setup=args.setup, command=shlex.join(command))
-
-
-def sbatch(script, step, tasks, after, args):
-    """The command that submits an array; it starts when the jobs `after` have ended, well or not."""
-    limit = f"%{args.max_running}" if args.max_running else ""
-    return ["sbatch", "--parsable", f"--job-name={script.stem} {script.parents[3].name}",
-            f"--array=0-{len(tasks) - 1}{limit}", f"--chdir={script.parent}",
-            f"--output={task_lists.log_of(script, '%a').name}", "--open-mode=append", "--requeue",
-            *([f"--dependency=afterany:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []),
-            *requests.resources(step.stage, max(len(task.units) for task in tasks), args, step.is_retry), str(script)]
-
-
-def show(script, command, texts):
-    """Print a submission; a name in place of the job id."""
-    print(f"{shlex.join(command)}\n")
-    for path, text in texts.items():
-        print(f"--- {path}\n{text}")
-    return f"<{script.stem}>"
-
-
 def hand_over(script, command):
-    """Submit a job array, whose files `is_accepted` has written, and record it; its job id."""
+    """Submit a job array, whose files are there, and record it; its job id."""
     job_id = job_id_in(ask(command))
     with open(script.with_name("jobs.tsv"), "a") as file:
         file.write(f"{script.stem}\t{job_id}\t{shlex.join(command)}\n")

@@ -81,6 +81,14 @@ def begin_log(log, context):
     print(f"# {datetime.datetime.now():%Y-%m-%d %H:%M:%S} {context}", file=log, flush=True)
 
 
+def log_as_not_submitted(path, n_tasks, why):
+    """Log for each task of a job script or task list why it was not even submitted."""
+    for index in range(n_tasks):
+        with open(log_of(path, index), "w") as log:
+            begin_log(log, "not submitted")
+            print("error:", *why.split(), file=log)
+
+
 def stage_name(path):
     """Name of the stage that a task list or a job script is for."""
     return path.stem.split("-")[0]
