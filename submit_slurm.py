@@ -24,7 +24,7 @@ from pathlib import Path
 from slide_ex import script, sharing
 from slide_ex.project import model_folder
 from slide_ex.slurm import jobs, requests, status, steps, submission, task_lists
-from slide_ex.stages import plan, project_states
+from slide_ex.stages import model_states, plan, project_states
 
 SLIDES_PER_TASK = 16  # 7 s of start-up are 5 % of a task on a GPU (300 tiles/s, 2,400 tiles a slide), less on CPUs
 FOLDS_PER_TASK = 5    # the inner models of one outer fold: 7 s of start-up against minutes
@@ -77,9 +77,9 @@ def main(args):
         return 0
     if args.commands:
         state = next(state for state in states_of(args) if state.name == args.commands)
-        if state.units == [state.name] and plan.BY_NAME[state.name].made_for == plan.MODEL:
-            raise ValueError(f"{state.name}: models are not known before targets.h5, features.h5 and splits.json are "
-                             "there")
+        if model_states.are_unknown(state):
+            raise ValueError(f"{state.name}: " + (state.problems[0] if state.problems else (
+                "models are not known before targets.h5, features.h5 and splits.json are there")))
         for task in steps.tasks(state, [*state.stale, *state.missing], args):
             print(*task.commands, sep="\n")
         return 0

@@ -342,6 +342,15 @@ def test_task_lists_show_index_command_and_units_and_logs_end_with_the_exit_code
     assert not any("B-cells" in command for command in targets), "no gene of theirs is left"
 
 
+def test_models_that_are_not_known_before_something_is_fixed_are_left_out(finished):
+    (finished / "clinical.csv").write_text("Patient.ID,Response\nP S 0,pCR\nP S 1,RD\nP S 2,perhaps\n")
+    done = local(finished)
+    assert done.returncode == 1 and not done.stderr and not calls(finished)
+    assert "direct: not known before it is fixed, see below\n" in done.stdout
+    assert "to be fixed: direct: clinical.csv, column Response: perhaps is not pCR, RD or empty" in done.stdout
+    assert "direct: clinical.csv, column Response: perhaps" in submit(finished, "--commands", "direct").stderr
+
+
 def test_only_what_lacks_is_done(finished):
     (finished / "features" / "S 3.h5").unlink()
     shutil.rmtree(finished / "results" / "cell_fraction_preds" / "result_1_2")

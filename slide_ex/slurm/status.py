@@ -10,7 +10,7 @@ from pathlib import Path
 from slide_ex.ids import some
 from slide_ex.slurm import jobs, task_lists
 from slide_ex.slurm.steps import CONTINUE, in_pipeline
-from slide_ex.stages import plan
+from slide_ex.stages import model_states, plan
 
 LOG_TAIL_BYTES = 20000
 COLUMNS = ("done", "running", "waiting", "failed", "missing", "stale")
@@ -101,8 +101,9 @@ def table(project, states, queued):
                 failures.setdefault((state.name, read_attempt(*tried[key])), []).append(unit)
             else:
                 count["stale" if unit in state.stale else "missing"] += 1
-        if state.units == [state.name] and plan.BY_NAME[state.name].made_for == plan.MODEL:
-            lines.append(f"{state.name}: not known before targets.h5, features.h5 and splits.json are there")
+        if model_states.are_unknown(state):
+            lines.append(f"{state.name}: not known before " + (
+                "it is fixed, see below" if state.problems else "targets.h5, features.h5 and splits.json are there"))
         else:
             lines.append(ROW.format(state.name, *count.values()))
     end_of_chain = tried.get((CONTINUE.name, CONTINUE.name))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from slide_ex.slurm import requests, task_lists
 from slide_ex.stages import model_states, plan, project_states
+from slide_ex.stages.model_states import Model
 from slide_ex.stages.state import NOT_NEEDED
 
 CONTINUE = plan.Stage("continue", "submit_slurm.py", (), needs=plan.Needs(15, 2, 1))   # after everything else
@@ -47,7 +48,8 @@ def make(states, args, tried=Tried()):
     """The steps to submit now, in order: what is missing or stale.
 
     What was tried before in this chain is not tried again, except for stages that follow one which is. A stage is left
-    out when one before it was tried and is still not over.
+    out when one before it was tried and is still not over, and when something has to be fixed before its models are
+    known.
     """
     steps, moving, stopped = [], {name for name, _ in tried.under_way}, set()
     for state in in_pipeline(states):
@@ -57,7 +59,8 @@ def make(states, args, tried=Tried()):
         follows = before & {step.stage.name for step in steps}
         lacking = [*state.stale, *state.missing]
         todo = [unit for unit in lacking if follows or not tried.settles(stage, unit)]
-        if before & stopped or stage.made_for == plan.PROJECT and lacking and not todo and state.name not in moving:
+        was_in_vain = lacking and not todo and state.name not in moving
+        if before & stopped or model_states.are_unknown(state) or (was_in_vain and stage.made_for == plan.PROJECT):
             stopped.add(state.name)
             continue
         for is_retry in (False, True):
@@ -93,35 +96,46 @@ def are_over(states, names):
 
 def tasks(state, units, args):
     """Tasks that make these units of a stage; what is stale and what is missing are tasks of their own."""
+    stale = set(state.stale)
+    for of_kind in ([unit for unit in units if unit in stale], [unit for unit in units if unit not in stale]):
+        for part in parts(state, of_kind, args):
+            yield Task(tuple(commands(state, part, args)), tuple(part))
+
+
+def parts(state, units, args):
+    """The units of each task."""
     made_for = plan.BY_NAME[state.name].made_for
-    for of_kind in ([unit for unit in units if unit in set(state.stale)],
-                    [unit for unit in units if unit not in set(state.stale)]):
-        if made_for == plan.SLIDE:
-            for part in parts(of_kind, args.slides_per_task):
-                yield Task((command(state, args, project_states.words(state, part)),), tuple(part))
-        elif made_for == plan.MODEL:
-            for target in model_states.targets_of(of_kind):
-                of_target = [unit for unit in of_kind if unit.rsplit(" ", 2)[0] == target]
-                for part in parts(of_target, args.folds_per_task):
-                    yield Task(tuple(fold_commands(state, part, args)), tuple(part))
-        elif of_kind:
-            yield Task((command(state, args, project_states.words(state, of_kind)),), tuple(of_kind))
+    if made_for == plan.SLIDE:
+        return pieces(units, args.slides_per_task)
+    if made_for == plan.MODEL:
+        return [part for target in model_states.targets_of(units)
+                for part in pieces([unit for unit in units if Model.of(unit).target == target], args.folds_per_task)]
+    return [units] if units else []
 
 
-def fold_commands(state, units, args):
-    """Commands that train some models of one target: `all` for all folds, or all inner ones of an outer."""
-    stage, target = plan.BY_NAME[state.name], units[0].rsplit(" ", 2)[0]
-    every, inner_of = [unit.rsplit(" ", 2) for unit in state.units if unit.rsplit(" ", 2)[0] == target], {}
-    for unit in units:
-        _, outer, inner = unit.rsplit(" ", 2)
-        inner_of.setdefault(outer, []).append(inner)
-    n_inner = len({inner for _, _, inner in every})
-    folds = [("all", "all")] if len(units) == len(every) else [
-        fold for outer, inner in inner_of.items()
-        for fold in ([(outer, "all")] if len(inner) == n_inner else [(outer, i) for i in inner])]
-    after_folds = project_states.words(state, units)[2:]
+def commands(state, units, args):
+    """The commands of a task; of models, which are all of one target, as few as can be."""
+    stage = plan.BY_NAME[state.name]
+    if stage.made_for != plan.MODEL:
+        return [command(state, args, project_states.words(state, units))]
     cpus = args.cpus or requests.setting(args.cpus_per_task, stage, stage.needs.cpus)
-    return [command(state, args, [*fold, *after_folds, "--processes", str(cpus)]) for fold in folds]
+    after_folds = [*project_states.words_after_folds(state, units), "--processes", str(cpus)]
+    return [command(state, args, [*fold, *after_folds]) for fold in folds(units, state.units)]
+
+
+def folds(units, all_units):
+    """Words for the folds of these models of one target: `all` for all folds, or all inner ones of an outer."""
+    wanted = [Model.of(unit) for unit in units]
+    every = [model for model in map(Model.of, all_units) if model.target == wanted[0].target]
+    if len(wanted) == len(every):
+        return [("all", "all")]
+    found = []
+    for outer in dict.fromkeys(model.outer for model in wanted):
+        inner = [model.inner for model in wanted if model.outer == outer]
+        if len(inner) == sum(model.outer == outer for model in every):
+            inner = ["all"]
+        found += [(outer, i) for i in inner]
+    return found
 
 
 def command(state, args, words):
@@ -133,6 +147,6 @@ def command(state, args, words):
     return shlex.join([args.python, script, str(args.project_path), *words, *extra])
 
 
-def parts(names, size):
+def pieces(names, size):
     """Consecutive pieces of at most `size` names."""
     return [names[i:i + size] for i in range(0, len(names), size)]

@@ -1,4 +1,6 @@
 """The states of the three training scripts: which models are there, and were they trained on what is there now?"""
+import typing
+
 from slide_ex import checksums
 from slide_ex.ids import some
 from slide_ex.project import clinical_file, features_file, model_folder, splits_file, targets_file
@@ -7,6 +9,20 @@ from slide_ex.stages.state import DONE, MISSING, PARTIAL, STALE, State, not_need
 OPTIONS = ("pooling", "hidden", "max_epochs", "patience", "seed", "keep")  # of the scripts, as config.json names them
 LEARNING_RATE = 1e-4    # as published; only another one is named in a command
 STAGES = ("expression", "abundance", "direct")
+
+
+class Model(typing.NamedTuple):
+    """A unit of a training stage, which in words is "<target> <outer> <inner>"."""
+    target: str
+    outer: str
+    inner: str
+
+    def __str__(self):
+        return " ".join(self)
+
+    @classmethod
+    def of(cls, unit):
+        return cls(*unit.rsplit(" ", 2))
 
 
 def models(project, facts, to_predict_only, wanted=()):
@@ -62,7 +78,7 @@ def fill(state, project, targets, splits, wanted):
     state.units, state.missing = [], []
     for target, now in targets.items():
         for outer, inner in splits_file.numbers(splits):
-            unit = f"{target} {outer} {inner}"
+            unit = str(Model(target, str(outer), str(inner)))
             state.units.append(unit)
             found = []
             for kind in kinds[target]:
@@ -129,7 +145,12 @@ def config_of(path, target):
 
 def targets_of(units):
     """The targets of units, in order, each once."""
-    return list(dict.fromkeys(unit.rsplit(" ", 2)[0] for unit in units))
+    return list(dict.fromkeys(Model.of(unit).target for unit in units))
+
+
+def are_unknown(state):
+    """Whether a training stage stands as one unit, as which models it has cannot be said yet."""
+    return state.name in STAGES and state.units == [state.name]
 
 
 def options_like(config, target):

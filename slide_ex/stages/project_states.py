@@ -47,25 +47,34 @@ def following(states):
 def words(state, units):
     """Words of one command, after the project, that makes some units of a stage; units: all of them stale, or none.
 
-    Of models it names all folds, because those that are finished are skipped, and the targets that have the options of
-    the first: all, or some.
+    Of models it names all folds, because those that are finished are skipped.
     """
-    stage, options = plan.BY_NAME[state.name], state.options
-    redo = list(state.redo) if set(units) & set(state.stale) else []
-    chosen = []
-    if stage.made_for == plan.SLIDE:
+    made_for, chosen = plan.BY_NAME[state.name].made_for, []
+    if made_for == plan.MODEL:
+        return ["all", "all", *words_after_folds(state, units)]
+    if made_for == plan.SLIDE:
         place = {slide_id: i for i, slide_id in enumerate(state.units)}
         chosen = ["all" if len(units) == len(state.units) else format_indexes([place[unit] for unit in units])]
-    elif stage.made_for == plan.MODEL:
-        targets, chosen = model_states.targets_of(units), ["all", "all"]
+    return chosen + state.options + redo_words(state, units)
+
+
+def words_after_folds(state, units):
+    """The words of a training command after those that name its folds.
+
+    It trains the targets that have the options of the first: all, or some.
+    """
+    options, chosen = [], ["all"]
+    if not model_states.are_unknown(state):
+        targets = model_states.targets_of(units)
         options = state.options_of.get(targets[0], [])
-        if state.name == "expression" and state.options_of:
-            alike = [target for target in targets if state.options_of.get(target, []) == options]
-            is_all = len(alike) > 1 and all(other == options for other in state.options_of.values())
-            chosen += ["all"] if is_all else alike
-        elif state.name == "expression":  # of no target yet
-            chosen.append("all")
-    return chosen + options + redo
+        alike = [target for target in targets if state.options_of.get(target, []) == options]
+        if len(alike) == 1 or any(other != options for other in state.options_of.values()):
+            chosen = alike
+    return (chosen if state.name == "expression" else []) + options + redo_words(state, units)
+
+
+def redo_words(state, units):
+    return list(state.redo) if set(units) & set(state.stale) else []
 
 
 def next_words(state):

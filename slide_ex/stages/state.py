@@ -11,7 +11,7 @@ DONE, MISSING, PARTIAL, STALE, NOT_NEEDED = "done", "missing", "partial", "stale
 class State:
     """One stage of a project.
 
-    A unit is what the stage is run for: a slide (its id), a model ("<target> <outer> <inner>"), or the stage itself.
+    A unit is what the stage is run for: a slide (its id), a model (model_states.Model in words), or the stage itself.
     Stale units are there, but were made from something else than there is now.
     """
     name: str                 # of the stage in plan.PIPELINE, or "inputs"
