@@ -33,7 +33,8 @@ STAGES = [stage.name for stage in plan.PIPELINE]
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("project_path", type=Path, help="the project folder, see data/README.md")
+    p.add_argument("project_path", type=lambda text: Path(text).resolve(),
+                   help="the project folder, see data/README.md")
     what = p.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print scripts, task lists and commands, submit nothing")
     what.add_argument("--commands", metavar="STAGE", choices=STAGES,
@@ -53,7 +54,7 @@ def arguments():
                    help="jobs that you may have in the queue; the chain submits later what does not fit")
     for option in ("partition", "account", "constraint", "time", "mem", "mem-per-cpu", "cpus-per-task"):
         p.add_argument(f"--{option}", action="append", default=[], metavar="[STAGE:]VALUE",
-                       help=f"as sbatch takes it{'; none: do not ask for it' * option.startswith('mem')}")
+                       help="as sbatch takes it" + ("; none: do not ask for it" if option.startswith("mem") else ""))
     p.add_argument("--gres", action="append", default=[], metavar="[STAGE:]VALUE",
                    help="without STAGE for the stages that use a GPU (slides); none for no GPU")
     p.add_argument("--sbatch-args", action="append", default=[], metavar="[STAGE:]ARGS", help="more options of sbatch")
@@ -63,47 +64,56 @@ def arguments():
                    "'module load cuda; source .venv/bin/activate'")
     p.add_argument("--python", help="for the stages; default: .venv/bin/python of the repository, else python")
     p.add_argument("--continue", dest="since", metavar="FOLDER", help=argparse.SUPPRESS)  # by the last job of a chain
-    args = p.parse_args()
-    args.given = tuple(sys.argv[1:-2] if args.since else sys.argv[1:])
-    return args
+    return p.parse_args()
 
 
 def main(args):
     if args.run_task:
         return run_task(Path(args.run_task[0]), int(args.run_task[1]))
-    prepare(args)
+    if not args.project_path.is_dir():
+        raise ValueError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
+    asked = requests_of(args)
+    work = work_of(args, asked)
     if args.status:
         report(args, queue(args)[0])
         return 0
     if args.commands:
-        state = next(state for state in states_of(args) if state.name == args.commands)
-        if model_states.are_unknown(state):
-            raise ValueError(f"{state.name}: " + (state.problems[0] if state.problems else (
-                "models are not known before targets.h5, features.h5 and splits.json are there")))
-        for task in steps.tasks(state, [*state.stale, *state.missing], args):
-            print(*task.commands, sep="\n")
-        return 0
+        return print_commands(args, work)
     if args.dry_run:
-        return submit(args)
+        return submit(args, work, asked)
     with task_lists.only_one(args.project_path, is_waiting=args.since):
-        return run_here(args) if args.local else submit(args)
+        return run_here(args, work, asked) if args.local else submit(args, work, asked)
 
 
-def prepare(args):
-    """Check and complete the arguments."""
-    args.project_path = args.project_path.resolve()
-    if not args.project_path.is_dir():
-        raise ValueError(f"{args.project_path} is not a folder: give the project folder (data/README.md)")
-    for option, values in vars(args).items():
-        if isinstance(values, list):
-            setattr(args, option, by_stage(values, is_joined=option.endswith("_args")))
-    if "" in args.stage_args:
-        raise ValueError(f"--stage-args {args.stage_args['']}: say of which stage, such as 'slides:--weights random'")
-    requests.check(args)
-    args.wanted = model_folder.kinds(args.model) if args.model else ()
+def requests_of(args):
+    """What Slurm is asked for: dict of stage name to requests.Request."""
+    given = {option: by_stage(vars(args)[option.replace("-", "_")]) for option in requests.OPTIONS}
+    return requests.of_stages((*plan.PIPELINE, steps.CONTINUE), given)
+
+
+def work_of(args, asked):
+    """How the work is cut into tasks: steps.Work."""
+    stage_args = by_stage(args.stage_args)
+    if "" in stage_args:
+        raise ValueError(f"--stage-args {' '.join(stage_args[''])}: say of which stage, such as "
+                         "'slides:--weights random'")
     own = plan.ROOT / ".venv" / "bin" / "python"
-    args.python = args.python or (str(own) if own.exists() else sys.executable)
-    args.cpus = max(1, sharing.n_cpus() // args.local) if args.local else None
+    cpus_here = max(1, sharing.n_cpus() // args.local) if args.local else None
+    return steps.Work(args.project_path, args.python or (str(own) if own.exists() else sys.executable),
+                      args.slides_per_task, args.folds_per_task, args.allow_missing,
+                      cpus_of={name: cpus_here or request.cpus for name, request in asked.items()},
+                      options_of={name: shlex.split(" ".join(values)) for name, values in stage_args.items()})
+
+
+def print_commands(args, work):
+    """Print the commands that a stage lacks."""
+    state = next(state for state in sound_states(args) if state.name == args.commands)
+    if model_states.are_unknown(state):
+        raise ValueError(f"{state.name}: " + (state.problems[0] if state.problems else (
+            "models are not known before targets.h5, features.h5 and splits.json are there")))
+    for task in steps.tasks(state, [*state.stale, *state.missing], work):
+        print(*task.commands, sep="\n")
+    return 0
 
 
 def positive(text):
@@ -113,43 +123,37 @@ def positive(text):
     return int(text)
 
 
-def by_stage(values, is_joined):
-    """['norm', 'slides:gpu'] as {'': 'norm', 'slides': 'gpu'}; of values for the same stage the last, or all joined."""
+def by_stage(values):
+    """['norm', 'slides:gpu'] as {'': ['norm'], 'slides': ['gpu']}."""
     found = {}
     for value in values:
         name, colon, rest = value.partition(":")
         if not colon or name not in (*STAGES, steps.CONTINUE.name):
             name, rest = "", value
-        found[name] = f"{found[name]} {rest}" if is_joined and name in found else rest
+        found.setdefault(name, []).append(rest)
     return found
 
 
 def states_of(args):
+    """The states of all stages."""
+    return project_states.of_project(args.project_path, model_folder.kinds(args.model) if args.model else ())
+
+
+def sound_states(args):
     """The states of all stages; ValueError where the inputs themselves are wrong."""
-    states = project_states.of_project(args.project_path, args.wanted)
+    states = states_of(args)
     inputs = states[0]
     if inputs.problems:
         raise ValueError(f"{inputs.name}: {inputs.problems[0]}")
     return states
 
 
-def steps_now(args, queued, since):
+def steps_now(args, work, asked, queued, since):
     """The steps to submit now; at the start of a chain with lines about options that change nothing."""
-    states = states_of(args)
-    for line in [] if since else status.unused_options(args.project_path, states, args.stage_args):
+    states = sound_states(args)
+    for line in [] if since else status.unused_options(args.project_path, states, work.options_of):
         print(line)
-    return steps.make(states, args, tried_so_far(args, queued, since))
-
-
-def tried_so_far(args, queued, since):
-    """steps.Tried of the jobs in the queue and, with `since`, of what ended from that submission on."""
-    ended = {}
-    for key, where in (status.attempts(args.project_path, since) if since else {}).items():
-        ended[key] = status.read_attempt(*where)
-    lacked = {key for key, attempt in ended.items() if attempt.lacked_memory and not attempt.was_retry
-              and key[0] in plan.BY_NAME and requests.can_have_more(plan.BY_NAME[key[0]], args)}
-    under_way = {(job.stage_name, unit) for job in queued for unit in job.units}
-    return steps.Tried(frozenset(under_way), frozenset(ended), frozenset(lacked))
+    return steps.make(states, work, status.tried_so_far(args.project_path, asked, queued, since))
 
 
 def queue(args):
@@ -163,7 +167,7 @@ def queue(args):
         return [], 0
 
 
-def submit(args):
+def submit(args, work, asked):
     """Submit what is missing or stale and not in the queue, and after it the job that goes on."""
     if set(str(args.project_path)) & set("%\\\n\t"):
         raise ValueError(f"Slurm cannot write logs to {args.project_path}: rename it without % and \\")
@@ -174,15 +178,17 @@ def submit(args):
     if any(job.stage_name == steps.CONTINUE.name for job in queued):
         print("nothing to submit: the job `continue` goes on with what is left")
         return 0
-    todo = steps_now(args, queued, args.since)
+    todo = steps_now(args, work, asked, queued, args.since)
     if not todo and not queued:
         return conclude(args)
     todo = within_limit(todo, n_submitted, args.max_submitted)
     folder = task_lists.new_folder(args.project_path, args.dry_run)
-    given = [word for word in args.given if word != "--dry-run"]
-    again = [sys.executable, str(Path(__file__).resolve()), *given, "--continue", args.since or folder.name]
+    given = sys.argv[1:-2] if args.since else sys.argv[1:]
+    again = [sys.executable, str(Path(__file__).resolve()), *(word for word in given if word != "--dry-run"),
+             "--continue", args.since or folder.name]
     todo.append(steps.Step(steps.CONTINUE, (steps.Task((shlex.join(again),), (steps.CONTINUE.name,)),)))
-    submission.submit(folder, todo, queued, args)
+    terms = submission.Terms(args.project_path, args.setup, args.max_running, asked)
+    submission.submit(folder, todo, queued, terms, args.dry_run)
     return 0
 
 
@@ -197,16 +203,16 @@ def within_limit(todo, n_submitted, limit):
     return fitting
 
 
-def run_here(args):
+def run_here(args, work, asked):
     """The plan on this machine, until nothing is left that was not tried."""
     since = ""
     signal.signal(signal.SIGINT, task_lists.stop)
     signal.signal(signal.SIGTERM, task_lists.stop)
-    while todo := steps_now(args, [], since):
+    while todo := steps_now(args, work, asked, [], since):
         folder = task_lists.new_folder(args.project_path)
         since = since or folder.name
         for step in todo:
-            task_lists.run_here(folder, step, args.local, args.cpus)
+            task_lists.run_here(folder, step, args.local, work.cpus_of[step.stage.name])
         if task_lists.stopping.is_set():
             raise ValueError("stopped: run the same command again to go on")
     return conclude(args)
@@ -221,7 +227,7 @@ def run_task(task_list, index):
 
 def report(args, queued):
     """Print the status; whether everything is there."""
-    states = project_states.of_project(args.project_path, args.wanted)
+    states = states_of(args)
     problems = [f"to be fixed: {state.name}: {problem}" for state in states for problem in state.problems]
     print(*status.table(args.project_path, states, queued), *problems, sep="\n")
     return all(state.is_over() for state in states)

@@ -22,7 +22,6 @@ import pytest
 import submit_slurm
 from slide_ex.project import targets_file
 from slide_ex.slurm import requests
-from slide_ex.stages import plan
 from test_script import is_alive
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -633,16 +632,14 @@ def test_no_more_than_may_be_submitted_and_the_chain_submits_the_rest(project, t
 def test_memory_in_all_its_spellings_and_what_a_retry_asks_for(project, monkeypatch, given, first, again):
     """None: a retry would get no more, so there is none."""
     monkeypatch.setattr(sys, "argv", ["submit_slurm.py", str(project), *given])
-    args = submit_slurm.arguments()
-    submit_slurm.prepare(args)
-    slides = plan.BY_NAME["slides"]
+    slides = submit_slurm.requests_of(submit_slurm.arguments())["slides"]
 
     def asked_memory(**options):
-        words = requests.resources(slides, 1, args, **options)
+        words = slides.words(1, **options)
         return [word for word, before in zip(words, ["", *words])
                 if word.startswith("--mem") or before in requests.MEMORY_OPTIONS]
     assert asked_memory() == first
-    assert requests.can_have_more(slides, args) == (again is not None)
+    assert slides.can_have_more() == (again is not None)
     assert again is None or asked_memory(is_retry=True) == again
 
 

@@ -1,7 +1,9 @@
 """What Slurm is asked for: the options of a step, memory in all its spellings, and what helps when it refuses."""
 import re
 import shlex
+from dataclasses import dataclass
 
+OPTIONS = ("time", "mem", "mem-per-cpu", "cpus-per-task", "gres", "partition", "account", "constraint", "sbatch-args")
 NONE = "none"                                                  # a value: do not ask for it
 MEMORY = re.compile(r"(\d+)([KMGT]?B?)", re.IGNORECASE)        # as sbatch reads it; 0 is all of a node
 COUNT = re.compile(r"0*[1-9][0-9]*")
@@ -25,22 +27,68 @@ REMEDIES = (    # what a refusal of sbatch says (the first pattern that it has),
     ("array", "--slides-per-task and --folds-per-task, for fewer tasks"))
 
 
+@dataclass(frozen=True)
+class Request:
+    """What Slurm is asked for, for the tasks of a stage."""
+    minutes: int         # for each unit of a task, where no time limit is given
+    time: str | None     # the limit that is given, for any number of units
+    cpus: int
+    others: tuple        # options of sbatch for all but the time
+
+    def words(self, n_units, is_retry=False):
+        """Options of sbatch; the largest task has `n_units` units. A retry gets twice the memory."""
+        minutes = self.minutes * n_units
+        time = f"{minutes // 60}:{minutes % 60:02}:00" if self.time is None else self.time
+        asked = [*options({"time": time}), *self.others]
+        return doubled(asked) if is_retry else asked
+
+    def can_have_more(self):
+        """Whether a retry would get more memory: not where none, or all of a node, is asked for."""
+        return self.words(1, is_retry=True) != self.words(1)
+
+
+def of_stages(stages, given):
+    """The Request of each stage, by name.
+
+    given : for each of OPTIONS, dict of stage name, or "" for all stages, to the values in the order they were given
+    """
+    check(given)
+    return {stage.name: of_stage(stage, given) for stage in stages}
+
+
+def of_stage(stage, given):
+    needs = stage.needs
+    more = [word for name in ("", stage.name) for value in given["sbatch-args"].get(name, ())
+            for word in shlex.split(value)]
+    cpus = int(setting(given["cpus-per-task"], stage, needs.cpus))
+    return Request(needs.minutes, setting(given["time"], stage, None), cpus, (*options({
+        **({} if any(is_memory(word) for word in more) else memory(stage, given)),
+        "cpus-per-task": cpus,
+        "gres": setting(given["gres"], stage, needs.gres) if needs.gres else given["gres"].get(stage.name, [""])[-1],
+        **{option: setting(given[option], stage, "") for option in ("partition", "account", "constraint")}}), *more))
+
+
+def options(values):
+    """Options of sbatch for what is asked for, of a dict of name to value."""
+    return [f"--{name}={value}" for name, value in values.items() if value not in ("", NONE)]
+
+
 def setting(values, stage, default):
-    """A value given for a stage, or for all, or the default; `values` as submit_slurm.by_stage makes them."""
-    return values.get(stage.name, values.get("", default))
+    """The last value given for a stage, or for all, or the default."""
+    return values.get(stage.name, values.get("", [default]))[-1]
 
 
-def check(args):
+def check(given):
     """ValueError for memory or CPUs that cannot be asked for, and for memory that is given in two ways."""
-    for option in ("mem", "mem_per_cpu"):
-        for stage_name, value in getattr(args, option).items():
+    for option in ("mem", "mem-per-cpu"):
+        for stage_name, (*_, value) in given[option].items():
             if value != NONE and not MEMORY.fullmatch(value):
-                raise ValueError(f"--{option.replace('_', '-')} {as_given(stage_name, value)}: give a whole number "
-                                 "with K, M, G or T, such as 1536M, or none")
-    for stage_name, value in args.cpus_per_task.items():    # the commands of a task are told, too, how many it has
+                raise ValueError(f"--{option} {as_given(stage_name, value)}: give a whole number with K, M, G or T, "
+                                 "such as 1536M, or none")
+    for stage_name, (*_, value) in given["cpus-per-task"].items():    # commands are told, too, how many they have
         if not COUNT.fullmatch(value):
             raise ValueError(f"--cpus-per-task {as_given(stage_name, value)}: give a whole number from 1 up")
-    for stage_name in set(args.mem) & set(args.mem_per_cpu):
+    for stage_name in given["mem"].keys() & given["mem-per-cpu"].keys():
         raise ValueError(f"--mem and --mem-per-cpu are both given{f' for {stage_name}' if stage_name else ''}: give one")
 
 
@@ -49,32 +97,12 @@ def as_given(stage_name, value):
     return f"{stage_name}:{value}" if stage_name else value
 
 
-def resources(stage, n_units, args, is_retry=False):
-    """Options of sbatch for a stage; the largest task has `n_units` units. A retry gets twice the memory."""
-    needs = stage.needs
-    minutes = needs.minutes * n_units
-    more = [*shlex.split(args.sbatch_args.get("", "")), *shlex.split(args.sbatch_args.get(stage.name, ""))]
-    options = {"time": setting(args.time, stage, f"{minutes // 60}:{minutes % 60:02}:00"),
-               **({} if any(is_memory(word) for word in more) else memory(stage, args)),
-               "cpus-per-task": setting(args.cpus_per_task, stage, needs.cpus),
-               "gres": setting(args.gres, stage, needs.gres) if needs.gres else args.gres.get(stage.name, ""),
-               "partition": setting(args.partition, stage, ""), "account": setting(args.account, stage, ""),
-               "constraint": setting(args.constraint, stage, "")}
-    asked = [*(f"--{name}={value}" for name, value in options.items() if value not in ("", NONE)), *more]
-    return doubled(asked) if is_retry else asked
-
-
-def can_have_more(stage, args):
-    """Whether a retry would get more memory: not where none, or all of a node, is asked for."""
-    return resources(stage, 1, args, is_retry=True) != resources(stage, 1, args)
-
-
-def memory(stage, args):
+def memory(stage, given):
     """The option of memory for a stage: what is given for it, else for all, else what it needs."""
     for name in (stage.name, ""):
-        for option, values in (("mem", args.mem), ("mem-per-cpu", args.mem_per_cpu)):
-            if name in values:
-                return {option: values[name]}
+        for option in ("mem", "mem-per-cpu"):
+            if name in given[option]:
+                return {option: given[option][name][-1]}
     return {"mem": f"{stage.needs.memory_gb}G"}
 
 
@@ -82,14 +110,14 @@ def is_memory(word):
     return word.partition("=")[0] in MEMORY_OPTIONS
 
 
-def doubled(options):
+def doubled(words):
     """Options of sbatch with twice the memory, however it is spelled; the same where no amount is asked for."""
     found = []
-    for i, word in enumerate(options):
+    for i, word in enumerate(words):
         name, equals, value = word.partition("=")
         if is_memory(word) and equals:
             word = f"{name}={twice(value)}"
-        elif i and options[i - 1] in MEMORY_OPTIONS:
+        elif i and words[i - 1] in MEMORY_OPTIONS:
             word = twice(word)
         found.append(word)
     return found

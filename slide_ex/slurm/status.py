@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slide_ex.ids import some
 from slide_ex.slurm import jobs, task_lists
-from slide_ex.slurm.steps import CONTINUE, in_pipeline
+from slide_ex.slurm.steps import CONTINUE, Tried, in_pipeline
 from slide_ex.stages import model_states, plan
 
 LOG_TAIL_BYTES = 20000
@@ -54,6 +54,18 @@ def read_attempt(task_list, index):
     message = complaints[-1] if log.is_file() else "did not start"
     return Attempt(log, exit_code, f"{state}: {message}" if state else message,
                    bool(KILLED_FOR_MEMORY.search(f"{state}\n{text}")), task_lists.RETRY in task_list.stem)
+
+
+def tried_so_far(project, asked, queued, since):
+    """steps.Tried of the jobs in the queue and, with `since`, of what ended from that submission on.
+
+    asked : dict of stage name to requests.Request
+    """
+    ended = {key: read_attempt(*where) for key, where in attempts(project, since).items()} if since else {}
+    lacked = {key for key, attempt in ended.items() if attempt.lacked_memory and not attempt.was_retry
+              and key[0] in asked and asked[key[0]].can_have_more()}
+    under_way = {(job.stage_name, unit) for job in queued for unit in job.units}
+    return Tried(frozenset(under_way), frozenset(ended), frozenset(lacked))
 
 
 def tail(path):
@@ -114,14 +126,14 @@ def table(project, states, queued):
     return lines + failed_lines(failures)
 
 
-def unused_options(project, states, stage_args):
+def unused_options(project, states, options_of):
     """Lines for stages that nothing is left to do of, and whose last commands had other options than are given now.
 
-    stage_args : of --stage-args, by stage
+    options_of : dict of stage name to words
     """
     tried, lines = attempts(project), []
     for state in states:
-        options = shlex.join(shlex.split(stage_args.get(state.name, "")))
+        options = shlex.join(options_of.get(state.name, ()))
         given = [options in command for unit in state.units if (where := tried.get((state.name, unit)))
                  for command in task_lists.read_task_list(where[0])[where[1]][0]]
         if options and state.is_over() and not (given and all(given)):

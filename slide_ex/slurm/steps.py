@@ -4,13 +4,26 @@ A task is what one process tree does: some commands of a stage, which make some 
 """
 import shlex
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from slide_ex.slurm import requests, task_lists
+from slide_ex.slurm import task_lists
 from slide_ex.stages import model_states, plan, project_states
 from slide_ex.stages.model_states import Model
 from slide_ex.stages.state import NOT_NEEDED
 
 CONTINUE = plan.Stage("continue", "submit_slurm.py", (), needs=plan.Needs(15, 2, 1))   # after everything else
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work on a project is cut into tasks, and what their commands have in common."""
+    project: Path
+    python: str            # that runs the scripts
+    slides_per_task: int
+    folds_per_task: int
+    allow_missing: int     # slides, of features.h5
+    cpus_of: dict          # stage name to the CPUs of each of its tasks
+    options_of: dict       # stage name to more words of its commands, where there are any
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ class Tried:
         return (stage.name, unit) in self.under_way | (self.ended - self.lacked_memory)
 
 
-def make(states, args, tried=Tried()):
+def make(states, work, tried=Tried()):
     """The steps to submit now, in order: what is missing or stale.
 
     What was tried before in this chain is not tried again, except for stages that follow one which is. A stage is left
@@ -66,7 +79,7 @@ def make(states, args, tried=Tried()):
         for is_retry in (False, True):
             units = [unit for unit in todo if ((state.name, unit) in tried.lacked_memory) == is_retry]
             if units:
-                steps.append(Step(stage, tuple(tasks(state, units, args)), is_retry))
+                steps.append(Step(stage, tuple(tasks(state, units, work)), is_retry))
                 moving.add(state.name)
     return steps
 
@@ -94,33 +107,31 @@ def are_over(states, names):
     return all(state.is_over() for state in states if state.name in names)
 
 
-def tasks(state, units, args):
+def tasks(state, units, work):
     """Tasks that make these units of a stage; what is stale and what is missing are tasks of their own."""
     stale = set(state.stale)
     for of_kind in ([unit for unit in units if unit in stale], [unit for unit in units if unit not in stale]):
-        for part in parts(state, of_kind, args):
-            yield Task(tuple(commands(state, part, args)), tuple(part))
+        for part in parts(state, of_kind, work):
+            yield Task(tuple(commands(state, part, work)), tuple(part))
 
 
-def parts(state, units, args):
+def parts(state, units, work):
     """The units of each task."""
     made_for = plan.BY_NAME[state.name].made_for
     if made_for == plan.SLIDE:
-        return pieces(units, args.slides_per_task)
+        return pieces(units, work.slides_per_task)
     if made_for == plan.MODEL:
         return [part for target in model_states.targets_of(units)
-                for part in pieces([unit for unit in units if Model.of(unit).target == target], args.folds_per_task)]
+                for part in pieces([unit for unit in units if Model.of(unit).target == target], work.folds_per_task)]
     return [units] if units else []
 
 
-def commands(state, units, args):
+def commands(state, units, work):
     """The commands of a task; of models, which are all of one target, as few as can be."""
-    stage = plan.BY_NAME[state.name]
-    if stage.made_for != plan.MODEL:
-        return [command(state, args, project_states.words(state, units))]
-    cpus = args.cpus or requests.setting(args.cpus_per_task, stage, stage.needs.cpus)
-    after_folds = [*project_states.words_after_folds(state, units), "--processes", str(cpus)]
-    return [command(state, args, [*fold, *after_folds]) for fold in folds(units, state.units)]
+    if plan.BY_NAME[state.name].made_for != plan.MODEL:
+        return [command(state, work, project_states.words(state, units))]
+    after_folds = [*project_states.words_after_folds(state, units), "--processes", str(work.cpus_of[state.name])]
+    return [command(state, work, [*fold, *after_folds]) for fold in folds(units, state.units)]
 
 
 def folds(units, all_units):
@@ -138,13 +149,13 @@ def folds(units, all_units):
     return found
 
 
-def command(state, args, words):
+def command(state, work, words):
     """A command line, quoted for a shell."""
-    extra = shlex.split(args.stage_args.get(state.name, ""))
-    if state.name == "features" and args.allow_missing:
-        extra += ["--allow-missing", str(args.allow_missing)]
+    extra = list(work.options_of.get(state.name, ()))
+    if state.name == "features" and work.allow_missing:
+        extra += ["--allow-missing", str(work.allow_missing)]
     script = str(plan.ROOT / plan.BY_NAME[state.name].script)
-    return shlex.join([args.python, script, str(args.project_path), *words, *extra])
+    return shlex.join([work.python, script, str(work.project), *words, *extra])
 
 
 def pieces(names, size):

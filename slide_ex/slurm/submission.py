@@ -17,6 +17,15 @@ exec {command} "$SLURM_ARRAY_TASK_ID"
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What all jobs of a project have in common, and what Slurm is asked for, for each stage."""
+    project: Path
+    setup: str                  # shell commands before each task
+    max_running: int | None     # tasks of a stage at a time
+    requests: dict              # stage name to requests.Request
+
+
+@dataclass(frozen=True)
 class Array:
     """A step, or a part of one, that is submitted as one job array; its task list lies beside its script."""
     step: steps.Step
@@ -24,35 +33,35 @@ class Array:
     script: Path
 
 
-def submit(folder, todo, queued, args):
+def submit(folder, todo, queued, terms, is_dry_run):
     """Submit the job arrays of the steps, each after all that come before its stage; the last one after everything.
 
     All or nothing: Slurm is asked first whether it would take every one of them.
 
     todo : list of steps.Step
     queued : list of Job
-    With args.dry_run everything is printed instead.
+    is_dry_run : print everything instead
     """
     order, submitted, own = [stage.name for stage in plan.PIPELINE], {}, []
     for job in queued:
         submitted.setdefault(job.stage_name, {})[job.job_id] = None  # a dict for its order
     limit = jobs.max_array_size()
     of_steps = [arrays(folder, step, limit) for step in todo]
-    if not args.dry_run:
-        of_steps = accepted(folder, of_steps, args)
+    if not is_dry_run:
+        of_steps = accepted(folder, of_steps, terms)
     for of_step in of_steps:
         name = of_step[0].step.stage.name
         before = plan.ancestors(name) | {name} if name in order else set(order)
         after = [job_id for other in order if other in before for job_id in submitted.get(other, ())]
         for array in of_step:
-            command = sbatch(array, after, args)
+            command = sbatch(array, after, terms)
             try:
-                job_id = show(array, command, args) if args.dry_run else jobs.hand_over(array.script, command)
+                job_id = show(array, command, terms) if is_dry_run else jobs.hand_over(array.script, command)
             except OSError as error:
                 raise refused(array, str(error), take_back(own)) from None
             own.append(job_id)
             submitted.setdefault(name, {})[job_id] = None
-            if args.max_running:
+            if terms.max_running:
                 after = [*after, job_id]  # Slurm's limit is for one array: the next one of the step waits
 
 
@@ -63,18 +72,18 @@ def arrays(folder, step, max_array_size):
     return [Array(step, piece, folder / f"{name}.sh") for name, piece in zip(names, pieces)]
 
 
-def accepted(folder, of_steps, args):
+def accepted(folder, of_steps, terms):
     """Of the arrays of each step those of the steps that Slurm would take; their files are written.
 
-    OSError, and nothing is left of the submission, when it would not take a step. A retry that asks for more memory than
-    a node has is left out, and said, in the logs of its tasks, too: what it is for has failed, and its task list tells
-    the next submission that it was tried.
+    OSError, and nothing is left of the submission, when it would not take a step. A retry that asks for more memory
+    than a node has is left out, and said, in the logs of its tasks, too: what it is for has failed, and its task list
+    tells the next submission that it was tried.
     """
     found = []
     for of_step in of_steps:
         for array in of_step:
-            write_files(array, args)
-        refusal = first_refusal(of_step, args)
+            write_files(array, terms)
+        refusal = first_refusal(of_step, terms)
         if not refusal:
             found.append(of_step)
         elif refusal[0].step.is_retry and not requests.PASSING.search(refusal[1]):
@@ -85,15 +94,15 @@ def accepted(folder, of_steps, args):
     return found
 
 
-def write_files(array, args):
-    for path, text in files(array, args).items():
+def write_files(array, terms):
+    for path, text in files(array, terms).items():
         path.write_text(text)
 
 
-def first_refusal(of_step, args):
+def first_refusal(of_step, terms):
     """The first array that Slurm would not take, and its complaint; None where it would take all."""
     for array in of_step:
-        command, *words = sbatch(array, [], args)
+        command, *words = sbatch(array, [], terms)
         try:
             jobs.ask([command, "--test-only", *words])
         except OSError as error:
@@ -125,32 +134,32 @@ def take_back(job_ids):
     return f"cancelled again: {', '.join(job_ids)}"
 
 
-def files(array, args):
+def files(array, terms):
     """Text of the task list and of the script of a job array, by path."""
     list_path = array.script.with_suffix(".tsv")
-    return {list_path: task_lists.task_list(array.tasks), array.script: job_script(list_path, args)}
+    return {list_path: task_lists.task_list(array.tasks), array.script: job_script(list_path, terms)}
 
 
-def job_script(list_path, args):
+def job_script(list_path, terms):
     """Text of the script that all tasks of a list run."""
-    command = [sys.executable, str(plan.ROOT / "submit_slurm.py"), str(args.project_path), "--run-task", str(list_path)]
-    return SCRIPT.format(cwd=shlex.quote(os.getcwd()), setup=args.setup, command=shlex.join(command))
+    command = [sys.executable, str(plan.ROOT / "submit_slurm.py"), str(terms.project), "--run-task", str(list_path)]
+    return SCRIPT.format(cwd=shlex.quote(os.getcwd()), setup=terms.setup, command=shlex.join(command))
 
 
-def sbatch(array, after, args):
+def sbatch(array, after, terms):
     """The command that submits an array; it starts when the jobs `after` have ended, well or not."""
     script, n_units = array.script, max(len(task.units) for task in array.tasks)
-    limit = f"%{args.max_running}" if args.max_running else ""
+    limit = f"%{terms.max_running}" if terms.max_running else ""
     return ["sbatch", "--parsable", f"--job-name={script.stem} {script.parents[3].name}",
             f"--array=0-{len(array.tasks) - 1}{limit}", f"--chdir={script.parent}",
             f"--output={task_lists.log_of(script, '%a').name}", "--open-mode=append", "--requeue",
             *([f"--dependency=afterany:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []),
-            *requests.resources(array.step.stage, n_units, args, array.step.is_retry), str(script)]
+            *terms.requests[array.step.stage.name].words(n_units, array.step.is_retry), str(script)]
 
 
-def show(array, command, args):
+def show(array, command, terms):
     """Print a submission; a name in place of the job id."""
     print(f"{shlex.join(command)}\n")
-    for path, text in files(array, args).items():
+    for path, text in files(array, terms).items():
         print(f"--- {path}\n{text}")
     return f"<{array.script.stem}>"
