@@ -151,8 +151,9 @@ def sound_states(args):
 def steps_now(args, work, asked, queued, since):
     """The steps to submit now; at the start of a chain with lines about options that change nothing."""
     states = sound_states(args)
-    for line in [] if since else status.unused_options(args.project_path, states, work.options_of):
-        print(line)
+    if not since:
+        for line in status.unused_options(args.project_path, states, work.options_of):
+            print(line)
     return steps.make(states, work, status.tried_so_far(args.project_path, asked, queued, since))
 
 

@@ -698,18 +698,20 @@ def test_what_was_killed_for_memory_is_tried_once_more_with_twice_as_much(projec
 
 
 def test_a_retry_that_no_node_can_hold_is_a_failure_with_its_reason(project, tmp_path, stand_in_slurm):
-    submit(project, "--mem", "slides:100M", **stand_in_slurm)
-    folder = Path(asked(tmp_path)["slides"]["script"]).parent
-    (folder / "slides_0.log").write_text("# 2026 node, job 103_0\n$ c\nexit 137 after 2 s\nerror: oom_kill event\n")
+    options = ["--mem", "slides:100M", "--slides-per-task", 1]
+    submit(project, *options, **stand_in_slurm)
+    folder = Path(asked(tmp_path)["slides-1"]["script"]).parent
+    for task in ("1_0", "1_1", "1_2", "2_0", "2_1"):
+        (folder / f"slides-{task}.log").write_text("# 2026 node, job\n$ c\nexit 137 after 2 s\nerror: oom_kill event\n")
     inner = (tmp_path / "bin" / "sbatch").rename(tmp_path / "bin" / "sbatch.inner")
     executable(tmp_path / "bin" / "sbatch", "#!/bin/bash\n[[ \"$*\" == *--mem=200M* ]] && "
                f"{{ echo 'sbatch: error: Memory specification can not be satisfied' >&2; exit 1; }}\n'{inner}' \"$@\"\n")
     (tmp_path / "asked.jsonl").unlink()
-    submit(project, "--mem", "slides:100M", "--continue", folder.name, **stand_in_slurm)
+    submit(project, *options, "--continue", folder.name, **stand_in_slurm)
     assert not any("retry" in name for name in asked(tmp_path))
-    lines = submit(project, "--status", **stand_in_slurm).stdout.splitlines()
-    assert any(line.startswith("failed: slides S 0") and "killed for memory, and twice as much is refused" in line
-               and "Memory specification can not be satisfied" in line for line in lines), lines
+    lines = [line for line in submit(project, "--status", **stand_in_slurm).stdout.splitlines() if "failed: slides" in line]
+    assert len(lines) == 5 and all("killed for memory, and twice as much is refused" in line
+                                   and "Memory specification can not be satisfied" in line for line in lines), lines
 
 
 def test_status_asks_accounting_where_a_log_has_no_end(project, tmp_path, stand_in_slurm):

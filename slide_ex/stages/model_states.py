@@ -155,7 +155,10 @@ def are_unknown(state):
 
 def options_like(config, target):
     """Options that train further models of a target as this one was."""
-    optional = ["learning_rate"] * (config.get("learning_rate", LEARNING_RATE) != LEARNING_RATE)
-    words = [word for key in (*OPTIONS, *optional) if key in config and not (target == "direct" and key == "pooling")
-             for word in (f"--{key.replace('_', '-')}", str(config[key]))]
-    return words + ["--standardise"] * config.get("standardise", False)
+    keys = [key for key in OPTIONS if key in config and not (target == "direct" and key == "pooling")]
+    if config.get("learning_rate", LEARNING_RATE) != LEARNING_RATE:
+        keys.append("learning_rate")
+    words = [word for key in keys for word in (f"--{key.replace('_', '-')}", str(config[key]))]
+    if config.get("standardise"):
+        words.append("--standardise")
+    return words

@@ -74,7 +74,8 @@ def describe(state, facts):
         state.about += f", {some(facts.made['encoder'].unique())}, weights {some(facts.made['weights'].unique())}"
         state.options = options_like(facts.made.iloc[0])
         state.options += ["--scale", choice_of(facts.made)] if choice_of(facts.made) else []
-        state.options += ["--allow-upsampling"] * was_upsampled(facts.made)
+        if was_upsampled(facts.made):
+            state.options.append("--allow-upsampling")
         empty = facts.made.index[facts.made["n_tiles"] == 0]
         state.notes += [f"{len(empty)} slides have no tissue: {some(empty, 3)}"] if len(empty) else []
         state.notes += differing(facts.made)
