@@ -60,12 +60,13 @@ def of_stage(stage, given):
     needs = stage.needs
     more = [word for name in ("", stage.name) for value in given["sbatch-args"].get(name, ())
             for word in shlex.split(value)]
-    cpus = int(setting(given["cpus-per-task"], stage, needs.cpus))
-    return Request(needs.minutes, setting(given["time"], stage, None), cpus, (*options({
-        **({} if any(is_memory(word) for word in more) else memory(stage, given)),
-        "cpus-per-task": cpus,
-        "gres": setting(given["gres"], stage, needs.gres) if needs.gres else given["gres"].get(stage.name, [""])[-1],
-        **{option: setting(given[option], stage, "") for option in ("partition", "account", "constraint")}}), *more))
+    asked = {} if any(is_memory(word) for word in more) else memory(stage, given)
+    asked["cpus-per-task"] = cpus = int(setting(given["cpus-per-task"], stage, needs.cpus))
+    if needs.gres or stage.name in given["gres"]:    # what is given for all stages is for those that use a GPU
+        asked["gres"] = setting(given["gres"], stage, needs.gres)
+    for option in ("partition", "account", "constraint"):
+        asked[option] = setting(given[option], stage, "")
+    return Request(needs.minutes, setting(given["time"], stage, None), cpus, (*options(asked), *more))
 
 
 def options(values):
