@@ -2,8 +2,8 @@
 
 What is submitted is what data/check_project.py calls missing or stale. Jobs are chained, each starting when those
 before it have ended, well or not: a stage checks its own inputs, says in one line what is missing and fails, so that
-one bad slide never leaves jobs waiting for ever. At the end of a chain a small job runs this command again: it submits the
-models as soon as targets, features and folds are there, and once more, with twice the memory, what was killed for
+one bad slide never leaves jobs waiting for ever. At the end of a chain a small job runs this command again: it submits
+the models as soon as targets, features and folds are there, and once more, with twice the memory, what was killed for
 memory. Other failures stay for you: see --status, fix them, and run the same command again.
 
 Reads   <project_path>: all that data/check_project.py reads
@@ -43,8 +43,8 @@ def arguments():
     what.add_argument("--local", type=positive, metavar="N", help="run on this machine, N tasks at a time")
     what.add_argument("--run-task", nargs=2, metavar=("LIST", "INDEX"), help=argparse.SUPPRESS)  # what a job does
     p.add_argument("--model", choices=[*model_folder.MODELS, model_folder.BOTH],
-                   help="models to train of all targets, as the training scripts take it; default: of the kinds that are "
-                        "there, networks where there are none")
+                   help="models to train of all targets, as the training scripts take it; default: of the kinds that "
+                        "are there, networks where there are none")
     p.add_argument("--slides-per-task", type=positive, default=SLIDES_PER_TASK, metavar="N", help="default %(default)s")
     p.add_argument("--folds-per-task", type=positive, default=FOLDS_PER_TASK, metavar="N",
                    help="models of one target, default %(default)s")

@@ -89,6 +89,13 @@ def test_folders_are_small():
     assert {folder: n for folder, n in counts.items() if n > MOST_MODULES} == {}
 
 
+def test_lines_are_short():
+    every = [ROOT / "submit_slurm.py", *SOURCES, *(ROOT / "tests").rglob("*.py")]
+    long = [f"{short(path)}:{n}" for path in every for n, line in enumerate(path.read_text().splitlines(), 1)
+            if len(line) > 120]
+    assert not long
+
+
 def test_imports_match_requirements():
     always = required(ROOT / "requirements.txt")
     optional = set().union(*(required(path) for folder in FOLDERS

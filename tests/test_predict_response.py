@@ -273,7 +273,7 @@ def test_scored_patients_of_one_class_are_refused(pair):
 
 @pytest.mark.parametrize("options, words", [
     ({"features": ["CAFs", "Neurons"]}, ("no feature set 'Neurons'", "Bulk, CAFs, Cancer Epithelial, T-cells, ")),
-    ({"features": ["clinical"]}, ("no feature set 'clinical'",)),
+    ({"features": ["clinical"]}, ("no feature set 'clinical'", "clinical needs --clinical-columns")),
     ({"min_r": 0.9, "features": ["cell types"]}, ("no feature set is left", "--min-r")),
     ({"source": "tcga"}, ("predictions/tcga/predictions.h5 is missing", "predict_cohort.py")),
     ({"source": "../tcga"}, ("give the name of a folder",)),

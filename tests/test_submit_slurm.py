@@ -112,8 +112,8 @@ if script == "1main_deconvolution":
     for name in outputs:
         make(name)
     tables = ("bulk_expression", "signature")
-    expression_file.write(project / outputs[-1], np.ones((1, 1, 1)), np.ones((1, 1)), ["T"], ["A"], ["P"], "native", {{}},
-                          {{name: checksums.of_file(project / f"{{name}}.tsv") for name in tables}})
+    expression_file.write(project / outputs[-1], np.ones((1, 1, 1)), np.ones((1, 1)), ["T"], ["A"], ["P"], "native",
+                          {{}}, {{name: checksums.of_file(project / f"{{name}}.tsv") for name in tables}})
 if script == "prepare_targets":
     need("deconvolution/expression.h5")
     make("deconvolution/target_genes.csv")
@@ -274,7 +274,8 @@ with open(asked, "a") as file:
 print(f"{{100 + number}};cluster")
 """)
     executable(folder / "squeue", "#!/bin/bash\necho '*** Welcome ***'\n"
-               f"echo 'slide-ex|ARRAY_JOB_ID|ARRAY_TASK_ID|STATE|REASON|COMMAND'\nsed 's/^/slide-ex|/' '{tmp_path}/queue.txt'\n")
+               "echo 'slide-ex|ARRAY_JOB_ID|ARRAY_TASK_ID|STATE|REASON|COMMAND'\n"
+               f"sed 's/^/slide-ex|/' '{tmp_path}/queue.txt'\n")
     executable(folder / "scancel", f"#!/bin/bash\necho \"$@\" > '{tmp_path}/cancelled.txt'\n")
     executable(folder / "scontrol", "#!/bin/bash\necho 'MaxArraySize = 3'\n")
     (tmp_path / "queue.txt").write_text("")
@@ -306,7 +307,7 @@ def test_options_of_a_finished_stage_that_change_nothing_are_told(project):
     assert local(project, *given).returncode == 0
     assert "changes nothing" not in local(project, *given).stdout
     done = local(project, "--stage-args", "slides:--drop blurred", *given[2:])
-    assert "slides: done, no job made it with --drop blurred, which changes nothing now: see what slide_proc" in done.stdout
+    assert "slides: done, no job made it with --drop blurred, which changes nothing now: see what" in done.stdout
     assert "targets: done" not in done.stdout and "finished" in done.stdout
     (project / "features" / "S 3.h5").unlink()
     assert "changes nothing" not in local(project, "--stage-args", "slides:--drop blurred").stdout
@@ -705,11 +706,13 @@ def test_a_retry_that_no_node_can_hold_is_a_failure_with_its_reason(project, tmp
         (folder / f"slides-{task}.log").write_text("# 2026 node, job\n$ c\nexit 137 after 2 s\nerror: oom_kill event\n")
     inner = (tmp_path / "bin" / "sbatch").rename(tmp_path / "bin" / "sbatch.inner")
     executable(tmp_path / "bin" / "sbatch", "#!/bin/bash\n[[ \"$*\" == *--mem=200M* ]] && "
-               f"{{ echo 'sbatch: error: Memory specification can not be satisfied' >&2; exit 1; }}\n'{inner}' \"$@\"\n")
+               "{ echo 'sbatch: error: Memory specification can not be satisfied' >&2; exit 1; }\n"
+               f"'{inner}' \"$@\"\n")
     (tmp_path / "asked.jsonl").unlink()
     submit(project, *options, "--continue", folder.name, **stand_in_slurm)
     assert not any("retry" in name for name in asked(tmp_path))
-    lines = [line for line in submit(project, "--status", **stand_in_slurm).stdout.splitlines() if "failed: slides" in line]
+    told = submit(project, "--status", **stand_in_slurm).stdout.splitlines()
+    lines = [line for line in told if "failed: slides" in line]
     assert len(lines) == 5 and all("killed for memory, and twice as much is refused" in line
                                    and "Memory specification can not be satisfied" in line for line in lines), lines
 
@@ -737,7 +740,8 @@ def test_banners_of_a_centre_are_no_job_ids(project, tmp_path, stand_in_slurm):
     """Some centres greet on stdout: the id is found beside it, in the queue too; a reply without one is shown."""
     for name in ("sbatch", "squeue"):
         inner = (tmp_path / "bin" / name).rename(tmp_path / "bin" / f"{name}.inner")
-        executable(tmp_path / "bin" / name, f"#!/bin/bash\necho 'Welcome | to 2 clusters; support: 555'\n'{inner}' \"$@\"\n")
+        executable(tmp_path / "bin" / name, "#!/bin/bash\necho 'Welcome | to 2 clusters; support: 555'\n"
+                                            f"'{inner}' \"$@\"\n")
     done = submit(project, **stand_in_slurm)
     assert done.returncode == 0, done.stderr
     assert asked(tmp_path)["targets"]["--dependency"] == "afterany:101"
@@ -961,7 +965,8 @@ def test_slurm_demo_cohort_gives_the_bytes_of_the_local_run(demo_cohort, slurm, 
     shutil.copytree(demo_cohort, here)
     options = ["--stage-args", "slides:--weights random", "--stage-args", "targets:--confidence 0.05",
                "--stage-args", "splits:--outer 2 --inner 2 --stratify response",
-               *(word for name in ("expression", "abundance", "direct") for word in ("--stage-args", f"{name}:--max-epochs 5")),
+               *(word for name in ("expression", "abundance", "direct")
+                 for word in ("--stage-args", f"{name}:--max-epochs 5")),
                "--slides-per-task", 6, "--folds-per-task", 4, "--gres", "none", "--mem", "1G", "--cpus-per-task", 2,
                "--python", sys.executable]
     command = [sys.executable, ROOT / "submit_slurm.py"]

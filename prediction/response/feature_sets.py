@@ -173,8 +173,9 @@ def chosen(requested, usable, known):
         elif name == TOP and len(cell_types) > 2:
             rows[TOP] = tuple(cell_types)
         elif name != TOP and not set(members) <= known:
+            hint = "; clinical needs --clinical-columns" if "clinical" in set(members) - known else ""
             raise ValueError(f"no feature set '{name}': there are {', '.join(sorted(known))}, and the groups "
-                             f"'{CELL_TYPES}', '{PAIRS}' and '{TOP}'")
+                             f"'{CELL_TYPES}', '{PAIRS}' and '{TOP}'{hint}")
         elif set(members) <= set(usable):
             rows[ids.BETWEEN.join(members)] = members
         else:

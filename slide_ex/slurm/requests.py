@@ -90,7 +90,8 @@ def check(given):
         if not COUNT.fullmatch(value):
             raise ValueError(f"--cpus-per-task {as_given(stage_name, value)}: give a whole number from 1 up")
     for stage_name in given["mem"].keys() & given["mem-per-cpu"].keys():
-        raise ValueError(f"--mem and --mem-per-cpu are both given{f' for {stage_name}' if stage_name else ''}: give one")
+        where = f" for {stage_name}" if stage_name else ""
+        raise ValueError(f"--mem and --mem-per-cpu are both given{where}: give one")
 
 
 def as_given(stage_name, value):
