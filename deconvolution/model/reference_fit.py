@@ -1,6 +1,8 @@
 """Whether the reference is about this bulk at all, and whether bulk shows genes that its cell types cannot explain."""
 import numpy as np
 
+from model.patients import spread
+
 UNEXPLAINED_FOLD = 5     # bulk this many times above the reference's prediction, in the median patient
 ALARMING_RATIO = 3       # of genes that far above to genes that far below: platforms alone err both ways
 MIN_SHARE = .005         # of all genes, so far above
@@ -22,8 +24,7 @@ def misfit(bulk, reference, fractions, random):
 
     def robust_sd(predicted):
         ratio = predicted / level
-        log_ratio = np.log(ratio / np.median(ratio[ratio > 0]) + FLOOR)
-        return 1.4826 * np.median(np.abs(log_ratio - np.median(log_ratio)))
+        return spread(np.log(ratio / np.median(ratio[ratio > 0]) + FLOOR))
 
     sd = robust_sd(predicted)
     return sd, sd / max(robust_sd(random.permutation(predicted)), 1e-12)
