@@ -73,8 +73,7 @@ def read_sites(project):
 
 def outputs(project, targets):
     """Path of the table of each target (dict), and the paths of summary, missing slides and predictions.h5."""
-    tables = {name: project / "results" / (f"{name}.csv" if name in predictions_file.GROUPS else f"{name}_genes.csv")
-              for name in targets}
+    tables = {name: predictions_file.table_of(project / "results", name) for name in targets}
     return tables, plan.outputs(project, "results")
 
 
@@ -87,7 +86,8 @@ def is_collected(paths, made_from, overwrite):
 
 def remove_orphans(results, tables):
     """Remove tables of targets that have no models any more: nothing would say that they are old."""
-    known = [*results.glob("*_genes.csv"), *(results / f"{name}.csv" for name in predictions_file.GROUPS)]
+    known = [*predictions_file.tables_of_genes(results).values(),
+             *(predictions_file.table_of(results, name) for name in predictions_file.GROUPS)]
     for path in set(known) - set(tables.values()):
         path.unlink(missing_ok=True)
 

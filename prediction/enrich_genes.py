@@ -18,6 +18,7 @@ import pandas as pd
 from evaluation import gene_sets, result_tables
 from slide_ex import checksums, record, text_table
 from slide_ex.ids import counted
+from slide_ex.project import predictions_file
 from slide_ex.stages import plan
 
 MADE_BY = "prediction/enrich_genes.py"
@@ -27,18 +28,17 @@ FALSE_DISCOVERY_RATE = 0.05  # of the counts that are logged
 def main(args):
     results = args.project_path / "results"
     sets = gene_sets.read_gmt(args.gmt)
-    paths = sorted(results.glob("*_genes.csv"))
+    paths = predictions_file.tables_of_genes(results)
     if not paths:
         raise FileNotFoundError(f"{results} has no <cell type>_genes.csv: run prediction/collect_results.py first")
     settings = {"top": args.top, "min_genes": args.min_genes,
-                "sha256": {path.name: checksums.of_file(path) for path in (args.gmt, *paths)}}
+                "sha256": {path.name: checksums.of_file(path) for path in (args.gmt, *paths.values())}}
     output, marker = plan.outputs(args.project_path, "enrichment")
     if not args.overwrite and output.is_file() and marker.is_file() and record.read(marker, MADE_BY) == settings:
         logging.info(f"enrichment: finished, tables and gene sets have not changed ({output})")
         return
     tables, predicted = [], set()
-    for path in paths:
-        cell_type = path.name.removesuffix("_genes.csv")
+    for cell_type, path in paths.items():
         table = text_table.read_results(path, "prediction/collect_results.py", ["gene", "pearson_r"])
         genes = table.dropna(subset="pearson_r").set_index("gene")["pearson_r"]
         predicted.update(genes.index)
@@ -54,8 +54,9 @@ def main(args):
                      "description and genes between tabs")
     enrichment = scaled(pd.concat(tables)) if tables else pd.DataFrame()
     if not len(enrichment):
+        first = next(iter(paths.values()))
         raise ValueError(f"nothing to test, see the lines above: give --top N for the best N genes of each cell type, "
-                         f"a lower --min-genes (now {args.min_genes}), or gene sets with symbols as in {paths[0].name}")
+                         f"a lower --min-genes (now {args.min_genes}), or gene sets with symbols as in {first.name}")
     marker.unlink(missing_ok=True)  # made in seconds, so with other settings without asking
     with script.whole(output) as part:
         text_table.write_results(enrichment, part)

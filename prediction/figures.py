@@ -32,11 +32,13 @@ from drawing import (
 )
 from drawing.figure_files import Figure
 from slide_ex import record, sharing
+from slide_ex.project import predictions_file
 from slide_ex.stages import plan
 
 MADE_BY = "prediction/figures.py"
 PREDICTIONS = "results/predictions.h5"
-SUMMARY, GENES, EXTERNAL = "results/summary.csv", "results/*_genes.csv", "external/predictions/{trained}/"
+SUMMARY, GENES = "results/summary.csv", f"results/*{predictions_file.GENES}.csv"
+EXTERNAL = "external/predictions/{trained}/"
 SETTINGS = "response/*/comparison.csv", "external/response/{trained}/comparison.csv"
 FIGURES = {
     "fig1_overview": Figure(overview.overview, ("features.h5",), (

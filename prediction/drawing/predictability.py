@@ -6,6 +6,7 @@ from drawing import captions, marks, style
 from drawing.marks import BLUE, GREY, ORANGE
 from evaluation import result_tables
 from slide_ex import text_table
+from slide_ex.project import predictions_file
 
 MADE_BY = "prediction/collect_results.py"
 ROBUST_R, N_BEST_GENES = result_tables.R_THRESHOLDS[0], result_tables.N_TOP_GENES
@@ -141,11 +142,11 @@ def columns(table, statistic):
 
 def read_genes(results, target):
     """The table of a cell type's genes."""
-    return text_table.read_results(results / f"{target}_genes.csv", MADE_BY)
+    return text_table.read_results(predictions_file.table_of(results, target), MADE_BY)
 
 
 def read_summary(results):
     """Rows of summary.csv whose targets have a table of genes, and those of the model alone, by target."""
     summary = text_table.read_results(results / "summary.csv", MADE_BY)
-    summary = summary[(results / (summary["target"] + "_genes.csv")).map(lambda path: path.is_file())]
+    summary = summary[summary["target"].isin(predictions_file.tables_of_genes(results).keys())]
     return summary, summary[summary["model"] == OWN].set_index("target")

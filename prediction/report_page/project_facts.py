@@ -5,7 +5,7 @@ import platform
 import pandas as pd
 
 from slide_ex import checksums, text_table
-from slide_ex.project import clinical_file, description_file, model_folder, splits_file, targets_file
+from slide_ex.project import clinical_file, description_file, model_folder, predictions_file, splits_file, targets_file
 from slide_ex.stages.result_states import checksum as checksum_of_file
 
 TABLES = ("deconvolution/target_genes.csv", "results/summary.csv", "results/abundance.csv", "results/direct.csv",
@@ -13,7 +13,7 @@ TABLES = ("deconvolution/target_genes.csv", "results/summary.csv", "results/abun
           "predictions/*/summary.csv", "predictions/*/abundance.csv", "predictions/*/direct.csv",
           "predictions/*/overlap.csv",
           "predictions/*/slides.csv")
-GENES = "results/*_genes.csv"
+GENES = f"results/*{predictions_file.GENES}.csv"
 GENE_COLUMNS = ["cell_type", "gene", "n_patients", "pearson_r", "slope", "p_benjamini_hochberg", "confidence"]
 CONFIGS = "results/*_preds/result_*/config.json", "results/low_rank/*_preds/result_*/config.json"
 INPUTS = (*TABLES, GENES, *CONFIGS, "metadata.csv", "clinical.csv", "project.json", "splits.json",
@@ -28,8 +28,8 @@ def read_tables(project):
     for pattern in TABLES:
         for path in sorted(project.glob(pattern)):
             tables[path.relative_to(project).as_posix()] = text_table.read_results(path, "the script that wrote it")
-    genes = [text_table.read_results(path, "prediction/collect_results.py").assign(
-        cell_type=path.name.removesuffix("_genes.csv")) for path in sorted(project.glob(GENES))]
+    genes = [text_table.read_results(path, "prediction/collect_results.py").assign(cell_type=cell_type)
+             for cell_type, path in predictions_file.tables_of_genes(project / "results").items()]
     if genes:
         genes = pd.concat(genes)
         tables[GENES] = genes[[name for name in GENE_COLUMNS if name in genes]]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from slide_ex import ids, text_table
 from slide_ex.ids import counted
-from slide_ex.project import clinical_words, targets_file
+from slide_ex.project import clinical_words, predictions_file, targets_file
 
 MEAN_FEATURES = "mean features"
 DIRECT = "direct", "direct network", "direct low-rank", "direct ridge"   # scores already, which nothing is fitted to
@@ -72,7 +72,7 @@ def usable_genes(name, genes, source, new_source, min_r, min_confidence, genes_f
     R and confidence are those of <name>_genes.csv in the results/ of the project genes_from, or beside the predictions
     where that is None. RNA has no R, and its confidence, in targets.h5, must be high in both cohorts (DECODEM).
     """
-    path = (genes_from / "results" if genes_from else source.folder) / f"{name}_genes.csv"
+    path = predictions_file.table_of(genes_from / "results" if genes_from else source.folder, name)
     usable, limits, confidences = pd.Series(True, genes), [], []
     if source.name == "targets":
         confidences = [targets_file.read_confidence(rna.project / "targets.h5", name) for rna in {source, new_source}]

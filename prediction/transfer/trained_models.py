@@ -169,8 +169,8 @@ def read_target(results, name, configs, splits):
     if not folds:
         raise ValueError(f"{name}: no fold has both {' and '.join(models)}: train the others, or choose with --use")
     outputs = model_folder.read_outputs(model_folder.folder(model_folder.root(results, models[0]), name, *folds[0]))
-    table_path, r = results / (f"{name}.csv" if name == "abundance" else f"{name}_genes.csv"), pd.Series(dtype=float)
-    if table_path.is_file():
+    table_path, r = predictions_file.table_of(results, name), pd.Series(dtype=float)
+    if table_path.is_file() and name != "direct":
         key = "cell_type" if name == "abundance" else "gene"
         table = text_table.read_results(table_path, predictions_file.OUT_OF_FOLD_MADE_BY, [key, "pearson_r"])
         r = table.set_index(key)["pearson_r"].reindex(outputs)

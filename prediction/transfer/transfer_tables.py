@@ -97,7 +97,7 @@ class Tables:
             row[intervals.COVERED] = table[intervals.COVERED].mean()
             said += f", {row[intervals.COVERED]:.0%} of the labels inside the intervals of {intervals.COVERAGE:.0%}"
         logging.info(said)
-        self.tables[name if name in predictions_file.GROUPS else f"{name}_genes"] = table
+        self.tables[predictions_file.table_name(name)] = table
         self.summary.append(row)
         if name not in predictions_file.GROUPS:
             if len(r_training):

@@ -21,6 +21,7 @@ from slide_ex import checksums, hdf5
 NAME = "predictions.h5"
 GROUPS = {"abundance": ("abundance", "cell_types"), "direct": ("direct", None)}  # group and name of the outputs
 RESPONSE = "response"       # the output of the direct model: its probability, whatever the project's word for it
+GENES = "_genes"        # ends the name of the table of a cell type beside the file
 OUT_OF_FOLD_MADE_BY = "prediction/collect_results.py"
 
 
@@ -32,6 +33,21 @@ class Predicted:
     predictions: np.ndarray     # float32 (n_patients, n_outputs)
     labels: np.ndarray | None   # the same shape
     by_model: dict = dataclasses.field(default_factory=dict)   # of direct: kind of other models to their predictions
+
+
+def table_name(target):
+    """Name, without suffix, of the table with the statistics of a target."""
+    return target if target in GROUPS else f"{target}{GENES}"
+
+
+def table_of(folder, target):
+    """Path of that table, which is beside the file."""
+    return folder / f"{table_name(target)}.csv"
+
+
+def tables_of_genes(folder):
+    """The tables of cell types that are there, dict of cell type to path, sorted."""
+    return {path.stem.removesuffix(GENES): path for path in sorted(folder.glob(f"*{GENES}.csv"))}
 
 
 def write_target(file, name, ids, outputs, **values):

@@ -53,9 +53,8 @@ def tables_of(project, marker):
         targets = predictions_file.read_names(marker)
     except ValueError:
         targets = []
-    patterns = {"abundance": "results/abundance.csv", "direct": "results/direct.csv"}
     return [*plan.outputs(project, "results"),
-            *(project / patterns.get(target, f"results/{target}_genes.csv") for target in targets)]
+            *(predictions_file.table_of(project / "results", target) for target in targets)]
 
 
 def figures(project, to_predict_only):
