@@ -29,7 +29,7 @@ from slide_ex.project import (
     splits_file,
     targets_file,
 )
-from slide_ex.stages import model_states, plan, project_states
+from slide_ex.stages import label_states, model_states, plan, project_states
 
 PATIENTS = [f"P{i}" for i in range(8)]
 SLIDES = pd.DataFrame({"Slide.ID": [f"{patient}-S1" for patient in PATIENTS], "Patient.ID": PATIENTS,
@@ -451,3 +451,14 @@ def test_direct_models_are_not_asked_for_without_responses(finished):
 def test_further_models_are_trained_with_the_options_of_those_that_are_there(target, words):
     config = {"pooling": "mean", "hidden": 256, "max_epochs": 150}
     assert shlex.join(model_states.options_like(config, target)) == words
+
+
+@pytest.mark.parametrize("script, options", [
+    ("deconvolution/1main_deconvolution.py", label_states.DECONVOLUTION_OPTIONS),
+    ("prediction/make_splits.py", label_states.SPLITS_OPTIONS)])
+def test_defaults_that_are_left_out_of_commands_are_those_of_the_scripts(run_script, script, options):
+    """Another default in a script would make another result where an option of before is left out as usual."""
+    told = " ".join(run_script(script, "--help").stdout.split())
+    for option, default in options.values():
+        described = told.split(f" {option} ")[-1].split(" --")[0]
+        assert default is None or f"default {default}" in described.replace("'", ""), option
