@@ -59,6 +59,12 @@ def run(main, args, log_name):
         start_logging(args.project_path / "logs" / f"{log_name}.log")
         with logging_redirect_tqdm():
             sys.exit(main(args))
+    except SystemExit as ended:
+        if ended.code == 128 + signal.SIGTERM:    # at once: libraries whose threads still run may abort at the end
+            put_away()
+            logging.shutdown()
+            os._exit(ended.code)
+        raise
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
@@ -91,14 +97,19 @@ def obey_signals():
         while (number := os.read(told, 1)[0]) not in (signal.SIGTERM, signal.SIGINT):
             pass
         time.sleep(OBEY_S)
-        for room in list(rooms):
-            remove(room)
-        for path in list(claim.mine):
-            path.unlink(missing_ok=True)
+        put_away()
         if number == signal.SIGINT:
             print(STOPPED, file=sys.stderr, flush=True)
         os._exit(128 + number)
     threading.Thread(target=look_after, daemon=True).start()
+
+
+def put_away():
+    """Remove the temporary files and claims of this process."""
+    for room in list(rooms):
+        remove(room)
+    for path in list(claim.mine):
+        path.unlink(missing_ok=True)
 
 
 PUBLISHED = ("splits/train_valid_test_idx.npz", "breast_*_log_exp_merged.pkl", "breast_cell_frac_merged.pkl",
